@@ -1,0 +1,39 @@
+# One command per need; each does its own set-up. `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help run test test-long check bench clean
+
+help: ## what there is
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "shipper needs Python 3.11 or later; run: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,fast]'
+	@touch $(STAMP)
+
+run: $(STAMP) ## a small node in a temporary directory, the real agent on it, live counts and the proof
+	$(BIN)/shipper demo $(ARGS)
+
+test: $(STAMP) ## the suite (installs Debian's rsyslog first where SHIPPER_TEST_APT=1)
+	@sh tests/support/need_rsyslogd.sh
+	$(BIN)/python -m pytest -m 'not long' $(ARGS)
+
+test-long: $(STAMP) ## the full numbers: thousands of kills, long fuzzing; writes tests/results/
+	@sh tests/support/need_rsyslogd.sh
+	$(BIN)/python -m pytest -m 'long' --timeout 7200 $(ARGS)
+
+check: $(STAMP) ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check shipper tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## side by side with rsyslogd; results in tests/bench/results/
+	@sh tests/support/need_rsyslogd.sh
+	$(BIN)/python -m tests.bench $(ARGS)
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,85 @@
+"""What can go wrong, by what the caller must do next.
+
+    ShipperError
+      Usage        wrong config or command line: exit 2, nothing was touched
+      Fatal        only a human can mend it: a sink is `failed`, or the agent stops (exit 1)
+      SinkError
+        Retryable  the same request again, later        (down, 429, 503, disk full)
+        Rejected   these records will never be accepted (malformed): dead letters, or halve
+        TooLarge   halve; a single record is a dead letter
+
+Invariants:
+  E1  a message says what happened, to what, and the mend
+  E2  no message holds a secret or record content
+  E3  every record that leaves unsent has a DropReason, every range that no record holds a GapReason; both are
+      metric labels, so names are never reused
+"""
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class DropReason(StrEnum):
+    """Every way a record can leave the pipeline unsent."""
+
+    TOO_LARGE = "too_large"              # a single record over the sink's limit (dead letter)
+    REJECTED = "rejected"                # the far side said never (dead letter)
+    GAVE_UP = "gave_up"                  # give_up_after passed (dead letter)
+    DROP_OLDEST = "drop_oldest"          # when_full: drop_oldest moved the cursor
+    MAX_BACKLOG = "max_backlog"          # past the sink's own max_backlog
+    SINK_REMOVED = "sink_removed"        # its sink left the config and the time or room to keep it ran out
+    DEAD_LETTER_EVICTED = "dead_letter_evicted"
+    BUFFER_DAMAGED = "buffer_damaged"    # a frame was unreadable and its file range could not be read again
+    FILTERED = "filtered"                # keep/drop rules
+
+
+class GapReason(StrEnum):
+    """Every way source bytes can be in no record."""
+
+    START_AT_END = "start_at_end"        # they were there before the source was first seen with start_at: end
+    ROTATED_AWAY = "rotated_away"        # the file was gone before it could be read
+    TRUNCATED = "truncated"              # cut before it could be read
+    HELD_TOO_LONG = "held_too_long"      # a deleted file over the limit of held bytes or time
+    GZIP_DAMAGED = "gzip_damaged"        # a compressed sibling that ends early or does not inflate
+    BUFFER_DAMAGED = "buffer_damaged"    # a frame was unreadable and the log file is gone
+
+
+class ShipperError(Exception):
+    """Base. Catch it only at the top of a task or command."""
+
+
+class Usage(ShipperError):
+    """Wrong config or command line; the message may have several lines, one per problem. Exit code 2."""
+
+
+class Fatal(ShipperError):
+    """Only a human can mend it."""
+
+
+class SinkError(ShipperError):
+    """What a sink may raise from `send`; the class decides what delivery does (docs/delivery.md)."""
+
+
+class Retryable(SinkError):
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Rejected(SinkError):
+    """`indexes`: records of the request (0-based, over all its batches) that are dead; () means: not known which.
+
+    With indexes, `rest_delivered` says whether the others were taken (True) or have to be sent again (False).
+    """
+
+    def __init__(self, message: str, *, indexes: tuple[int, ...] = (), rest_delivered: bool = False) -> None:
+        super().__init__(message)
+        self.indexes, self.rest_delivered = indexes, rest_delivered
+
+
+class TooLarge(SinkError):
+    """The request is over a limit of the far side. `indexes` where single records alone are over it."""
+
+    def __init__(self, message: str, *, indexes: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.indexes = indexes

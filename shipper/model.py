@@ -1,0 +1,233 @@
+"""The nouns of the data flow. Nothing here decides anything or touches the world.
+
+    Source    what is constant for all records of one log file
+    FileRef   one file as the frames define it: key, source, path, device, inode, head
+    Open      a record that has begun and is not whole yet (decoder state)
+    Gap       bytes of a file that no record will ever hold, and why
+    Batch     consecutive records of one file, as columns
+    Section   a batch with the file range that it covers: what the reader gives to the buffer
+    Frame     sections as they lie in the buffer, with a sequence number
+    Request   what one sink is asked to send at once
+
+Invariants:
+  M1  the columns of a batch are equally long
+  M2  nothing here is built per line; a batch of 1,000 lines is one object and five sequences
+  M3  an id item names the bytes that its record was made of: b"<start>+<bytes>" in hex; the whole id is
+      `<batch.key>:<item>`. A record with pieces in other files goes on with b",<key>:<start>+<bytes>" for each
+Plane: hot (shapes only).
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """What is constant for all records of one lineage. Compared by identity; encoders cache their bytes on it.
+
+    kind       "containers" or "files"
+    name       the source's name in the config
+    path       the live path that was matched, before symlinks were resolved
+    lineage    names the ordered stream that this log is, across rotations; the resolved live path
+    """
+
+    kind: str
+    name: str
+    path: str
+    lineage: str
+    node: str
+    namespace: str = ""
+    pod: str = ""
+    pod_uid: str = ""
+    container: str = ""
+    container_id: str = ""
+    restart: int = 0
+    labels: Mapping[str, str] | None = None
+    annotations: Mapping[str, str] | None = None
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def cached(self, name: Any, make: Callable[[Source], Any]) -> Any:
+        """What `make(self)` gives, made once per source (a JSON tail, a syslog header, a route)."""
+        try:
+            return self.cache[name]
+        except KeyError:
+            made = self.cache[name] = make(self)
+            return made
+
+    def to_json(self) -> dict[str, Any]:
+        """The definition that each segment writes before the source's first use; `from_json` reads it back."""
+        out: dict[str, Any] = {}
+        for name in _SOURCE_FIELDS:
+            value = getattr(self, name)
+            if value not in ("", 0, None):
+                out[name] = value
+        return out
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Source:
+        """Unknown keys are left out: a later release may write more than this one knows."""
+        known = {name: data[name] for name in _SOURCE_FIELDS if name in data}
+        for name in ("kind", "name", "path", "lineage", "node"):
+            known.setdefault(name, "")
+        return cls(**known)
+
+
+_SOURCE_FIELDS = (
+    "kind", "name", "path", "lineage", "node", "namespace", "pod", "pod_uid", "container",
+    "container_id", "restart", "labels", "annotations",
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileRef:
+    """One file, as the frames know it. A change (renamed, head grown) is a new FileRef with the same key.
+
+    key        16 characters of base32: 80 bits over pod uid, container, restart and first line
+    head_bytes, head_hash  how much of the file's beginning was hashed, and blake2b-8 of it in hex
+    """
+
+    key: str
+    source: Source
+    path: str
+    device: int
+    inode: int
+    head_bytes: int
+    head_hash: str
+
+
+class Piece(NamedTuple):
+    """Source bytes [start, start + length) of the file with this key."""
+
+    key: str
+    start: int
+    length: int
+
+
+class Open(NamedTuple):
+    """A record that has begun: decoder state of one stream of one lineage.
+
+    kind   "partial"  P pieces that wait for their F
+           "skipping" a line over max_line whose end has not been seen; one piece, growing
+           "lines"    whole lines that may be continued (half a stack trace)
+    """
+
+    stream: str
+    kind: str
+    pieces: tuple[Piece, ...]
+
+
+class Gap(NamedTuple):
+    """Bytes of a file that are in no record. `end` < 0: unknown, `at_least` bytes between two times.
+
+    reason   a GapReason value; `first_ns`, `last_ns`: time of the last record read and of the first one found
+    """
+
+    start: int
+    end: int
+    reason: str
+    at_least: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+
+
+Marks = dict[int, dict[str, Any]]
+"""Rare facts about single records, by index: {"partial": true}, {"truncated": original bytes}, {"malformed": true}."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Consecutive records of one file as columns of bytes, equally long (M1).
+
+    times      RFC 3339, as the runtime wrote them; b"" where a line has none of its own
+    streams    b"stdout", b"stderr", or b"" for a host file
+    ids        id items (M3)
+    messages   the content, without its newline; may hold newlines of its own
+    key        the file key that the id items belong to
+    read_ns    wall clock of the read, in ns since 1970
+    """
+
+    source: Source
+    key: str
+    times: Sequence[bytes]
+    streams: Sequence[bytes]
+    ids: Sequence[bytes]
+    messages: Sequence[bytes]
+    marks: Marks | None = None
+    read_ns: int = 0
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def slice(self, low: int, high: int) -> Batch:
+        """Records [low, high) as a batch of their own. Cost: copies of references."""
+        if low <= 0 and high >= len(self.messages):
+            return self
+        marks = {i - low: m for i, m in self.marks.items() if low <= i < high} if self.marks else None
+        return Batch(
+            self.source, self.key, self.times[low:high], self.streams[low:high], self.ids[low:high],
+            self.messages[low:high], marks or None, self.read_ns,
+        )
+
+
+@dataclass(slots=True)
+class Section:
+    """What one read of one file became. It covers source bytes [start, end) of `file`, whole lines or skipped ones.
+
+    guard    blake2b-8 in hex of the up to 64 bytes in front of `end`: what must still stand there at the next read
+    batch    the records that were completed; None where none were
+    state    the lineage's open records after this section (all streams)
+    drops    records dropped on purpose, by reason
+    gaps     ranges inside or before [start, end) that no record holds, and why
+    size     the file's size when it was read (bytes, uncompressed), for lag
+    last_ns  time of the newest record, 0 where unknown
+    closed   True: nothing more will be read from this file (rotated or deleted, and read to its end)
+    """
+
+    file: FileRef
+    start: int
+    end: int
+    guard: str
+    batch: Batch | None
+    state: tuple[Open, ...] = ()
+    drops: dict[str, int] | None = None
+    gaps: tuple[Gap, ...] = ()
+    size: int = 0
+    last_ns: int = 0
+    closed: bool = False
+
+    @property
+    def source_bytes(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(slots=True)
+class Frame:
+    """Sections as they lie in the buffer. `total_bytes`: source bytes of all frames ever, this one included."""
+
+    seq: int
+    sections: list[Section]
+    total_bytes: int
+    read_ns: int
+    stored_bytes: int = 0
+
+    @property
+    def records(self) -> int:
+        return sum(len(s.batch) for s in self.sections if s.batch is not None)
+
+
+@dataclass(slots=True)
+class Request:
+    """What a sink is asked to send at once. `number` rises by one per request of a sink and is never reused."""
+
+    number: int
+    batches: list[Batch]
+    records: int = 0
+    message_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.records:
+            self.records = sum(map(len, self.batches))
+        if not self.message_bytes:
+            self.message_bytes = sum(sum(map(len, b.messages)) for b in self.batches)

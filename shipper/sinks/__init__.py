@@ -1,0 +1,112 @@
+"""Sinks: one module each. The module name is the `type:` in YAML; there is no list to edit.
+
+A sink module has one public constant, `SINK`, and is imported when a config names it. See stdout.py, the smallest.
+
+Two ways to confirm (`SinkSpec.confirms`):
+  "on_send"  when `send` returns, the request is delivered
+  "later"    `send` returns when the request was handed over; the sink calls `context.confirmed(number)` once all
+             requests up to `number` are proven delivered, and `context.resend(why)` when what is unconfirmed must be
+             sent again (delivery then goes back to the cursor; the disk buffer holds the bytes, the sink holds none)
+
+Invariants that every sink keeps (one shared contract test):
+  S1  `encode` is pure: equal batches give equal bytes
+  S2  `send` may be cancelled at any await; sending the same payload again is safe
+  S3  a sink decides only the class of an error (errors.py), never waits and retries by itself
+  S4  a request over the far side's limits is never sent: TooLarge before the first byte
+"""
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Protocol
+
+from ..errors import Usage
+from ..model import Batch, Request
+from ..telemetry import Telemetry
+
+
+@dataclass(slots=True)
+class SinkContext:
+    """What delivery lends to a sink.
+
+    confirmed(number, state)  everything up to request `number` is delivered; `state` (JSON) is stored with the cursor
+    resend(why)               drop what is unconfirmed and send it again from the cursor
+    """
+
+    name: str
+    node: str
+    state_dir: str
+    telemetry: Telemetry
+    confirmed: Callable[..., None] = lambda number, state=None: None
+    resend: Callable[[Exception], None] = lambda why: None
+
+
+class Sink(Protocol):
+    """Where requests go. One loop drives it; with `concurrency` 1 one call at a time."""
+
+    async def start(self, state: Any) -> None:
+        """Called once, before the first send. `state`: what was stored with the durable cursor, or None."""
+
+    def encode(self, batches: Sequence[Batch]) -> Any:
+        """The payload for `send`, made once per request. Pure, on the hot path: once per batch, never per line."""
+
+    async def send(self, request: Request, payload: Any) -> None:
+        """See SinkSpec.confirms. Raises SinkError or Fatal; never after having reported `confirmed` for it."""
+
+    async def flush(self, deadline_s: float) -> None:
+        """Return when all that was sent is confirmed (barrier, fsync), or raise Retryable after `deadline_s` seconds."""
+
+    def durable(self, number: int) -> None:
+        """The cursor that covers request `number` is on disk, with its state."""
+
+    async def close(self) -> None:
+        """Free everything. Unconfirmed requests stay unconfirmed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guarantee:
+    """What a config of this sink promises; `explain` and the docs are written from it."""
+
+    delivered_means: str
+    can_repeat: str
+    can_lose: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SinkSpec:
+    """A sink module's one constant.
+
+    config     msgspec.Struct (forbid_unknown_fields, kw_only); fields use the types of config.units
+    build      (config, context) -> Sink; touches nothing
+    check      (config) -> problems as (key path below the sink, "problem; mend"): files that must be readable, rules
+    guarantee  (config) -> Guarantee
+    targets    (config) -> names of what it writes to; two sinks with one target are refused by `check`
+    concurrency  1 where requests must go out one after the other whatever the config says
+    """
+
+    summary: str
+    config: type[Any]
+    build: Callable[[Any, SinkContext], Sink]
+    guarantee: Callable[[Any], Guarantee]
+    confirms: str = "on_send"
+    check: Callable[[Any], list[tuple[str, str]]] = field(default=lambda config: [])
+    targets: Callable[[Any], list[str]] = field(default=lambda config: [])
+    needs_raw: Callable[[Any], bool] = field(default=lambda config: False)
+    request_bytes: int = 512 * 1024
+    request_records: int = 10_000
+    concurrency: int | None = None
+
+
+def available() -> list[str]:
+    """The names of all sink types."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+
+def find(type_name: str) -> SinkSpec:
+    """The SINK of module `type_name`; Usage where there is none."""
+    if type_name not in available():
+        raise Usage(f"unknown sink type {type_name!r}; use one of {', '.join(available())}")
+    spec: SinkSpec = import_module(f"{__name__}.{type_name}").SINK
+    return spec
