@@ -1,0 +1,317 @@
+"""Chunks of whole lines become columns. Pure. Hot: once per chunk.
+
+A `Decoder` belongs to one lineage: what is open at the end of one file goes on in the next. Formats are told apart per
+file (`sniff`): `cri`, `docker`, and `raw` (the line as it stands; host files too).
+
+Invariants:
+  C1  the chunks may be cut at any line end: the records are the same
+  C2  every source byte is in exactly one record or in one open record (P11)
+  C3  a line that does not decode is shipped whole, marked "malformed"; nothing raises, whatever the bytes (P10)
+  C4  on the straight path (every line a whole `F`) nothing is done per line but one split, one len and one id:
+      240 ns a line at 238 bytes, ids included (tests/bench); anything else in a chunk takes the careful path for it
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+import orjson
+
+from ..model import Batch, Marks, Open, Source
+from .records import MAX_PIECES, Budget, Opened, Pending, Reread
+from .times import RFC3339, to_ns, valid
+
+_STREAMS = (b"stdout", b"stderr")
+_STREAM_BYTES = {"stdout": b"stdout", "stderr": b"stderr"}
+
+
+def sniff(first_line: bytes) -> str:
+    """`cri`, `docker` or `raw`, by the first line of a file."""
+    if first_line.startswith(b"{"):
+        cut = _cut_docker(first_line)
+    else:
+        cut = _cut_cri(first_line)
+        if cut is not None:
+            return "cri"
+    return "docker" if cut is not None else "raw"
+
+
+def _cut_cri(line: bytes) -> tuple[bytes, bytes, bool, bytes] | None:
+    """(time, stream, whole, content) of one CRI line, or None. Further tags behind P or F are ignored (CRI, logs.go)."""
+    fields = line.split(b" ", 3)
+    if len(fields) != 4:
+        return None
+    time, stream, tags, content = fields
+    tag = tags.partition(b":")[0]
+    if stream not in _STREAMS or tag not in (b"F", b"P") or RFC3339.fullmatch(time) is None:
+        return None
+    return time, stream, tag == b"F", content
+
+
+def _cut_docker(line: bytes) -> tuple[bytes, bytes, bool, bytes] | None:
+    """The same of one docker json-file line. `log` without its newline is a piece (docker's 16 KiB copier)."""
+    try:
+        entry = orjson.loads(line)
+        log, time = entry["log"], entry["time"].encode()
+        stream = _STREAM_BYTES[entry["stream"]]
+        content = log.encode()
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeEncodeError):
+        return None
+    if RFC3339.fullmatch(time) is None:
+        return None
+    if content.endswith(b"\n"):
+        return time, stream, True, content[:-1]
+    return time, stream, False, content
+
+
+@dataclass(slots=True)
+class _Columns:
+    """Columns under construction, on the careful path only."""
+
+    times: list[bytes] = field(default_factory=list)
+    streams: list[bytes] = field(default_factory=list)
+    ids: list[bytes] = field(default_factory=list)
+    messages: list[bytes] = field(default_factory=list)
+    marks: Marks = field(default_factory=dict)
+
+    def add(self, time: bytes, stream: bytes, item: bytes, message: bytes, mark: dict[str, Any] | None = None) -> None:
+        if mark:
+            self.marks[len(self.ids)] = mark
+        self.times.append(time)
+        self.streams.append(stream)
+        self.ids.append(item)
+        self.messages.append(message)
+
+
+class Decoder:
+    """Stateful over one lineage. `malformed`, `partial`, `truncated` count since it was made."""
+
+    def __init__(self, source: Source, form: str, *, max_line: int, max_record: int, budget: Budget) -> None:
+        self.source, self.form = source, form
+        self.max_line, self.max_record = max_line, max_record
+        self.opened = Opened(budget)
+        self.malformed = self.partial = self.truncated = 0
+
+    # -------------------------------------------------------- state
+
+    def state(self) -> tuple[Open, ...]:
+        """What is open, for the frame (records.O1)."""
+        return self.opened.state()
+
+    def restore(self, state: tuple[Open, ...], now_s: float) -> None:
+        """Go on where a frame left off."""
+        self.opened.restore(state, now_s)
+
+    def oldest_open_s(self) -> float | None:
+        """When the longest open record began to wait, or None."""
+        waits = [p.since_s for p in self.opened.by_stream.values()]
+        return min(waits) if waits else None
+
+    # -------------------------------------------------------- decoding
+
+    def decode(self, key: str, start: int, chunk: bytes, *, read_ns: int, now_s: float, reread: Reread) -> Batch | None:
+        """`chunk`: whole lines of file `key` from offset `start`, each ending with a newline, none over max_line.
+
+        None where no record was completed.
+        """
+        lines = chunk[:-1].split(b"\n")
+        if self.form == "cri":
+            done, batch = self._cri(key, start, lines, read_ns, now_s, reread)
+            if done:
+                return batch
+        elif self.form == "docker":
+            batch = self._docker(key, start, lines, read_ns)
+        else:
+            none = [b""] * len(lines)
+            batch = Batch(self.source, key, none, none, _ids(start, [len(x) + 1 for x in lines]), lines, None, read_ns)
+        if batch is not None:
+            return batch
+        return self._careful(key, start, lines, read_ns, now_s, reread)
+
+    def _cri(
+        self, key: str, start: int, lines: list[bytes], read_ns: int, now_s: float, reread: Reread
+    ) -> tuple[bool, Batch | None]:
+        """(True, batch) where every line is a good CRI line, (False, None) where the careful path has to look."""
+        try:
+            times, streams, tags, messages = zip(*[line.split(b" ", 3) for line in lines])
+        except ValueError:                              # a line with fewer than four fields
+            return False, None
+        count = len(lines)
+        whole = tags.count(b"F")
+        if whole != count and whole + tags.count(b"P") != count:
+            return False, None
+        if streams.count(b"stdout") + streams.count(b"stderr") != count or not valid(times):
+            return False, None
+        sizes = [len(line) + 1 for line in lines]
+        if whole == count and not self.opened.by_stream:
+            return True, Batch(self.source, key, times, streams, _ids(start, sizes), messages, None, read_ns)
+        return True, self._cri_with_pieces(key, start, (times, streams, tags, messages), sizes, read_ns, now_s, reread)
+
+    def _cri_with_pieces(
+        self, key: str, start: int, columns: tuple[Any, Any, Any, Any], sizes: list[int], read_ns: int, now_s: float,
+        reread: Reread,
+    ) -> Batch | None:
+        """Runs of whole lines go over as slices; line by line only while something is open."""
+        times, streams, tags, messages = columns
+        starts, ids = list(accumulate(sizes, initial=start)), _ids(start, sizes)
+        out, at, count = _Columns(), 0, len(sizes)
+        while at < count:
+            if self.opened.by_stream or tags[at] == b"P":
+                self._record(
+                    out, key, starts[at], sizes[at], (times[at], streams[at], tags[at] == b"F", messages[at]), now_s, reread
+                )
+                at += 1
+                continue
+            try:
+                until = tags.index(b"P", at)
+            except ValueError:
+                until = count
+            out.times += times[at:until]
+            out.streams += streams[at:until]
+            out.ids += ids[at:until]
+            out.messages += messages[at:until]
+            at = until
+        return self._batch(out, key, read_ns)
+
+    def _docker(self, key: str, start: int, lines: list[bytes], read_ns: int) -> Batch | None:
+        if self.opened.by_stream:
+            return None
+        try:
+            entries = list(map(orjson.loads, lines))
+            times = [entry["time"].encode() for entry in entries]
+            streams = [_STREAM_BYTES[entry["stream"]] for entry in entries]
+            logs = [entry["log"] for entry in entries]
+            # A list, not a generator: half the cost.
+            if not all([log.endswith("\n") for log in logs]):
+                return None
+            messages = [log[:-1].encode() for log in logs]
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeEncodeError):
+            return None
+        if not valid(times):
+            return None
+        return Batch(self.source, key, times, streams, _ids(start, [len(x) + 1 for x in lines]), messages, None, read_ns)
+
+    def _careful(
+        self, key: str, start: int, lines: Sequence[bytes], read_ns: int, now_s: float, reread: Reread
+    ) -> Batch | None:
+        out, at = _Columns(), start
+        for line in lines:
+            size = len(line) + 1
+            self._line(out, key, at, size, line, now_s, reread)
+            at += size
+        return self._batch(out, key, read_ns)
+
+    def _batch(self, out: _Columns, key: str, read_ns: int) -> Batch | None:
+        if not out.ids:
+            return None
+        return Batch(self.source, key, out.times, out.streams, out.ids, out.messages, out.marks or None, read_ns)
+
+    def _cut(self, line: bytes) -> tuple[bytes, bytes, bool, bytes] | None:
+        if self.form == "cri":
+            return _cut_cri(line)
+        return _cut_docker(line) if self.form == "docker" else (b"", b"", True, line)
+
+    def _line(
+        self, out: _Columns, key: str, at: int, size: int, line: bytes, now_s: float, reread: Reread,
+        mark: dict[str, Any] | None = None,
+    ) -> None:
+        cut = self._cut(line)
+        if cut is None:
+            self.malformed += 1
+            out.add(b"", b"", b"%x+%x" % (at, size), line, {**(mark or {}), "malformed": True})
+            return
+        self._record(out, key, at, size, cut, now_s, reread, mark)
+
+    def _record(
+        self, out: _Columns, key: str, at: int, size: int, cut: tuple[bytes, bytes, bool, bytes], now_s: float, reread: Reread,
+        mark: dict[str, Any] | None = None,
+    ) -> None:
+        time, stream, whole, content = cut
+        whole = whole or mark is not None               # the rest of an oversized or last line is gone: it ends here
+        opened = self.opened
+        pending = opened.by_stream.get(stream)
+        if pending is None:
+            if whole:
+                out.add(time, stream, b"%x+%x" % (at, size), content, mark)
+            else:
+                opened.begin(stream, key, at, size, time, content, now_s)
+            return
+        pending.add(key, at, size, content, opened.budget)
+        if whole:
+            self._finish(out, key, stream, reread, mark)
+        elif pending.source_bytes >= self.max_record or len(pending.pieces) >= MAX_PIECES:
+            self.partial += 1
+            self._finish(out, key, stream, reread, {"partial": True})
+
+    def _finish(self, out: _Columns, key: str, stream: bytes, reread: Reread, mark: dict[str, Any] | None) -> None:
+        pending = self.opened.take(stream)
+        if pending is None:
+            return
+        if pending.parts is None:
+            complete = self._again(pending, stream, reread)
+            if not complete and mark is None:           # its file is gone: what is left is shipped, and said to be less
+                self.partial += 1
+                mark = {"partial": True}
+        out.add(pending.time, stream, pending.item(key), b"".join(pending.parts or ()), mark)
+
+    def _again(self, pending: Pending, stream: bytes, reread: Reread) -> bool:
+        """Time and contents of an open record whose bytes were not held, from its file ranges; False where some are gone."""
+        pending.time, pending.parts, found_bytes = b"", [], 0
+        for piece in pending.pieces:
+            data = reread(piece)
+            found_bytes += len(data)
+            for line in data.split(b"\n"):
+                cut = self._cut(line)
+                if cut is not None and cut[1] == stream:
+                    pending.time = pending.time or cut[0]
+                    pending.parts.append(cut[3])
+        return found_bytes == pending.source_bytes
+
+    # -------------------------------------------------------- what does not end by itself
+
+    def oversized(
+        self, key: str, start: int, total: int, head: bytes, *, read_ns: int, now_s: float, reread: Reread
+    ) -> Batch | None:
+        """A line of `total` source bytes (its newline included) at `start`, over max_line: its first bytes, marked."""
+        self.truncated += 1
+        out = _Columns()
+        self._line(out, key, start, total, head, now_s, reread, {"truncated": total - 1})
+        return self._batch(out, key, read_ns)
+
+    def unterminated(self, key: str, start: int, rest: bytes, *, read_ns: int, now_s: float, reread: Reread) -> Batch | None:
+        """The end of a file that nobody will finish: its last bytes without a newline, as a record marked "partial"."""
+        self.partial += 1
+        out = _Columns()
+        cut = self._cut(rest)
+        if cut is None:
+            out.add(b"", b"", b"%x+%x" % (start, len(rest)), rest, {"partial": True})
+        else:
+            self._line(out, key, start, len(rest), rest, now_s, reread, {"partial": True})
+        return self._batch(out, key, read_ns)
+
+    def flush(self, *, before_s: float, read_ns: int, reread: Reread) -> list[tuple[str, Batch]]:
+        """Close what has been open since before `before_s`, marked "partial"; (file key, batch) per record.
+
+        The key is that of the record's last piece, whose file takes the zero-length section.
+        """
+        found = []
+        for stream in [s for s, p in self.opened.by_stream.items() if p.since_s <= before_s]:
+            key = self.opened.by_stream[stream].pieces[-1].key
+            self.partial += 1
+            out = _Columns()
+            self._finish(out, key, stream, reread, {"partial": True})
+            batch = self._batch(out, key, read_ns)
+            if batch is not None:
+                found.append((key, batch))
+        return found
+
+
+def _ids(start: int, sizes: list[int]) -> list[bytes]:
+    return [b"%x+%x" % at for at in zip(accumulate(sizes, initial=start), sizes)]
+
+
+def newest_ns(batch: Batch) -> int:
+    """The time of a batch's last record in ns, its read time where records have none."""
+    return (to_ns(batch.times[-1]) if batch.times[-1] else 0) or batch.read_ns
