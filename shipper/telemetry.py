@@ -56,6 +56,7 @@ METRICS: dict[str, Metric] = {
     "shipper_sink_state": Metric("gauge", "1 for the state the sink is in.", ("sink", "state")),
     "shipper_degraded": Metric("gauge", "1 while something outside stops a part of the agent.", ("reason",)),
     "shipper_reloads_total": Metric("counter", "Reloads of the config.", ("result",)),
+    "shipper_log_lines_dropped_total": Metric("counter", "Own log lines left out because nobody read stderr.", ()),
     "shipper_errors_total": Metric("counter", "Unexpected errors that a task survived.", ("task",)),
 }
 

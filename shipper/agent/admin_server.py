@@ -1,0 +1,122 @@
+"""The HTTP server behind the admin sockets, on aiohttp. Imported at the first connection (admin.py, N2).
+
+Invariants:
+  N6  one request per connection; at most CONNECTIONS are open, none longer than CONNECTION_S: a client that opens a
+      hundred and says nothing cannot keep a probe from being answered; the oldest connection gives way
+  N7  an error in a view is answered with 500 and its type, said and counted; never with a traceback
+Plane: driver.
+"""
+from __future__ import annotations
+
+import asyncio
+import html
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from .. import __version__
+from ..telemetry import Telemetry
+from .admin import Door, Views, allowed
+from .logging import describe
+
+CONNECTIONS = 64
+CONNECTION_S = 30.0
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class AdminServer:
+    """One aiohttp server per door, so that a request knows which way it came in."""
+
+    def __init__(self, views: Views, telemetry: Telemetry) -> None:
+        self._views, self._telemetry = views, telemetry
+        self._pages: dict[str, Callable[[], web.Response]] = {
+            "/": self._index, "/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz,
+            "/status": lambda: _json(self._views.status()), "/audit": lambda: _json(self._views.audit()),
+        }
+        self._servers: list[tuple[asyncio.Server, web.Server]] = []
+
+    async def add(self, listening: socket.socket, door: Door) -> None:
+        """Serve on a socket that is bound and listening."""
+        server = web.Server(self._handler(door), access_log=None)
+        loop = asyncio.get_running_loop()
+        make = _Limited(server, loop)
+        if listening.family == socket.AF_UNIX:
+            serving = await loop.create_unix_server(make, sock=listening)
+        else:
+            serving = await loop.create_server(make, sock=listening)
+        self._servers.append((serving, server))
+
+    async def close(self) -> None:
+        for serving, server in self._servers:
+            serving.close()
+            await server.shutdown(0.5)
+
+    def _handler(self, door: Door) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            refused = allowed(door, request.method, request.path, request.headers)
+            answer = self._page(request.path) if refused is None else _text(f"{refused.why}\n", refused.status)
+            answer.force_close()
+            return answer
+
+        return handle
+
+    def _page(self, path: str) -> web.Response:
+        try:
+            return self._pages[path]()
+        except Exception as error:  # noqa: BLE001 - N7
+            self._telemetry.count("shipper_errors_total", 1, "admin")
+            self._telemetry.say("error", "admin_error", about=path, **describe(error))
+            return _text(f"failed: {type(error).__name__}; see the agent's log\n", 500)
+
+    def _metrics(self) -> web.Response:
+        return web.Response(body=self._views.metrics(), headers={
+            **HEADERS, "Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    def _healthz(self) -> web.Response:
+        problems = self._views.problems()
+        return _text("".join(f"{line}\n" for line in problems) or "ok\n", 503 if problems else 200)
+
+    def _readyz(self) -> web.Response:
+        ready = self._views.ready()
+        return _text("ok\n" if ready else "the first scan of the log files is not done yet\n", 200 if ready else 503)
+
+    def _index(self) -> web.Response:
+        from .status import human
+
+        body = html.escape(human(self._views.status()))
+        links = " ".join(f'<a href="{path}">{path}</a>' for path in ("/status", "/metrics", "/healthz", "/readyz"))
+        page = (f"<!doctype html><meta charset=utf-8><title>shipper {__version__}</title>"
+                f"<style>body{{font:14px/1.4 monospace;margin:2em}}</style><p>{links}</p><pre>{body}</pre>\n")
+        return web.Response(text=page, content_type="text/html", headers=HEADERS)
+
+
+class _Limited:
+    """A protocol factory that keeps N6."""
+
+    def __init__(self, server: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        self._server, self._loop = server, loop
+
+    def __call__(self) -> asyncio.BaseProtocol:
+        for oldest in self._server.connections[: max(0, len(self._server.connections) - CONNECTIONS + 1)]:
+            oldest.force_close()
+        made = self._server()
+        self._loop.call_later(CONNECTION_S, made.force_close)
+        return made
+
+
+def _text(body: str, status: int = 200) -> web.Response:
+    return web.Response(text=body, status=status, headers=HEADERS)
+
+
+def _json(value: Any) -> web.Response:
+    body = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
+    return web.Response(body=body, content_type="application/json", headers=HEADERS)

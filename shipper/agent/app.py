@@ -1,0 +1,304 @@
+"""The agent as a process: what is opened in which order, what ends it, and in which order it is put away.
+
+    load config ─► log ─► signals ─► state lock ─► admin sockets ─► pipeline.start ─► READY ─► run_until | once
+                                                                                                  │ stop, end, Fatal
+    last line ◄─ lock freed ◄─ admin closed ◄─ pipeline.shutdown(grace) ◄─ STOPPING ◄─────────────┘
+
+Invariants:
+  S1  SIGTERM ends each of these steps, waiting for the lock and recovery included; a second one ends the process at once
+  S2  whatever ends it, what was opened is closed, and the last log line names what stays in the buffer, per sink
+  S3  a side task (health, reload, watchdog) that fails is said and counted; it never ends the agent
+  S4  exit codes: 0 stopped or --once finished; 1 failed, --once ran out of time or was stopped; 2 wrong config
+Plane: driver.
+"""
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .. import __version__
+from ..errors import ShipperError, Usage
+from ..telemetry import Telemetry
+from .admin import Admin, Views
+from .health import SAMPLE_EVERY_S, Health
+from .logging import LogWriter, describe, loop_exception_handler, route_library_logs, writer
+from .reload import Reloader
+from .signals import WATCH_EVERY_S, ConfigWatch, Signals
+from .status import AgentFacts, assemble, redacted
+from .systemd import notify, watchdog_interval_s
+
+if TYPE_CHECKING:
+    from ..config.types import Config
+    from .pipeline import Pipeline
+
+T = TypeVar("T")
+DONE, FAILED, USAGE = 0, 1, 2
+
+# Measured: the default (700, 10, 10) costs 10 to 15 % of the hot path, which makes many lists of bytes and no cycles.
+GC_THRESHOLD = (100_000, 50, 50)
+
+SHUTDOWN_MARGIN_S = 5.0
+"""How long after shutdown_grace the final sync and the closing of files may take."""
+
+
+def _load(path: str, environ: Mapping[str, str]) -> Config:
+    from ..config.loader import load
+
+    return load(path, environ)
+
+
+def _build(config: Config, telemetry: Telemetry) -> Pipeline:
+    from .run import Pipeline as Built
+
+    return Built(config, telemetry)
+
+
+def _lock(config: Config, telemetry: Telemetry) -> Awaitable[Any]:
+    from ..buffer.lock import acquire
+
+    return acquire(config.state_dir, config.lock_wait, telemetry)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the agent is put together from; tests put in their own.
+
+    lock  waits until the state directory is ours; what it gives has `release()`. It makes the directory
+    """
+
+    load: Callable[[str, Mapping[str, str]], Config] = _load
+    build: Callable[[Config, Telemetry], Pipeline] = _build
+    lock: Callable[[Config, Telemetry], Awaitable[Any]] = _lock
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    log_fd: int = 2
+
+
+class Stopped(Exception):
+    """SIGTERM or SIGINT came while something was awaited (S1)."""
+
+
+async def run_agent(
+    config_path: str, *, once: bool = False, timeout_s: float | None = None, parts: Parts | None = None,
+) -> int:
+    """Run until told to stop; the exit code (S4). Raises Usage where the config is wrong: nothing was touched then."""
+    parts = parts or Parts()
+    config = parts.load(config_path, parts.environ)
+    telemetry = Telemetry()
+    log = writer(config.log.level, config.log.format, fd=parts.log_fd,
+                 on_left_out=lambda lines: telemetry.count("shipper_log_lines_dropped_total", lines))
+    telemetry.write = log
+    route_library_logs(telemetry)
+    agent = Agent(config_path, config, telemetry, log, parts)
+    try:
+        return await agent.run(once, timeout_s)
+    finally:
+        log.close()
+
+
+class Agent:
+    """One run of the agent."""
+
+    def __init__(self, config_path: str, config: Config, telemetry: Telemetry, log: LogWriter, parts: Parts) -> None:
+        self._path, self._telemetry, self._log, self._parts = config_path, telemetry, log, parts
+        self._pipeline = parts.build(config, telemetry)
+        self._health = Health()
+        self._reloader = Reloader(config, lambda: parts.load(config_path, parts.environ), self._pipeline, telemetry)
+        self._started_s, self._started_monotonic_s = time.time(), time.monotonic()
+        self._signals = Signals(self._exit_at_once)
+        self._started = False
+        self._held: Mapping[str, Mapping[str, Any]] = {}
+
+    @property
+    def config(self) -> Config:
+        """What runs now, reloads included."""
+        return self._reloader.config
+
+    async def run(self, once: bool, timeout_s: float | None) -> int:
+        asyncio.get_running_loop().set_exception_handler(loop_exception_handler(self._telemetry))
+        self._telemetry.say("info", "starting", version=__version__, node=self.config.node, config=self._path, pid=os.getpid(),
+                            sources=sorted(self.config.sources), sinks=sorted(self.config.sinks))
+        began_s = time.monotonic()
+        code = await self._survive(self._locked(once, timeout_s), "agent")
+        self._telemetry.say("info" if code == DONE else "error", "stopped", exit_code=code, signal=self._signals.received,
+                            after_s=round(time.monotonic() - began_s, 1), held={k: dict(v) for k, v in self._held.items()})
+        self._signals.close()
+        return code
+
+    async def _survive(self, step: Coroutine[Any, Any, int], about: str) -> int:
+        """The exit code of `step`; what it raises becomes a line and a code."""
+        try:
+            return await step
+        except Stopped:
+            return DONE
+        except ShipperError as error:
+            self._telemetry.say("error", "failed", about=about, why=str(error))
+            return USAGE if isinstance(error, Usage) else FAILED
+        except Exception as error:  # noqa: BLE001 - S2: also then everything is put away and the last line is written
+            self._telemetry.count("shipper_errors_total", 1, about)
+            self._telemetry.say("error", "failed", about=about, **describe(error))
+            return FAILED
+
+    async def _locked(self, once: bool, timeout_s: float | None) -> int:
+        lock = await self._unless_stopped(self._parts.lock(self.config, self._telemetry))
+        try:
+            admin = Admin(self.config.state_dir, self.config.admin, self._telemetry)
+            admin.serve(self._views())
+            try:
+                return await self._with_pipeline(once, timeout_s)
+            finally:
+                await admin.close()
+        finally:
+            lock.release()
+
+    async def _with_pipeline(self, once: bool, timeout_s: float | None) -> int:
+        gc.set_threshold(*GC_THRESHOLD)
+        side: list[asyncio.Task[None]] = []
+        code = FAILED
+        try:
+            await self._unless_stopped(self._pipeline.start())
+            self._started = True
+            gc.collect()
+            gc.freeze()
+            side = self._side_tasks()
+            notify("READY=1", self._parts.environ)
+            self._telemetry.say("info", "started", after_s=round(time.monotonic() - self._started_monotonic_s, 3))
+            code = await self._main(once, timeout_s)
+        finally:
+            notify("STOPPING=1", self._parts.environ)
+            for task in side:
+                task.cancel()
+            await asyncio.gather(*side, return_exceptions=True)
+            await self._shut_down()
+        return code
+
+    async def _shut_down(self) -> None:
+        grace_s = self.config.shutdown_grace
+        try:
+            self._held = await asyncio.wait_for(self._pipeline.shutdown(grace_s), grace_s + SHUTDOWN_MARGIN_S)
+        except TimeoutError:
+            self._telemetry.say("error", "shutdown_stuck", why=f"not finished {SHUTDOWN_MARGIN_S:.0f} s after shutdown_grace; "
+                                "nothing is lost: what was not confirmed is sent again at the next start")
+
+    async def _main(self, once: bool, timeout_s: float | None) -> int:
+        if not once:
+            await self._pipeline.run_until(self._signals.stop)
+            return DONE
+        try:
+            return await self._unless_stopped(self._pipeline.once(timeout_s))
+        except Stopped:
+            self._telemetry.say("error", "stopped_early", why=f"{self._signals.received} came before --once was finished")
+            return FAILED
+
+    async def _unless_stopped(self, step: Awaitable[T]) -> T:
+        """What `step` gives, or Stopped as soon as the stop signal comes; `step` is then cancelled and awaited (S1)."""
+        task = asyncio.ensure_future(step)
+        stop = asyncio.ensure_future(self._signals.stop.wait())
+        try:
+            await asyncio.wait([task, stop], return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                return task.result()
+            task.cancel()
+            await asyncio.wait([task])
+            raise Stopped
+        finally:
+            stop.cancel()
+
+    # ---------------------------------------------------------------- beside the pipeline
+
+    def _side_tasks(self) -> list[asyncio.Task[None]]:
+        loops = [("health", self._sample_health, SAMPLE_EVERY_S), ("config_watch", self._watch_config(), WATCH_EVERY_S)]
+        interval_s = watchdog_interval_s(self._parts.environ)
+        if interval_s is not None:
+            loops.append(("watchdog", self._feed_watchdog, interval_s))
+        tasks = [asyncio.create_task(self._each(*each), name=each[0]) for each in loops]
+        return [*tasks, asyncio.create_task(self._reload_when_told(), name="reload")]
+
+    async def _each(self, name: str, step: Callable[[], None], every_s: float) -> None:
+        while True:
+            try:
+                step()
+            except Exception as error:  # noqa: BLE001 - S3
+                self._telemetry.count("shipper_errors_total", 1, name)
+                self._telemetry.say("error", "unexpected_error", about=name, **describe(error))
+            await asyncio.sleep(every_s)
+
+    def _sample_health(self) -> None:
+        now_s = time.monotonic()
+        self._health.beat("loop", now_s)
+        self._health.sample(self._pipeline.stage_facts(), now_s)
+        for problem in self._health.problems(now_s):
+            self._telemetry.say("error", "stuck", about=problem.split(" for ")[0], why=problem)
+
+    def _watch_config(self) -> Callable[[], None]:
+        watch = ConfigWatch(self._path)
+
+        def look() -> None:
+            if watch.changed():
+                self._cause = f"{self._path} changed"
+                self._signals.reload.set()
+
+        return look
+
+    _cause = ""
+
+    async def _reload_when_told(self) -> None:
+        while True:
+            await self._signals.reload.wait()
+            self._signals.reload.clear()
+            cause, self._cause = self._cause or "SIGHUP", ""
+            await self._reloader.reload(cause)
+            self._log.level = self.config.log.level
+
+    def _feed_watchdog(self) -> None:
+        if not self._health.problems(time.monotonic()):
+            notify("WATCHDOG=1", self._parts.environ)
+
+    # ---------------------------------------------------------------- what the admin socket shows
+
+    def _views(self) -> Views:
+        return Views(
+            metrics=self._metrics,
+            problems=lambda: self._health.problems(time.monotonic()),
+            ready=lambda: self._started and self._pipeline.ready,
+            status=self._status,
+            audit=self._audit,
+        )
+
+    _exposition: Any = None
+
+    def _metrics(self) -> bytes:
+        if self._exposition is None:
+            from .metrics import Exposition
+
+            self._exposition = Exposition(self._telemetry)
+        body: bytes = self._exposition.render()
+        return body
+
+    def _status(self) -> dict[str, Any]:
+        from .status import StatusFacts
+
+        now_s = time.monotonic()
+        agent = AgentFacts(
+            version=__version__, node=self.config.node, pid=os.getpid(), started_s=self._started_s,
+            uptime_s=now_s - self._started_monotonic_s, now_s=now_s, ready=self._started and self._pipeline.ready,
+            problems=self._health.problems(now_s), degraded=self._telemetry.degraded_since,
+            config=redacted(self.config), last_reload=self._reloader.last,
+        )
+        return assemble(agent, self._pipeline.status_facts() if self._started else StatusFacts())
+
+    def _audit(self) -> dict[str, Any]:
+        from .audit import to_json
+
+        if not self._started:
+            raise ShipperError("the buffer is not open yet; ask again when `shipper status` answers")
+        return to_json(self._pipeline.audit_facts())
+
+    def _exit_at_once(self, code: int) -> None:
+        self._telemetry.say("error", "killed", why="a second signal came; what was not confirmed is sent again at the next start")
+        self._log.close(0.5)
+        os._exit(code)

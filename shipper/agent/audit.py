@@ -1,0 +1,196 @@
+"""The proof that every source byte is accounted for (P1). Facts in, sums out.
+
+    source bytes of all frames ever  ==  bytes read of the known files  +  bytes of files that were forgotten (retired)
+                                     ==  per sink: delivered + dead letters + dropped + unrouted + before_start + held
+
+Invariants:
+  A1  a sum that is off is named with both sides and the difference, and makes the exit code 1
+  A2  of a file: [0, read_bytes) is what frames and gaps cover; gaps lie inside it; dropped and open bytes are part of it
+  A3  the JSON form is what `shipper verify --ledger` reads
+Plane: pure.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..model import Gap
+from .text import printable, size, table
+
+
+@dataclass(frozen=True, slots=True)
+class FileAudit:
+    """One file of the positions.
+
+    size_bytes   when it was last seen, uncompressed
+    read_bytes   how far frames cover it: its position
+    framed_bytes how much of that is in frames (source bytes); the rest are gaps in front of a frame
+    dropped      bytes of records dropped on purpose before the buffer, by DropReason
+    open_bytes   bytes of records that have begun and are not whole: read, in no record yet
+    """
+
+    key: str
+    path: str
+    size_bytes: int
+    read_bytes: int
+    framed_bytes: int
+    gaps: Sequence[Gap] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    open_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SinkAudit:
+    """One sink, in source bytes of whole sections. `dropped`: by DropReason, dead letters apart.
+
+    unrouted      `when` does not want them; before_start: they were in the buffer before the sink was first configured
+    held          between the cursor and the end of the buffer
+    """
+
+    delivered_bytes: int
+    held_bytes: int
+    dead_bytes: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    unrouted_bytes: int = 0
+    before_start_bytes: int = 0
+
+    @property
+    def accounted_bytes(self) -> int:
+        return (self.delivered_bytes + self.held_bytes + self.dead_bytes + sum(self.dropped.values())
+                + self.unrouted_bytes + self.before_start_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFacts:
+    """`total_bytes`: source bytes of all frames ever; `retired_bytes`: of files that the positions have forgotten."""
+
+    files: Sequence[FileAudit]
+    sinks: Mapping[str, SinkAudit]
+    total_bytes: int
+    retired_bytes: int = 0
+
+
+def problems(facts: AuditFacts) -> list[str]:
+    """Every sum that is off, one sentence each (A1); [] is the proof."""
+    found = []
+    framed = sum(f.framed_bytes for f in facts.files) + facts.retired_bytes
+    if framed != facts.total_bytes:
+        found.append(_off("files", "read + retired", framed, facts.total_bytes))
+    for name, sink in sorted(facts.sinks.items()):
+        if sink.accounted_bytes != facts.total_bytes:
+            found.append(_off(f"sink {name}", "delivered + dead + dropped + unrouted + before_start + held",
+                              sink.accounted_bytes, facts.total_bytes))
+    for file in facts.files:
+        found += [f"file {printable(file.path)}: gap {gap.start}..{gap.end} lies outside what was read (0..{file.read_bytes})"
+                  for gap in file.gaps if gap.start < 0 or gap.end > file.read_bytes]
+    return found
+
+
+def _off(what: str, terms: str, got_bytes: int, want_bytes: int) -> str:
+    difference = got_bytes - want_bytes
+    word = "more" if difference > 0 else "less"
+    return f"{what}: {terms} = {got_bytes} bytes, which is {abs(difference)} {word} than the buffer's total of {want_bytes}"
+
+
+def to_json(facts: AuditFacts) -> dict[str, Any]:
+    """What `shipper audit --json` prints (A3)."""
+    found = problems(facts)
+    return {
+        "files": [_file(f) for f in facts.files],
+        "totals": {
+            "total_bytes": facts.total_bytes,
+            "read_bytes": sum(f.framed_bytes for f in facts.files),
+            "retired_bytes": facts.retired_bytes,
+            "unread_bytes": sum(_unread(f) for f in facts.files),
+            "open_bytes": sum(f.open_bytes for f in facts.files),
+            "gap_bytes": _by_reason(facts),
+            "balanced": not found,
+            "problems": found,
+        },
+        "sinks": {name: _sink(s) for name, s in sorted(facts.sinks.items())},
+    }
+
+
+def _file(file: FileAudit) -> dict[str, Any]:
+    return {
+        "key": file.key, "path": file.path, "size": file.size_bytes, "read_bytes": file.read_bytes,
+        "framed_bytes": file.framed_bytes, "unread_bytes": _unread(file),
+        "gaps": [{"start": g.start, "end": g.end, "reason": g.reason, "at_least": g.at_least} for g in file.gaps],
+        "dropped": dict(file.dropped), "open_bytes": file.open_bytes,
+    }
+
+
+def _sink(sink: SinkAudit) -> dict[str, Any]:
+    return {
+        "delivered_bytes": sink.delivered_bytes, "held_bytes": sink.held_bytes, "dead_bytes": sink.dead_bytes,
+        "dropped": dict(sink.dropped), "unrouted_bytes": sink.unrouted_bytes,
+        "before_start_bytes": sink.before_start_bytes, "accounted_bytes": sink.accounted_bytes,
+    }
+
+
+def _unread(file: FileAudit) -> int:
+    return max(0, file.size_bytes - file.read_bytes)
+
+
+def gap_bytes(gap: Gap) -> int:
+    """How many bytes a gap stands for; where its end is unknown, at least this many."""
+    return gap.end - gap.start if gap.end >= 0 else gap.at_least
+
+
+def _by_reason(facts: AuditFacts) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for file in facts.files:
+        for gap in file.gaps:
+            found[gap.reason] = found.get(gap.reason, 0) + gap_bytes(gap)
+    return dict(sorted(found.items()))
+
+
+# ---------------------------------------------------------------- as text
+
+def human(audit: Mapping[str, Any], all_files: bool = False) -> str:
+    """`shipper audit`, from its JSON form. Files that are read whole and have no gap are only counted."""
+    totals = audit["totals"]
+    lines = [*_files_text(audit["files"], all_files), "", *_sinks_text(audit["sinks"]), ""]
+    lines.append(f"read {totals['read_bytes']} + retired {totals['retired_bytes']} = {totals['total_bytes']} bytes in all; "
+                 f"unread {totals['unread_bytes']}, open {totals['open_bytes']}")
+    lines += [f"never read, {reason}: {count} bytes" for reason, count in totals["gap_bytes"].items()]
+    if totals["balanced"]:
+        lines.append("BALANCED: every byte read is accounted for in every sink")
+    else:
+        lines += [f"NOT BALANCED: {problem}" for problem in totals["problems"]]
+    return "\n".join(lines)
+
+
+def _files_text(files: Sequence[Mapping[str, Any]], all_files: bool) -> list[str]:
+    noted = [f for f in files if all_files or f["gaps"] or f["dropped"] or f["unread_bytes"] or f["open_bytes"]]
+    rows = [
+        (f["path"], f["key"], str(f["size"]), str(f["read_bytes"]), str(f["unread_bytes"]), _gaps_text(f)) for f in noted
+    ]
+    lines = table(("FILE", "KEY", "SIZE", "READ", "UNREAD", "NOT DELIVERED"), rows) if rows else []
+    quiet = len(files) - len(noted)
+    if quiet:
+        lines.append(f"{quiet} {'other ' if rows else ''}files are read to their end, without a gap")
+    return lines or ["no files"]
+
+
+def _gaps_text(file: Mapping[str, Any]) -> str:
+    parts = [
+        f"{g['reason']} {g['start']}..{g['end']}" if g["end"] >= 0 else f"{g['reason']} at least {g['at_least']} B"
+        for g in file["gaps"][:3]
+    ]
+    if len(file["gaps"]) > 3:
+        parts.append(f"{len(file['gaps']) - 3} more gaps")
+    parts += [f"dropped ({reason}) {size(count)}" for reason, count in file["dropped"].items()]
+    return ", ".join(parts)
+
+
+def _sinks_text(sinks: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    rows = [
+        (name, *(str(s[f"{term}_bytes"]) for term in ("delivered", "held", "dead")), str(sum(s["dropped"].values())),
+         str(s["unrouted_bytes"]), str(s["before_start_bytes"]),
+         ", ".join(f"{reason} {count}" for reason, count in s["dropped"].items()))
+        for name, s in sinks.items()
+    ]
+    head = ("SINK", "DELIVERED", "HELD", "DEAD", "DROPPED", "UNROUTED", "BEFORE START", "DROPPED BY")
+    return table(head, rows) if rows else ["no sinks"]

@@ -1,0 +1,171 @@
+"""The `shipper` command: finds the command's module, runs it, turns what it raises into one line and an exit code.
+
+Invariants:
+  C1  exit codes: 0 done, 1 failed while running, 2 wrong usage or config, 130 interrupted (Ctrl-C)
+  C2  an error is on stderr, says what and the mend, and never shows a traceback (SHIPPER_DEBUG=1 does)
+  C3  only the module of the chosen command is imported, and that imports what is heavy when it runs
+A new command is one module (`add_arguments(parser)`, `run(args) -> int`) and one line in COMMANDS.
+Plane: driver. Starts in about 10 ms.
+"""
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn
+
+from .. import __version__
+from ..errors import ShipperError, Usage
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class Command(NamedTuple):
+    """`module` lies in shipper.agent; it defines add_arguments(parser) and run(args) -> exit code."""
+
+    name: str
+    module: str
+    help: str
+    examples: str = ""
+
+
+COMMANDS = (
+    Command("run", "run_command", "run the agent until SIGTERM (or, with --once, until all is delivered)",
+            "  shipper run -c /etc/shipper/shipper.yaml\n"
+            "  shipper run -c shipper.yaml --once --timeout 60s    exit 0 when all that is there now is delivered"),
+    Command("check", "check_command", "check a config: every problem with file, line, column and the mend",
+            "  shipper check -c shipper.yaml\n"
+            "  shipper check --schema > shipper.schema.json        for completion in an editor"),
+    Command("status", "status_command", "what the agent does now: files, lag, sinks, buffer",
+            "  shipper status\n"
+            "  shipper status --json | jq .sinks"),
+    Command("audit", "audit_command", "prove that every byte is accounted for; exit 1 where the sum is off",
+            "  shipper audit\n"
+            "  shipper audit --json > ledger.json                  for `shipper verify --ledger`"),
+    Command("verify", "verify", "prove from delivered data alone (standard input) that nothing is missing",
+            "  cat archive/*.ndjson | shipper verify\n"
+            "  cat archive/*.ndjson | shipper verify --ledger ledger.json"),
+    Command("positions", "positions_command", "how far each log file has been read",
+            "  shipper positions show\n"
+            "  shipper positions show --json --state-dir /var/lib/shipper"),
+    Command("demo", "demo", "a small node in a temporary directory, the real agent on it, live counts and the proof",
+            "  shipper demo"),
+)
+
+
+class OneLineParser(ArgumentParser):
+    """argparse whose errors are `Usage`: one line with the mend."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        defaults: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
+        super().__init__(*args, **(defaults | settings))
+
+    def error(self, message: str) -> NoReturn:
+        raise Usage(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: sys.argv). Returns the exit code (C1); never raises."""
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
+    except SystemExit as exit_:                 # argparse: --help and --version have printed
+        return exit_.code if isinstance(exit_.code, int) else DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:                     # `shipper status | head`
+        _forget_stdout()
+        return DONE
+    except Usage as error:
+        return _tell(error, USAGE)
+    except ShipperError as error:
+        return _tell(error, FAILED)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: one line instead of a traceback (C2)
+        return _tell_unexpected(error)
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or argv[0].startswith("-"):
+        return _top_level(argv)
+    command = find(argv[0])
+    module = import_module(f"{__package__}.{command.module}")
+    epilog = f"examples:\n{command.examples}" if command.examples else None
+    parser = OneLineParser(prog=f"shipper {command.name}", description=command.help, epilog=epilog)
+    module.add_arguments(parser)
+    args: Namespace = parser.parse_args(argv[1:])
+    code: int = module.run(args)
+    return code
+
+
+def find(name: str) -> Command:
+    """The command `name`; Usage with the nearest name where there is none."""
+    for command in COMMANDS:
+        if command.name == name:
+            return command
+    near = get_close_matches(name, [c.name for c in COMMANDS], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(c.name for c in COMMANDS)}"
+    raise Usage(f"unknown command {name!r}; {hint}")
+
+
+def _top_level(argv: list[str]) -> int:
+    listing = "\n".join(f"  {c.name:<10} {c.help}" for c in COMMANDS)
+    parser = OneLineParser(
+        prog="shipper",
+        usage="shipper COMMAND [OPTION ...]",
+        description="A log shipping agent: reads container and host logs, keeps what is not delivered, delivers it.",
+        epilog=f"commands:\n{listing}\n\nexamples:\n  shipper demo\n  shipper check -c shipper.yaml\n"
+               "  shipper run -c shipper.yaml\n\n`shipper COMMAND --help` says more."
+               "\nexit codes: 0 done, 1 failed while running, 2 wrong usage or config, 130 interrupted",
+    )
+    parser.add_argument("--version", action="version", version=f"shipper {__version__}")
+    if not argv:
+        parser.print_help(sys.stderr)
+        return USAGE
+    parser.parse_args(argv)
+    return DONE
+
+
+def _tell(error: ShipperError, code: int) -> int:
+    """A Usage may have several lines, one per problem of a config: each is one line on stderr."""
+    for line in str(error).splitlines() or [type(error).__name__]:
+        print(f"shipper: {line}", file=sys.stderr)
+    if _debug():
+        _traceback()
+    return code
+
+
+def _tell_unexpected(error: Exception) -> int:
+    hint = "" if _debug() else " (a fault in shipper; set SHIPPER_DEBUG=1 for the traceback)"
+    print(f"shipper: unexpected {type(error).__name__}{_where(error)}{hint}", file=sys.stderr)
+    if _debug():
+        _traceback()
+    return FAILED
+
+
+def _where(error: BaseException) -> str:
+    """Where it was raised. The message is left out: it may quote what was read (P9)."""
+    from traceback import extract_tb
+
+    frames = extract_tb(error.__traceback__)
+    return f" in {os.path.basename(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+
+
+def _traceback() -> None:
+    from traceback import print_exc
+
+    print_exc(file=sys.stderr)
+
+
+def _debug() -> bool:
+    return os.environ.get("SHIPPER_DEBUG", "") not in ("", "0")
+
+
+def _forget_stdout() -> None:
+    """Point stdout at nothing, else the interpreter complains once more when it flushes at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

@@ -1,0 +1,53 @@
+"""What the shell asks of the pipeline: the one seam between app.py, admin.py, the commands and the wiring in run.py.
+
+    start ──► run_until(stop) ──► shutdown(grace_s)
+        └───► once(timeout_s)  ──► shutdown(grace_s)
+
+Invariants:
+  L1  all methods are called in the loop, by one task; *_facts() may be called between any two awaits after start(),
+      cost time linear in files and sinks, await nothing and change nothing
+  L2  facts hold names, numbers and reasons; never a record's content, never a secret
+  L3  after `apply` raised, the old config is still what runs (P8)
+Plane: pure; shapes only.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from ..config.types import Config
+    from .audit import AuditFacts
+    from .health import StageFacts
+    from .reload import Changes
+    from .status import StatusFacts
+
+
+class Pipeline(Protocol):
+    """Built by `Pipeline(config, telemetry)`; touches nothing until `start`."""
+
+    ready: bool
+    """True once the first scan of the log files is done (/readyz)."""
+
+    async def start(self) -> None:
+        """Open the buffer (recovery), the sinks and the reader. Raises Usage or Fatal; then nothing is left running."""
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set. Raises Fatal where the agent cannot go on."""
+
+    async def once(self, timeout_s: float | None) -> int:
+        """Deliver what the log files hold now and return when it is confirmed: 0, or 1 after `timeout_s` seconds."""
+
+    async def shutdown(self, grace_s: float) -> Mapping[str, Mapping[str, Any]]:
+        """Last sweep, sync, drain for up to `grace_s` seconds, close all. What stays in the buffer: {} or, per sink that
+        has a backlog, {"bytes": source bytes, ...}. Called once, also after a start() that was cancelled."""
+
+    async def apply(self, config: Config, changes: Changes) -> None:
+        """Go over to `config`; `changes` says what differs. Raises Usage or Fatal and leaves all as it was (L3)."""
+
+    def status_facts(self) -> StatusFacts: ...
+
+    def audit_facts(self) -> AuditFacts: ...
+
+    def stage_facts(self) -> Sequence[StageFacts]: ...

@@ -1,0 +1,199 @@
+"""What the agent does now, as JSON (/status) and as text (`shipper status`).
+
+Invariants:
+  U1  no record content and no secret: config values under a key that may hold one are replaced, and so is what stands
+      before the @ and behind the ? of a URL (P9)
+  U2  the JSON's keys are part of the interface (docs/monitoring.md): they are added to, not renamed
+Plane: pure.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .text import duration, size, table
+
+if TYPE_CHECKING:
+    from ..config.types import Config, SinkEntry
+    from .reload import ReloadResult
+
+REDACTED = "<redacted>"
+_SECRET_KEY = re.compile(r"pass|secret|token|credential|auth|cookie|bearer|header|api_?key|private|signature", re.I)
+_NAMES_A_FILE = re.compile(r"(_file|_path|_dir)$", re.I)
+_USERINFO = re.compile(r"(\w+://)[^/@\s]+@")
+_QUERY = re.compile(r"(\w+://[^?\s]+)\?\S+")
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """One log file. `size_bytes` and `position_bytes` count uncompressed bytes; `lag_s`: age of the oldest unread byte
+    as far as known, 0 when read to its end. `state`: reading | idle | rotated | deleted | closed | refused | ..."""
+
+    key: str
+    path: str
+    source: str
+    size_bytes: int
+    position_bytes: int
+    lag_s: float
+    state: str
+
+    @property
+    def lag_bytes(self) -> int:
+        return max(0, self.size_bytes - self.position_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusFacts:
+    """What the pipeline knows. Of a sink these keys are shown where they are there: type, state, backlog_bytes,
+    oldest_s, delivered_records, last_error, guarantee; of the buffer: bytes, limit_bytes, full, first_seq, last_seq."""
+
+    files: Sequence[FileFacts] = ()
+    sinks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    buffer: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentFacts:
+    """What the shell knows. `degraded`: reason -> (since, monotonic seconds; why)."""
+
+    version: str
+    node: str
+    pid: int
+    started_s: float
+    uptime_s: float
+    now_s: float
+    ready: bool
+    problems: Sequence[str] = ()
+    degraded: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    last_reload: ReloadResult | None = None
+
+
+def assemble(agent: AgentFacts, pipeline: StatusFacts) -> dict[str, Any]:
+    """The JSON of /status (U2)."""
+    files = [{**asdict(f), "lag_bytes": f.lag_bytes, "lag_s": round(f.lag_s, 3)} for f in pipeline.files]
+    return {
+        "running": True,
+        "version": agent.version,
+        "node": agent.node,
+        "pid": agent.pid,
+        "started_s": round(agent.started_s, 3),
+        "uptime_s": round(agent.uptime_s, 3),
+        "ready": agent.ready,
+        "healthy": not agent.problems,
+        "problems": list(agent.problems),
+        "degraded": [
+            {"reason": reason, "why": why, "for_s": round(agent.now_s - since_s, 3)}
+            for reason, (since_s, why) in sorted(agent.degraded.items())
+        ],
+        "lag_bytes": sum(f.lag_bytes for f in pipeline.files),
+        "files": files,
+        "sinks": {name: dict(facts) for name, facts in pipeline.sinks.items()},
+        "buffer": dict(pipeline.buffer),
+        "last_reload": asdict(agent.last_reload) if agent.last_reload else None,
+        "config": dict(agent.config),
+    }
+
+
+def offline(pipeline: StatusFacts, state_dir: str) -> dict[str, Any]:
+    """The same shape from a state directory without an agent: what the positions and cursors on disk say."""
+    files = [{**asdict(f), "lag_bytes": f.lag_bytes} for f in pipeline.files]
+    return {
+        "running": False, "state_dir": state_dir, "ready": False, "lag_bytes": sum(f.lag_bytes for f in pipeline.files),
+        "files": files, "sinks": {name: dict(facts) for name, facts in pipeline.sinks.items()},
+        "buffer": dict(pipeline.buffer),
+    }
+
+
+def redacted(config: Config) -> dict[str, Any]:
+    """The config as plain values without what may be a secret (U1). Defaults are shown: it is what is in force."""
+    plain: dict[str, Any] = {
+        name: msgspec.to_builtins(getattr(config, name))
+        for name in config.__struct_fields__ if name not in ("sinks",)
+    }
+    plain["sinks"] = {name: _sink(entry) for name, entry in config.sinks.items()}
+    return {name: _redact(name, value) for name, value in plain.items()}
+
+
+def _sink(entry: SinkEntry) -> dict[str, Any]:
+    return {"type": entry.type, **msgspec.to_builtins(entry.common), **msgspec.to_builtins(entry.config, enc_hook=str)}
+
+
+def _redact(key: str, value: Any, secret: bool = False) -> Any:
+    secret = secret or bool(_SECRET_KEY.search(key) and not _NAMES_A_FILE.search(key))
+    if isinstance(value, dict):
+        return {name: _redact(str(name), entry, secret) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_redact(key, entry, secret) for entry in value]
+    if isinstance(value, str) and value:
+        return REDACTED if secret else _QUERY.sub(rf"\1?{REDACTED}", _USERINFO.sub(rf"\1{REDACTED}@", value))
+    return value
+
+
+# ---------------------------------------------------------------- as text
+
+SHOWN_FILES = 20
+
+
+def human(status: Mapping[str, Any], all_files: bool = False) -> str:
+    """`shipper status`: the files that lag most first, at most SHOWN_FILES of them unless `all_files`."""
+    lines = [_headline(status)]
+    lines += [f"PROBLEM   {problem}" for problem in status.get("problems", ())]
+    lines += [f"DEGRADED  {each['reason']} for {duration(each['for_s'])}{_because(each['why'])}"
+              for each in status.get("degraded", ())]
+    lines += ["", *_sinks(status["sinks"]), "", _buffer(status["buffer"]), "", *_files(status["files"], all_files)]
+    if reload := status.get("last_reload"):
+        lines += ["", f"last reload: {reload['outcome']} ({reload['cause']}){_because(reload['why'] or reload['summary'])}"]
+        if reload["needs_restart"]:
+            lines.append(f"restart the agent to apply: {', '.join(reload['needs_restart'])}")
+    return "\n".join(lines)
+
+
+def _headline(status: Mapping[str, Any]) -> str:
+    if not status["running"]:
+        return f"not running; what {status['state_dir']} holds:"
+    words = ["healthy" if status["healthy"] else "STUCK", "ready" if status["ready"] else "not ready yet"]
+    return (f"shipper {status['version']} on {status['node']}, pid {status['pid']}, "
+            f"up {duration(status['uptime_s'])}, {', '.join(words)}")
+
+
+def _because(why: str) -> str:
+    return f": {why}" if why else ""
+
+
+def _sinks(sinks: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    rows = [
+        (name, str(facts.get("type", "")), str(facts.get("state", "")), size(facts.get("backlog_bytes")),
+         duration(facts.get("oldest_s")), str(facts.get("last_error") or ""))
+        for name, facts in sorted(sinks.items())
+    ]
+    return table(("SINK", "TYPE", "STATE", "BACKLOG", "OLDEST", "LAST ERROR"), rows) if rows else ["no sinks"]
+
+
+def _buffer(buffer: Mapping[str, Any]) -> str:
+    limit = f" of {size(buffer['limit_bytes'])}" if buffer.get("limit_bytes") else ""
+    return f"buffer: {size(buffer.get('bytes'))}{limit}{', FULL' if buffer.get('full') else ''}"
+
+
+def _files(files: Sequence[Mapping[str, Any]], all_files: bool) -> list[str]:
+    if not files:
+        return ["no files"]
+    ordered = sorted(files, key=lambda f: (-f["lag_bytes"], f["path"]))
+    shown = ordered if all_files else ordered[:SHOWN_FILES]
+    lines = files_table(shown)
+    if len(shown) < len(ordered):
+        lines.append(f"... and {len(ordered) - len(shown)} more files; --all shows them")
+    return lines
+
+
+def files_table(files: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Path, position, size, lag and state of files, as text."""
+    rows = [
+        (f["path"], str(f["position_bytes"]), str(f["size_bytes"]), size(f["lag_bytes"]), duration(f["lag_s"]), f["state"])
+        for f in files
+    ]
+    return table(("PATH", "POSITION", "SIZE", "LAG", "BEHIND", "STATE"), rows)
