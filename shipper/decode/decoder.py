@@ -1,4 +1,4 @@
-"""Chunks of whole lines become columns. Pure. Hot: once per chunk.
+"""Whole lines become columns. Pure. Hot: once per chunk.
 
 A `Decoder` belongs to one lineage: what is open at the end of one file goes on in the next. Formats are told apart per
 file (`sniff`): `cri`, `docker`, and `raw` (the line as it stands; host files too).
@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from ..model import Batch, Marks, Open, Source
+from ..model import Batch, Marks, Open, Piece, Source
 from .records import MAX_PIECES, Budget, Opened, Pending, Reread
 from .times import RFC3339, to_ns, valid
 
@@ -28,14 +28,22 @@ _STREAM_BYTES = {"stdout": b"stdout", "stderr": b"stderr"}
 
 
 def sniff(first_line: bytes) -> str:
-    """`cri`, `docker` or `raw`, by the first line of a file."""
-    if first_line.startswith(b"{"):
-        cut = _cut_docker(first_line)
-    else:
-        cut = _cut_cri(first_line)
-        if cut is not None:
-            return "cri"
-    return "docker" if cut is not None else "raw"
+    """`cri`, `docker` or `raw`, by the first line of a file, or the first KiB of it."""
+    if first_line.startswith(b'{"log":"') or _cut_docker(first_line) is not None:
+        return "docker"
+    return "cri" if _cut_cri(first_line) is not None else "raw"
+
+
+def first_ns(line: bytes, form: str) -> int:
+    """When the first record of a file was written (it orders a lineage); 0 where its format carries no time.
+
+    A docker line longer than the first KiB has its time beyond it: 0 too.
+    """
+    if form == "cri":
+        return to_ns(line.partition(b" ")[0])
+    if form == "docker":
+        return to_ns(line.rpartition(b'"time":"')[2].partition(b'"')[0])
+    return 0
 
 
 def _cut_cri(line: bytes) -> tuple[bytes, bytes, bool, bytes] | None:
@@ -104,6 +112,20 @@ class Decoder:
         """Go on where a frame left off."""
         self.opened.restore(state, now_s)
 
+    @property
+    def skipping(self) -> Piece | None:
+        """The line over max_line whose end has not been seen."""
+        return self.opened.skipping
+
+    @skipping.setter
+    def skipping(self, piece: Piece | None) -> None:
+        self.opened.skipping = piece
+
+    @staticmethod
+    def newest_ns(batch: Batch) -> int:
+        """The time of a batch's last record in ns, its read time where records have none."""
+        return (to_ns(batch.times[-1]) if batch.times[-1] else 0) or batch.read_ns
+
     def oldest_open_s(self) -> float | None:
         """When the longest open record began to wait, or None."""
         waits = [p.since_s for p in self.opened.by_stream.values()]
@@ -111,12 +133,11 @@ class Decoder:
 
     # -------------------------------------------------------- decoding
 
-    def decode(self, key: str, start: int, chunk: bytes, *, read_ns: int, now_s: float, reread: Reread) -> Batch | None:
-        """`chunk`: whole lines of file `key` from offset `start`, each ending with a newline, none over max_line.
+    def decode(self, key: str, start: int, lines: list[bytes], *, read_ns: int, now_s: float, reread: Reread) -> Batch | None:
+        """`lines`: whole lines of file `key` from offset `start` on, without their newlines, none over max_line.
 
-        None where no record was completed.
+        The reader splits, so that a chunk is never copied. None where no record was completed.
         """
-        lines = chunk[:-1].split(b"\n")
         if self.form == "cri":
             done, batch = self._cri(key, start, lines, read_ns, now_s, reread)
             if done:
@@ -311,7 +332,3 @@ class Decoder:
 def _ids(start: int, sizes: list[int]) -> list[bytes]:
     return [b"%x+%x" % at for at in zip(accumulate(sizes, initial=start), sizes)]
 
-
-def newest_ns(batch: Batch) -> int:
-    """The time of a batch's last record in ns, its read time where records have none."""
-    return (to_ns(batch.times[-1]) if batch.times[-1] else 0) or batch.read_ns

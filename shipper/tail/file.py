@@ -1,0 +1,145 @@
+"""One file that is being read: its descriptor, its offset, what must stand in front of it. Driver: `pread` and `fstat`.
+
+Invariants:
+  T1  `offset` is the end of the last section submitted; what is read beyond it and not yet a section is not counted
+  T2  before new bytes count, the up to 64 bytes in front of the offset are compared: a file that was cut and has grown
+      past the offset, or a reused inode, is seen at the next read
+  T3  offsets are uncompressed bytes, for plain and compressed files alike
+"""
+from __future__ import annotations
+
+import os
+
+from ..model import FileRef
+from .gz import GzipFile
+from .identity import GUARD_BYTES, HEAD_BYTES, digest
+
+
+class Changed(Exception):
+    """What stands in front of the offset is not what was read (T2)."""
+
+
+class TailFile:
+    """`guard` None: only its hash is known (`guard_hash`, from the positions); the first read checks it."""
+
+    __slots__ = (
+        "compressed", "deleted_since_s", "device", "form", "gap_start", "guard", "guard_hash", "handle", "inode", "live",
+        "offset", "path", "ref", "rest_bytes", "rest_since_s", "resumed", "salt", "scanned", "size",
+    )
+
+    def __init__(self, path: str, device: int, inode: int, *, live: bool, compressed: bool) -> None:
+        self.path, self.device, self.inode = path, device, inode
+        self.live, self.compressed = live, compressed
+        self.handle: int | GzipFile | None = None
+        self.ref: FileRef | None = None
+        self.offset = 0
+        self.guard: bytes | None = b""
+        self.guard_hash = ""
+        self.scanned = 0                 # bytes behind the offset that hold no newline (a long line)
+        self.rest_bytes = 0              # bytes of an unfinished line at the end of the file, at the last read
+        self.rest_since_s = 0.0
+        self.size = 0
+        self.form = ""
+        self.salt = ""
+        self.resumed = False             # from the positions, and not read since
+        self.deleted_since_s: float | None = None
+        self.gap_start: int | None = None
+
+    @property
+    def node_id(self) -> tuple[int, int]:
+        return self.device, self.inode
+
+    def attach(self, fd: int) -> None:
+        """Take over `fd`."""
+        self.handle = GzipFile(fd) if self.compressed else fd
+
+    def close(self) -> None:
+        if isinstance(self.handle, GzipFile):
+            self.handle.close()
+        elif self.handle is not None:
+            os.close(self.handle)
+        self.handle = None
+
+    @property
+    def fd(self) -> int:
+        """The descriptor; -1 where it is closed."""
+        if isinstance(self.handle, GzipFile):
+            return self.handle.fd
+        return -1 if self.handle is None else self.handle
+
+    @property
+    def damaged(self) -> bool:
+        return isinstance(self.handle, GzipFile) and self.handle.damaged
+
+    def resume(self, ref: FileRef, offset: int, guard_hash: str) -> None:
+        """Go on where the positions say."""
+        self.ref, self.offset, self.guard_hash = ref, offset, guard_hash
+        self.guard = None if offset else b""
+        self.scanned = self.rest_bytes = 0
+        self.resumed = True
+
+    def pread(self, size: int, offset: int) -> bytes:
+        if isinstance(self.handle, GzipFile):
+            return self.handle.pread(size, offset)
+        return os.pread(self.fd, size, offset)
+
+    def head(self) -> bytes:
+        """The first KiB, or what there is of it."""
+        return self.pread(HEAD_BYTES, 0)
+
+    def guard_at(self, offset: int) -> str | None:
+        """The digest of the up to 64 bytes in front of `offset`; None where the file is shorter than that."""
+        size = min(GUARD_BYTES, offset)
+        data = self.pread(size, offset - size) if size else b""
+        return digest(data) if len(data) == size else None
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes behind the offset, the guard checked in the same system call (T2). Raises Changed."""
+        guard = self._guard()
+        width = len(guard)
+        data = self.pread(size + width, self.offset - width)
+        if data[:width] != guard:
+            raise Changed
+        return data[width:] if width else data
+
+    def check(self) -> None:
+        """The guard alone, for bulk reads that would have to copy it off. Raises Changed."""
+        guard = self._guard()
+        if guard and self.pread(len(guard), self.offset - len(guard)) != guard:
+            raise Changed
+
+    def _guard(self) -> bytes:
+        if self.guard is None:
+            width = min(GUARD_BYTES, self.offset)
+            data = self.pread(width, self.offset - width)
+            if len(data) != width or digest(data) != self.guard_hash:
+                raise Changed
+            self.guard = data
+        return self.guard
+
+    def advance(self, used: bytes, used_bytes: int) -> None:
+        """`used`: the last bytes of what became a section (at least 64 of them, or all), `used_bytes` how many it was."""
+        self.offset += used_bytes
+        tail = used[-GUARD_BYTES:]
+        if len(tail) < GUARD_BYTES and used_bytes < GUARD_BYTES:
+            tail = ((self.guard or b"") + tail)[-GUARD_BYTES:]
+        self.guard = tail
+        self.resumed = False
+
+    def grown_head(self, ref: FileRef) -> FileRef:
+        """A definition with as much head as there is now, for files that were short when they got their key."""
+        head = self.head()
+        if len(head) <= ref.head_bytes:
+            return ref
+        return FileRef(ref.key, ref.source, self.path, self.device, self.inode, len(head), digest(head))
+
+    def stat_size(self) -> int:
+        """Uncompressed bytes as far as they are known without inflating."""
+        if self.compressed or self.handle is None:
+            return max(self.size, self.offset)
+        self.size = os.fstat(self.fd).st_size
+        return self.size
+
+    @property
+    def unlinked(self) -> bool:
+        return self.handle is not None and os.fstat(self.fd).st_nlink == 0

@@ -1,0 +1,297 @@
+"""One container's (or host file's) log as one ordered stream, whatever files hold it. Driver: opens, looks, decides by plan.py.
+
+    files   [oldest … live]   read from the front; a file is done when it was read to its end and a successor is there,
+                              or when it is deleted
+    done    read to their end, still in the directory: a late write to one brings it back to the front
+
+Invariants:
+  W1  files are read one after the other; what is open at the end of one goes on in the next (P4)
+  W2  a descriptor with unread bytes is never closed, but for the limit of held deleted bytes (P7)
+  W3  a file is looked at by its inode, never by its name alone: names move
+"""
+from __future__ import annotations
+
+import os
+import secrets
+
+from ..errors import GapReason
+from ..model import FileRef, Gap, Piece, Section, Source
+from . import plan as planning
+from .cutter import Cutter, LineDecoder
+from .file import TailFile
+from .identity import digest, file_key, first_line
+from .plan import Begin, Continue, FoundFile, KnownFile
+from .ports import Directory, Formats, KnownPositions, Refused, Seen, Settings
+
+
+class Lineage:
+    """State of one stream. The Reader drives it; nothing here waits."""
+
+    __slots__ = (
+        "armed", "cutter", "decoder", "directory", "done", "eof_ticks", "files", "ignored", "last_ns", "look_due", "opener",
+        "outbox", "retry_open_s", "salted", "settings", "source", "vanished",
+    )
+
+    def __init__(self, source: Source, settings: Settings, decoder: LineDecoder, directory: Directory) -> None:
+        self.source, self.settings, self.decoder, self.directory = source, settings, decoder, directory
+        self.cutter = Cutter(decoder, self.reread)
+        self.files: list[TailFile] = []
+        self.done: list[TailFile] = []
+        self.ignored: set[tuple[int, int]] = set()
+        self.outbox: list[Section] = []
+        self.salted: dict[str, str] = {}
+        self.last_ns = 0
+        self.eof_ticks = 0
+        self.armed = self.vanished = False
+        self.look_due = True
+        self.retry_open_s = 0.0
+
+    # -------------------------------------------------------- looking
+
+    def look(self, positions: KnownPositions, *, skip_old: bool, formats: Formats) -> list[tuple[str, str]]:
+        """Compare the directory with what is known: renamed, new, gone. Returns refusals as (reason, message).
+
+        `skip_old`: the source is new and says start_at: end; what is in its files now is passed over.
+        """
+        self.look_due = False
+        refusals: list[tuple[str, str]] = []
+        seen = self.directory.siblings(self.source)
+        by_node = {(s.device, s.inode): s for s in seen}
+        tracked = {f.node_id: f for f in [*self.files, *self.done]}
+        for node_id, file in tracked.items():
+            self._moved(file, by_node.get(node_id))
+        new = [s for s in seen if (s.device, s.inode) not in tracked and (s.device, s.inode) not in self.ignored]
+        if new or not tracked:
+            self._take_in(new, tracked, positions, skip_old, formats, refusals)
+        for file in [f for f in self.done if f.deleted_since_s == 0.0]:
+            file.close()
+            self.done.remove(file)
+        self.ignored &= by_node.keys()
+        return refusals
+
+    def _moved(self, file: TailFile, seen: Seen | None) -> None:
+        if seen is None:
+            if file.deleted_since_s is None and (file.handle is None or file.unlinked):
+                file.deleted_since_s = 0.0               # the reader sets the time when it gets there
+                file.live = False
+            return
+        file.path, file.live = seen.path, seen.live
+        if not file.compressed:
+            file.size = max(seen.size, file.offset)
+        if file in self.done and seen.size > file.offset and not file.compressed:
+            self.done.remove(file)                       # a late write to a file that we took for finished
+            self.files.insert(0, file)
+
+    def _take_in(
+        self, new: list[Seen], tracked: dict[tuple[int, int], TailFile], positions: KnownPositions, skip_old: bool,
+        formats: Formats, refusals: list[tuple[str, str]],
+    ) -> None:
+        opened = self._open_all(new, refusals)
+        open_keys = {f.ref.key for f in tracked.values() if f.ref is not None}
+        known = [self._known(f) for f in tracked.values() if f.ref is not None]
+        known += [
+            KnownFile(k, p.file.device, p.file.inode, p.file.head_bytes, p.file.head_hash, p.offset, p.guard, p.size,
+                      p.last_ns, p.closed)
+            for k in positions.keys_of(self.source.lineage) if k not in open_keys and (p := positions.files.get(k))
+        ]
+        found = [self._found(file, seen, formats) for file, seen in opened]
+        start_at = "end" if skip_old or self.settings.start_at == "end" else "beginning"
+        verdict = planning.plan(known, found, start_at=start_at, open_keys=frozenset(open_keys))
+        by_node = {file.node_id: file for file, _ in opened}
+        for copy in verdict.copies:
+            self.ignored.add((copy.device, copy.inode))
+        first_found_ns = next((v.found.first_ns for v in verdict.files if isinstance(v, Begin)), 0)
+        # A file that could not be opened now may be the one: nothing is called lost before it was looked at.
+        if not refusals:
+            for lost in verdict.lost:
+                if lost.key not in open_keys:
+                    self._report_lost(positions.files[lost.key].file, lost, first_found_ns)
+        self._queue(verdict.files, by_node, positions, skip_old)
+        kept = {f.node_id for f in [*self.files, *self.done]}
+        for node_id, file in by_node.items():
+            if node_id not in kept:
+                file.close()
+
+    def _open_all(self, new: list[Seen], refusals: list[tuple[str, str]]) -> list[tuple[TailFile, Seen]]:
+        opened = []
+        for seen in new:
+            file = TailFile(seen.path, seen.device, seen.inode, live=seen.live, compressed=seen.compressed)
+            try:
+                fd = self.directory.open(seen.path, self.settings)
+            except Refused as refused:
+                if refused.reason != "vanished":
+                    refusals.append((refused.reason, str(refused)))
+                if refused.again:
+                    self.look_due = True
+                else:
+                    self.ignored.add((seen.device, seen.inode))
+                continue
+            stat = os.fstat(fd)
+            if (stat.st_dev, stat.st_ino) != (seen.device, seen.inode):
+                os.close(fd)                             # renamed between listing and open: look again
+                self.look_due = True
+                continue
+            file.attach(fd)
+            file.size = 0 if seen.compressed else stat.st_size
+            opened.append((file, seen))
+        return opened
+
+    def _found(self, file: TailFile, seen: Seen, formats: Formats) -> FoundFile:
+        head = file.head()
+        line = first_line(head)
+        if line is not None:
+            file.form = self._form(line, formats)
+        return FoundFile(
+            seen.path, seen.device, seen.inode, seen.live, seen.compressed, seen.order, head,
+            formats.first_ns(line or b"", file.form), file.guard_at,
+        )
+
+    def _form(self, line: bytes, formats: Formats) -> str:
+        if self.settings.form != "auto":
+            return "raw" if self.settings.form == "plain" else self.settings.form
+        # Among container logs a line that is neither is a damaged CRI line, not a third format.
+        form = formats.sniff(line)
+        return form if form != "raw" or self.settings.host_file else "cri"
+
+    @staticmethod
+    def _known(file: TailFile) -> KnownFile:
+        ref = file.ref
+        assert ref is not None
+        guard = digest(file.guard) if file.guard is not None else file.guard_hash
+        return KnownFile(
+            ref.key, file.device, file.inode, ref.head_bytes, ref.head_hash, file.offset, guard, file.size, 0, True
+        )
+
+    def _queue(
+        self, verdicts: list[Continue | Begin], by_node: dict[tuple[int, int], TailFile], positions: KnownPositions,
+        skip_old: bool,
+    ) -> None:
+        queued: list[TailFile] = []
+        for verdict in verdicts:
+            file = by_node[verdict.found.device, verdict.found.inode]
+            if isinstance(verdict, Continue):
+                position = positions.files[verdict.key]
+                ref = position.file
+                if (ref.path, ref.device, ref.inode) != (file.path, file.device, file.inode):
+                    ref = FileRef(ref.key, self.source, file.path, file.device, file.inode, ref.head_bytes, ref.head_hash)
+                file.resume(ref, position.offset, position.guard)
+                if position.closed and not file.live and (file.compressed or file.size <= file.offset):
+                    file.close()
+                    self.done.append(file)
+                    continue
+            elif skip_old and file.live:
+                file.gap_start = 0
+            queued.append(file)
+        old = [f for f in self.files if not f.live]
+        live = [f for f in self.files if f.live]
+        self.files = [*old, *(f for f in queued if not f.live), *live, *(f for f in queued if f.live)]
+
+    def _report_lost(self, ref: FileRef, lost: KnownFile, next_ns: int) -> None:
+        gap = Gap(lost.offset, -1, GapReason.ROTATED_AWAY, max(0, lost.size - lost.offset), lost.last_ns, next_ns)
+        self.outbox.append(Section(
+            ref, lost.offset, lost.offset, lost.guard, None, self.decoder.state(), gaps=(gap,), size=lost.size, closed=True,
+        ))
+
+    # -------------------------------------------------------- definitions
+
+    def define(self, file: TailFile, formats: Formats, *, ending: bool = False) -> FileRef | None:
+        """The file's key and definition; None while its first line is not complete (no frame is written before).
+
+        `ending`: nobody will finish that line; what is there counts.
+        """
+        if file.ref is not None:
+            return file.ref
+        head = file.head()
+        line = first_line(head)
+        if line is None and ending and head:
+            line = head
+        if line is None:
+            return None
+        file.form = self._form(line, formats)
+        taken = {f.ref.key for f in [*self.files, *self.done] if f.ref is not None}
+        salt = secrets.token_hex(5) if self.settings.host_file else ""
+        key = file_key(self.source, line, salt)
+        again = 1
+        while key in taken or key in self.salted:        # another file of this lineage begins with the same line (F2)
+            key = file_key(self.source, line, f"{salt}{again}")
+            again += 1
+        file.ref = FileRef(key, self.source, file.path, file.device, file.inode, len(head), digest(head))
+        return file.ref
+
+    def define_form(self, file: TailFile, formats: Formats) -> None:
+        """The format of a file that was resumed: its definition says which file, not how it is written."""
+        file.form = self._form(first_line(file.head()) or b"", formats)
+
+    # -------------------------------------------------------- a file that is no longer what it was
+
+    def replaced(self, file: TailFile, last_seen_ns: int) -> None:
+        """The content under the offset changed: truncated, copied and truncated, or a reused inode.
+
+        What was not read goes on in a copy where there is one, else it is reported; the file itself begins anew.
+        """
+        at = self.files.index(file)
+        fresh = TailFile(file.path, file.device, file.inode, live=file.live, compressed=file.compressed)
+        successors: list[TailFile] = [fresh]
+        if file.ref is not None:
+            self.salted[file.ref.key] = file.path
+            copy = self._copy_of(file)
+            if copy is not None:
+                successors.insert(0, copy)
+            else:
+                lost = max(0, file.size - file.offset)
+                gaps: tuple[Gap, ...] = ()
+                if lost or file.resumed:
+                    gaps = (Gap(file.offset, -1, GapReason.TRUNCATED, lost, self.last_ns, last_seen_ns),)
+                guard = digest(file.guard) if file.guard is not None else file.guard_hash
+                self.decoder.skipping = None
+                self.outbox.append(Section(
+                    file.ref, file.offset, file.offset, guard, None, self.decoder.state(), gaps=gaps, size=file.size,
+                    closed=True,
+                ))
+        handle, file.handle = file.handle, None
+        fresh.handle = handle
+        self.files[at : at + 1] = successors
+        self.look_due = True
+
+    def _copy_of(self, file: TailFile) -> TailFile | None:
+        ref = file.ref
+        assert ref is not None
+        guard = digest(file.guard) if file.guard is not None else file.guard_hash
+        for seen in self.directory.siblings(self.source):
+            if (seen.device, seen.inode) == file.node_id:
+                continue
+            copy = TailFile(seen.path, seen.device, seen.inode, live=False, compressed=seen.compressed)
+            try:
+                copy.attach(self.directory.open(seen.path, self.settings))
+            except Refused:
+                continue                                 # counted when it was looked at
+            head = copy.head()
+            if len(head) >= ref.head_bytes and digest(head[: ref.head_bytes]) == ref.head_hash and (
+                copy.guard_at(file.offset) == guard
+            ):
+                moved = FileRef(ref.key, self.source, copy.path, copy.device, copy.inode, ref.head_bytes, ref.head_hash)
+                copy.resume(moved, file.offset, guard)
+                copy.form = file.form
+                self.ignored.discard(copy.node_id)
+                return copy
+            copy.close()
+        return None
+
+    # -------------------------------------------------------- reading again
+
+    def reread(self, piece: Piece) -> bytes:
+        """Source bytes that were read before, b"" where their file is gone."""
+        for file in [*self.files, *self.done]:
+            if file.ref is None or file.ref.key != piece.key:
+                continue
+            if file.handle is not None:
+                return file.pread(piece.length, piece.start)
+            try:
+                file.attach(self.directory.open(file.path, self.settings))
+            except Refused:
+                return b""
+            data = file.pread(piece.length, piece.start)
+            file.close()
+            return data
+        return b""
+
