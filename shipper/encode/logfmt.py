@@ -1,0 +1,69 @@
+"""logfmt of a batch: `time=.. stream=.. namespace=.. pod=.. container=.. node=.. id=.. message=".."`, one line per record.
+
+Invariants:
+  L1  one record is one line; the message is always quoted, escaped as in JSON
+  L2  a value with anything but letters, digits and . : / _ - + @ , in it is quoted, so that hostile names add no keys
+  L3  what is empty is left out; bytes that are not UTF-8 become U+FFFD
+Pure. Hot: once per batch.
+"""
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import orjson
+
+from ..model import Batch, Source
+from . import record_json
+
+_PLAIN = re.compile(r"[A-Za-z0-9.:/_+@,-]+\Z")
+
+
+def pieces(batch: Batch) -> list[bytes]:
+    """The batch as logfmt lines, in one piece; [] for an empty batch. Cost: 0.25 us a line."""
+    count = len(batch)
+    if not count:
+        return []
+    tags: bytes = batch.source.cached("logfmt", source_tags)
+    parts: list[bytes] = [b"", b"", tags + b"id=" + batch.key.encode() + b":", b"", b" message=", b"", b"\ntime="] * count
+    times = _times(batch)
+    parts[0::7] = times
+    parts[1::7] = _streams(batch.streams)
+    parts[3::7] = batch.ids
+    parts[5::7] = record_json.json_strings(batch.messages)
+    parts[0] = b"time=" + times[0]
+    parts[-1] = b"\n"
+    for index, mark in (batch.marks or {}).items():
+        parts[index * 7 + 4] = b" " + b" ".join(_pair(name, value) for name, value in mark.items()) + b" message="
+    return [b"".join(parts)]
+
+
+def source_tags(source: Source) -> bytes:
+    """The pairs that are the same for all records of the source, with a blank behind each."""
+    names = [("namespace", source.namespace), ("pod", source.pod), ("container", source.container), ("node", source.node)]
+    if source.kind == "files":
+        names = [("node", source.node), ("file", source.path)]
+    return b"".join(_pair(name, value) + b" " for name, value in names if value)
+
+
+def _times(batch: Batch) -> Sequence[bytes]:
+    """Times are plain in all but hostile files; `time_strings` gives the very column back where it had nothing to mend."""
+    times = record_json.time_strings(batch)
+    return times if _PLAIN.match(b"".join(times).decode("ascii", "replace")) else [_value(t.decode()) for t in times]
+
+
+def _streams(streams: Sequence[bytes]) -> list[bytes]:
+    known = {s: b" " + _pair("stream", s.decode("utf-8", "replace")) + b" " if s else b" " for s in set(streams)}
+    return [known[stream] for stream in streams]
+
+
+def _pair(name: str, value: object) -> bytes:
+    if value is True:
+        return name.encode() + b"=true"
+    return name.encode() + b"=" + _value(str(value))
+
+
+def _value(text: str) -> bytes:
+    if _PLAIN.match(text):
+        return text.encode()
+    return orjson.dumps(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
