@@ -29,7 +29,7 @@ from .health import SAMPLE_EVERY_S, Health
 from .logging import LogWriter, describe, loop_exception_handler, route_library_logs, writer
 from .reload import Reloader
 from .signals import WATCH_EVERY_S, ConfigWatch, Signals
-from .status import AgentFacts, assemble, redacted
+from .status import AgentFacts, StatusFacts, assemble
 from .systemd import notify, watchdog_interval_s
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ class Agent:
         return body
 
     def _status(self) -> dict[str, Any]:
-        from .status import StatusFacts
+        from ..config.secrets import redacted
 
         now_s = time.monotonic()
         agent = AgentFacts(

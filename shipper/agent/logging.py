@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ShipperError
 from ..telemetry import Telemetry
+from .text import printable
 
 QUEUE_LINES = 1_000
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -184,10 +185,10 @@ def _rfc3339(time_s: float) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A number, or text that is valid UTF-8 and holds no carriage return (a newline is escaped by the renderer)."""
+    """A number, or printable text: no control character reaches a terminal (a newline is escaped by the renderer)."""
     if isinstance(value, bool) or (isinstance(value, (int, float)) and abs(value) < 2**63):
         return value
-    return str(value).encode(errors="backslashreplace").decode().replace("\r", "\\r")
+    return "\n".join(printable(part) for part in str(value).split("\n"))
 
 
 def _write_all(fd: int, data: bytes) -> bool:

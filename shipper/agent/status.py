@@ -1,31 +1,20 @@
 """What the agent does now, as JSON (/status) and as text (`shipper status`).
 
 Invariants:
-  U1  no record content and no secret: config values under a key that may hold one are replaced, and so is what stands
-      before the @ and behind the ? of a URL (P9)
+  U1  no record content and no secret: the config comes in redacted (config/secrets.py, P9)
   U2  the JSON's keys are part of the interface (docs/monitoring.md): they are added to, not renamed
 Plane: pure.
 """
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from .text import duration, size, table
 
 if TYPE_CHECKING:
-    from ..config.types import Config, SinkEntry
     from .reload import ReloadResult
-
-REDACTED = "<redacted>"
-_SECRET_KEY = re.compile(r"pass|secret|token|credential|auth|cookie|bearer|header|api_?key|private|signature", re.I)
-_NAMES_A_FILE = re.compile(r"(_file|_path|_dir)$", re.I)
-_USERINFO = re.compile(r"(\w+://)[^/@\s]+@")
-_QUERY = re.compile(r"(\w+://[^?\s]+)\?\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +96,6 @@ def offline(pipeline: StatusFacts, state_dir: str) -> dict[str, Any]:
         "files": files, "sinks": {name: dict(facts) for name, facts in pipeline.sinks.items()},
         "buffer": dict(pipeline.buffer),
     }
-
-
-def redacted(config: Config) -> dict[str, Any]:
-    """The config as plain values without what may be a secret (U1). Defaults are shown: it is what is in force."""
-    plain: dict[str, Any] = {
-        name: msgspec.to_builtins(getattr(config, name))
-        for name in config.__struct_fields__ if name not in ("sinks",)
-    }
-    plain["sinks"] = {name: _sink(entry) for name, entry in config.sinks.items()}
-    return {name: _redact(name, value) for name, value in plain.items()}
-
-
-def _sink(entry: SinkEntry) -> dict[str, Any]:
-    return {"type": entry.type, **msgspec.to_builtins(entry.common), **msgspec.to_builtins(entry.config, enc_hook=str)}
-
-
-def _redact(key: str, value: Any, secret: bool = False) -> Any:
-    secret = secret or bool(_SECRET_KEY.search(key) and not _NAMES_A_FILE.search(key))
-    if isinstance(value, dict):
-        return {name: _redact(str(name), entry, secret) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [_redact(key, entry, secret) for entry in value]
-    if isinstance(value, str) and value:
-        return REDACTED if secret else _QUERY.sub(rf"\1?{REDACTED}", _USERINFO.sub(rf"\1{REDACTED}@", value))
-    return value
 
 
 # ---------------------------------------------------------------- as text

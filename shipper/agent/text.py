@@ -39,4 +39,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def printable(text: str) -> str:
     """Without control characters and broken surrogates: a file name must not drive the terminal (P10)."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
