@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from aiofiles.ospath import wrap
+from aiofiles.base import wrap
 
 from ..errors import GapReason
 from ..model import FileRef, Gap, Section, Source
@@ -165,14 +165,8 @@ class Reader:
         await self._settle()
 
     async def _round(self, stop: asyncio.Event) -> None:
-        self.rounds += 1
         now = self._now_s()
-        self._look_where_due()
-        if now >= self._next_tick_s:
-            self._next_tick_s = now + TICK_S
-            for name, lineage in self._busy.items():
-                self._turns.add(lineage.source.namespace, name)
-            self._by_time(now)
+        self.prepare(now)
         if not self._turns:
             await self._sleep(stop, now)
             return
@@ -180,6 +174,25 @@ class Reader:
         if not stop.is_set():
             await self._turn()
             await asyncio.sleep(0)
+
+    def prepare(self, now: float) -> bool:
+        """What is due by time or by event is queued; is anything?"""
+        self.rounds += 1
+        self._look_where_due()
+        if now >= self._next_tick_s:
+            self._next_tick_s = now + TICK_S
+            for name, lineage in self._busy.items():
+                self._turns.add(lineage.source.namespace, name)
+            self._by_time(now)
+        return bool(self._turns)
+
+    async def step(self) -> bool:
+        """One round without waiting for anything outside; False where there was nothing to read. For tests and --once."""
+        ready = self.prepare(self._now_s())
+        await self._room()
+        if ready:
+            await self._turn()
+        return ready
 
     async def _sleep(self, stop: asyncio.Event, now: float) -> None:
         self._wake.clear()
@@ -307,6 +320,8 @@ class Reader:
             return sections + self._outbox(lineage), True
         if data:
             ref = self._definition(lineage, file)
+            if lineage.outbox:                           # start_at: end moved the offset
+                return sections + self._outbox(lineage), True
             if ref is None:
                 file.rest_bytes = len(data)
             else:
@@ -349,7 +364,7 @@ class Reader:
         lineage.outbox.append(Section(ref, end, end, digest(guard), None, lineage.decoder.state(), gaps=(gap,), size=size))
 
     async def _read(self, file: TailFile) -> tuple[bytes, bool]:
-        """(bytes behind offset and scanned, did it fill the read). Bulk reads run on a thread: the loop never waits for a disk."""
+        """(bytes behind offset and scanned, did it fill the read). Bulk reads run on a thread: no waiting for a disk here."""
         if file.compressed:
             return await asyncio.to_thread(self._read_compressed, file)
         if file.scanned:
@@ -461,7 +476,7 @@ class Reader:
     def _drop(self, name: str, lineage: Lineage) -> None:
         self._directory.disarm(name)
         for queue in (self._busy, self._quiet, self._waiting, self._look):
-            queue.pop(name, None)  # type: ignore[attr-defined]
+            queue.pop(name, None)
         self._unwatched.discard(name)
         self._turns.discard(name)
         for file in [*lineage.files, *lineage.done]:
@@ -621,9 +636,9 @@ class Reader:
     def _release(self) -> None:
         while self._retired and self._retired[0][0].done():
             future, lineage, file = self._retired[0]
-            if future.cancelled() or future.exception() is not None or future.result() > self._buffer.synced_seq:
-                if not future.cancelled() and future.exception() is None:
-                    return
+            failed = future.cancelled() or future.exception() is not None
+            if not failed and future.result() > self._buffer.synced_seq:
+                return
             self._retired.popleft()
             if file not in lineage.files and (file not in lineage.done or not file.unlinked):
                 file.close()

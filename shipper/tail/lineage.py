@@ -58,8 +58,12 @@ class Lineage:
         seen = self.directory.siblings(self.source)
         by_node = {(s.device, s.inode): s for s in seen}
         tracked = {f.node_id: f for f in [*self.files, *self.done]}
-        for node_id, file in tracked.items():
-            self._moved(file, by_node.get(node_id))
+        for node_id, file in list(tracked.items()):
+            entry = by_node.get(node_id)
+            if entry is not None and file.handle is None and entry.path != file.path and not self._is_still(file, entry):
+                del tracked[node_id]                     # its inode was freed and came again with other content
+                entry = None
+            self._moved(file, entry)
         new = [s for s in seen if (s.device, s.inode) not in tracked and (s.device, s.inode) not in self.ignored]
         if new or not tracked:
             self._take_in(new, tracked, positions, skip_old, formats, refusals)
@@ -68,6 +72,21 @@ class Lineage:
             self.done.remove(file)
         self.ignored &= by_node.keys()
         return refusals
+
+    def _is_still(self, file: TailFile, seen: Seen) -> bool:
+        """Is the renamed entry the closed file that had this inode? By head and guard; ext4 hands an inode out again
+        within four rotations."""
+        if file.ref is None:
+            return False
+        try:
+            file.attach(self.directory.open(seen.path, self.settings))
+        except Refused:
+            return True                                  # nothing is known yet; the next read checks the guard
+        head = file.head()
+        guard = digest(file.guard) if file.guard is not None else file.guard_hash
+        same = digest(head[: file.ref.head_bytes]) == file.ref.head_hash and file.guard_at(file.offset) == guard
+        file.close()
+        return same
 
     def _moved(self, file: TailFile, seen: Seen | None) -> None:
         if seen is None:
