@@ -48,6 +48,8 @@ METRICS: dict[str, Metric] = {
     "shipper_sink_delivered_bytes_total": Metric("counter", "Source bytes confirmed.", ("sink",)),
     "shipper_sink_sent_bytes_total": Metric("counter", "Payload bytes handed over, repeats included.", ("sink",)),
     "shipper_sink_repeated_records_total": Metric("counter", "Records sent again.", ("sink",)),
+    "shipper_sink_connections_total": Metric("counter", "Connections opened.", ("sink",)),
+    "shipper_sink_barriers_total": Metric("counter", "Half-closes that asked a receiver for proof, by outcome.", ("sink", "result")),
     "shipper_sink_retries_total": Metric("counter", "Failed requests that are tried again.", ("sink",)),
     "shipper_sink_dropped_records_total": Metric("counter", "Records that left unsent.", ("sink", "reason")),
     "shipper_sink_dead_letters_total": Metric("counter", "Records written to the dead letters.", ("sink", "reason")),

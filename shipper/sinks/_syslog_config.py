@@ -1,0 +1,187 @@
+"""The keys of a `type: syslog` sink, what is wrong with them, and what they promise. `problems` reads the TLS files."""
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from typing import Literal
+
+import msgspec
+
+from ..config.units import Bytes, Seconds
+from ..encode.container_logs import ContainerLogsEncoder
+from ..encode.syslog import FACILITIES, SEVERITIES, Rfc3164Encoder, Rfc5424Encoder, SyslogOptions
+from . import Guarantee
+
+MAX_DATAGRAM_BYTES = 65507
+MIN_MESSAGE_BYTES = 1024        # the header of an RFC 5424 message with the longest names takes 800
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
+
+
+class TlsConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """ca: PEM file (None: the system's); cert and key: our own, for mutual TLS; server_name: the name that the
+    certificate must carry (None: the host of `address`); verify: false lets anyone read and fake the receiver."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None
+    verify: bool = True
+
+
+class SyslogConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """See docs/sinks/syslog.md.
+
+    framing          None: octet-counted; newline for container-logs; UDP has none
+    severity         by stream; host files have the stream ""
+    max_message      None: no limit; over UDP 1024, for container-logs 65507
+    resend_window    None: 3 x the largest window that the receiver advertised, at least 1 MiB
+    barrier_timeout  how long a receiver that has everything may take to close
+    """
+
+    address: str
+    protocol: Literal["tcp", "tls", "udp", "relp"] = "tcp"
+    format: Literal["rfc5424", "rfc3164", "container-logs"] = "rfc5424"
+    framing: Literal["octet-counted", "newline"] | None = None
+    tls: TlsConfig = TlsConfig()
+    facility: str = "user"
+    severity: dict[str, str] = msgspec.field(default_factory=dict)
+    time_digits: Literal[6, 9] = 6
+    max_message: Bytes | None = None
+    on_oversize: Literal["split", "cut"] = "split"
+    connect_timeout: Seconds = Seconds(10.0)
+    tcp_user_timeout: Seconds = Seconds(120.0)
+    resend_window: Bytes | None = None
+    barrier_interval: Seconds = Seconds(60.0)
+    barrier_idle: Seconds = Seconds(5.0)
+    barrier_timeout: Seconds = Seconds(10.0)
+
+
+SyslogEncoders = Rfc5424Encoder | Rfc3164Encoder | ContainerLogsEncoder
+
+
+def host_port(address: str) -> tuple[str, int]:
+    """("::1", 514) from "[::1]:514". ValueError with the mend."""
+    found = _ADDRESS.fullmatch(address)
+    if not found or not 0 < int(found[3]) < 65536:
+        raise ValueError(f"{address!r} is not host:port; write for example logs.example.com:514 or [2001:db8::1]:514")
+    return found[1] or found[2], int(found[3])
+
+
+def framing_of(config: SyslogConfig) -> str:
+    """octet-counted, newline or datagram."""
+    if config.protocol == "udp":
+        return "datagram"
+    return config.framing or ("newline" if config.format == "container-logs" else "octet-counted")
+
+
+def encoder_of(config: SyslogConfig) -> SyslogEncoders:
+    """The encoder that this config asks for."""
+    limit = int(config.max_message) if config.max_message is not None else None
+    framing = framing_of(config)
+    if framing == "datagram" and limit is None:
+        limit = MAX_DATAGRAM_BYTES if config.format == "container-logs" else 1024
+    if config.format == "container-logs":
+        return ContainerLogsEncoder(framing, limit, config.on_oversize)
+    named = {"stdout": "info", "stderr": "err", **config.severity}
+    options = SyslogOptions(
+        framing=framing, facility=FACILITIES[config.facility],
+        severities=tuple((stream.encode(), SEVERITIES[name]) for stream, name in named.items()),
+        time_digits=config.time_digits, max_message_bytes=limit, on_oversize=config.on_oversize,
+    )
+    return Rfc5424Encoder(options) if config.format == "rfc5424" else Rfc3164Encoder(options)
+
+
+def problems(config: SyslogConfig) -> list[tuple[str, str]]:
+    """What `shipper check` says: (key path below the sink, problem; mend)."""
+    found: list[tuple[str, str]] = []
+    try:
+        host_port(config.address)
+    except ValueError as error:
+        found.append(("address", str(error)))
+    if config.protocol == "relp":
+        found.append(("protocol", "relp is not in this release; use tls or tcp: they lose nothing that was not read"))
+    if config.facility not in FACILITIES:
+        found.append(("facility", f"{config.facility!r} is no facility; use one of {', '.join(FACILITIES)}"))
+    for stream, name in config.severity.items():
+        if stream not in ("stdout", "stderr", ""):
+            found.append((f"severity.{stream}", 'no such stream; use stdout, stderr or "" (host files)'))
+        if name not in SEVERITIES:
+            found.append((f"severity.{stream}", f"{name!r} is no severity; use one of {', '.join(SEVERITIES)}"))
+    return found + _size_problems(config) + _tls_problems(config)
+
+
+def _size_problems(config: SyslogConfig) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    limit = config.max_message
+    if limit is not None and limit < MIN_MESSAGE_BYTES:
+        found.append(("max_message", f"{limit} leaves no room for a message behind its header; use {MIN_MESSAGE_BYTES} or more"))
+    if config.protocol == "udp":
+        if limit is not None and limit > MAX_DATAGRAM_BYTES:
+            found.append(("max_message", f"a datagram holds {MAX_DATAGRAM_BYTES} bytes at most; use that or less, or tcp"))
+        if config.framing is not None:
+            found.append(("framing", "a datagram is one message and has no framing; leave it out, or use tcp"))
+    for name in ("connect_timeout", "tcp_user_timeout", "barrier_interval", "barrier_idle", "barrier_timeout"):
+        if getattr(config, name) <= 0:
+            found.append((name, "must be longer than 0s; leave it out for the default"))
+    return found
+
+
+def _tls_problems(config: SyslogConfig) -> list[tuple[str, str]]:
+    tls = config.tls
+    if config.protocol != "tls":
+        return [("tls", "has no effect with this protocol; use protocol: tls, or leave it out")] if tls != TlsConfig() else []
+    found = [
+        (f"tls.{name}", f"cannot read {path}; give the path of a PEM file that this process may read")
+        for name, path in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key))
+        if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK))
+    ]
+    if tls.key is not None and tls.cert is None:
+        found.append(("tls.key", "is of no use without tls.cert; give both"))
+    if found:
+        return found
+    try:
+        make_context(tls)
+    except (ssl.SSLError, OSError, ValueError) as error:
+        where = "tls.cert" if tls.cert else "tls.ca"
+        found.append((where, f"is not usable ({reason(error)}); give PEM files, and a key that belongs to the certificate"))
+    return found
+
+
+def reason(error: BaseException) -> str:
+    """The short part of an error's message, without OpenSSL's source lines."""
+    text = getattr(error, "verify_message", "") or getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error)
+    return str(text).lower().replace("_", " ") if isinstance(error, ssl.SSLError) else str(text) or type(error).__name__
+
+
+def make_context(tls: TlsConfig) -> ssl.SSLContext:
+    """A client context. No renegotiation: the receiver's wish for one ends the connection, and a new one is opened."""
+    context = ssl.create_default_context(cafile=tls.ca)
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    if not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls.cert is not None:
+        context.load_cert_chain(tls.cert, tls.key)
+    return context
+
+
+def guarantee(config: SyslogConfig) -> Guarantee:
+    """What `explain` says of this sink."""
+    if config.format == "rfc5424":
+        repeats = "after a lost connection or a restart; equal id in [shipper@32473] means equal content"
+    else:
+        repeats = f"after a lost connection or a restart; {config.format} carries no id, so repeats cannot be told"
+    if config.protocol == "udp":
+        return Guarantee(
+            delivered_means="handed to the kernel",
+            can_repeat=repeats,
+            can_lose="any datagram, unseen: UDP tells nobody. Use tcp or tls where that matters",
+        )
+    bound = "3 of its largest windows, at least 1 MiB," if config.resend_window is None else f"{int(config.resend_window)} bytes"
+    return Guarantee(
+        delivered_means=f"the receiver read it: it closed after our half-close, or it acknowledged {bound} behind it. A receiver "
+        "that never answers a half-close is held to the second alone, and a restart sends that much again",
+        can_repeat=repeats,
+        can_lose="what the receiver had read and not stored when it died; what a TCP proxy in between had taken",
+    )

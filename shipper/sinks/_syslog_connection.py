@@ -1,0 +1,360 @@
+"""Driver: one TCP or TLS connection to a syslog receiver, on a raw non-blocking socket.
+
+    open ──► write ... write ──► half_close ──► the peer's FIN ──► close
+               │ error, peer's FIN, cancelled in the middle of a request: `ended` holds why
+
+Why not asyncio's streams: they buffer in user space, cannot half-close TLS, and do not say how many bytes (ciphertext
+included) the kernel was given; all three are needed to know what the peer has read (_syslog_confirm.py).
+
+Invariants (tests/sinks/test_syslog_connection.py):
+  N1  `written_bytes` is what the kernel took on this connection, TLS handshake included
+  N2  what the peer sends is read and thrown away at once: unread bytes would turn our close into a reset
+  N3  a request that was cut short (cancelled, failed) ends the connection; nothing is written behind it
+  N4  certificates and keys are read again when their files change
+"""
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import ssl
+import struct
+import termios
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from ..errors import Retryable
+from ._syslog_config import SyslogConfig, TlsConfig, host_port, make_context, reason
+
+SEAL_BYTES = 256 * 1024              # what is encrypted at once: bounds the ciphertext that is held
+_READ_BYTES = 64 * 1024
+_READS_AT_ONCE = 16                  # a peer that talks without end does not hold up the loop
+_ACKED = struct.Struct("<Q")
+_WINDOW = struct.Struct("<I")
+ACKED_AT = 120                       # struct tcp_info, linux/tcp.h: __u64 tcpi_bytes_acked (Linux 4.1)
+WINDOW_AT = 228                      # __u32 tcpi_snd_wnd (Linux 5.4)
+_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
+
+
+class Facts(NamedTuple):
+    """What the kernel knows of a connection. None: this kernel does not tell.
+
+    acked_raw     bytes that the peer's kernel acknowledged; our SYN and FIN count as one each
+    unsent_bytes  written and not acknowledged; our FIN counts as one
+    """
+
+    acked_raw: int | None
+    window_bytes: int | None
+    unsent_bytes: int
+
+    def acked_bytes(self, written_bytes: int) -> int:
+        """Acknowledged payload."""
+        if self.acked_raw is None:
+            return max(written_bytes - self.unsent_bytes, 0)
+        return min(max(self.acked_raw - 1, 0), written_bytes)
+
+
+def facts_of(sock: socket.socket) -> Facts:
+    """Cost: two system calls, 2 us."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    acked = _ACKED.unpack_from(info, ACKED_AT)[0] if len(info) >= ACKED_AT + 8 else None
+    window = _WINDOW.unpack_from(info, WINDOW_AT)[0] if len(info) >= WINDOW_AT + 4 else None
+    outq = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    return Facts(acked, window, struct.unpack("=i", outq)[0])
+
+
+class Connection:
+    """Plain TCP. `on_end(self)` is called once, from the loop, when the peer closes or the connection fails."""
+
+    def __init__(self, sock: socket.socket, peer: str, on_end: Callable[[Connection], None]) -> None:
+        self.sock, self.peer, self.on_end = sock, peer, on_end
+        self.written_bytes = 0
+        self.half_closed = False
+        self.peer_closed = False
+        self.ended: Retryable | None = None
+        self._loop = asyncio.get_running_loop()
+        self._room: asyncio.Future[None] | None = None
+        self._tail = b""
+        self._closed = False
+
+    def watch(self) -> None:
+        """Notice from now on what the peer sends, closes or resets (N2)."""
+        self._loop.add_reader(self.sock.fileno(), self.poll)
+
+    def poll(self) -> None:
+        """Read what is there, without waiting. Sets `ended` where the peer closed or the connection failed."""
+        for _ in range(_READS_AT_ONCE):
+            if self.ended is not None or self._closed:
+                return
+            try:
+                data = self.sock.recv(_READ_BYTES)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                return self.end(f"{self.peer} broke the connection ({reason(error)})")
+            if not data:
+                self.peer_closed = True
+                return self.end(f"{self.peer} closed the connection")
+            if not self.half_closed:
+                self._take(data)
+
+    def end(self, why: str) -> None:
+        """This connection takes nothing more. The first reason stays."""
+        if self.ended is not None or self._closed:
+            return
+        self.ended = Retryable(f"{why}; what is unconfirmed is sent again")
+        self._loop.remove_reader(self.sock.fileno())
+        if self._room is not None and not self._room.done():
+            self._room.set_exception(self.ended)
+        self.on_end(self)
+
+    async def write(self, payload: bytes) -> None:
+        """Returns when the kernel has all of `payload`. Retryable where the connection is at its end.
+
+        Cancelled or failed with a part written, it ends the connection (N3).
+        """
+        self.poll()
+        before = self.written_bytes
+        whole = False
+        try:
+            for chunk in self._sealed(payload):
+                await self._push(chunk)
+            whole = True
+        finally:
+            if not whole and (self.written_bytes != before or self._seals):
+                self.end(f"a request to {self.peer} was cut short")
+
+    async def _push(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            if self.ended is not None:
+                raise self.ended
+            try:
+                sent = self.sock.send(view)
+            except (BlockingIOError, InterruptedError):
+                await self._wait_room()
+                continue
+            except OSError as error:
+                self.end(f"{self.peer} broke the connection ({reason(error)})")
+                continue
+            self.written_bytes += sent
+            view = view[sent:]
+
+    async def _wait_room(self) -> None:
+        self._room = self._loop.create_future()
+        self._loop.add_writer(self.sock.fileno(), _resolve, self._room)
+        try:
+            await self._room
+        finally:
+            self._room = None
+            if not self._closed:
+                self._loop.remove_writer(self.sock.fileno())
+
+    def half_close(self) -> None:
+        """Nothing more from us: close_notify (TLS), then FIN, behind what is still to go. Never waits."""
+        self.half_closed = True
+        self._tail = self._farewell()
+        self._send_tail()
+
+    def _send_tail(self) -> None:
+        try:
+            while self._tail:
+                sent = self.sock.send(self._tail)
+                self.written_bytes += sent
+                self._tail = self._tail[sent:]
+            self.sock.shutdown(socket.SHUT_WR)
+        except (BlockingIOError, InterruptedError):
+            self._loop.add_writer(self.sock.fileno(), self._send_tail)
+            return
+        except OSError as error:
+            self.end(f"{self.peer} broke the connection ({reason(error)})")
+        if not self._closed:
+            self._loop.remove_writer(self.sock.fileno())
+
+    def facts(self) -> Facts:
+        """What the kernel knows now."""
+        return facts_of(self.sock)
+
+    def close(self) -> None:
+        """Free the socket. What the kernel has is still sent."""
+        if self._closed:
+            return
+        self._loop.remove_reader(self.sock.fileno())
+        self._loop.remove_writer(self.sock.fileno())
+        self._closed = True
+        if self._room is not None and not self._room.done():
+            self._room.set_exception(Retryable(f"the connection to {self.peer} was closed"))
+        self.sock.close()
+
+    # What TLS does otherwise.
+
+    _seals = False
+
+    def _sealed(self, payload: bytes) -> Iterable[bytes]:
+        return (payload,)
+
+    def _take(self, data: bytes) -> None:
+        pass
+
+    def _farewell(self) -> bytes:
+        return b""
+
+    async def handshake(self) -> None:
+        """Nothing to do for plain TCP."""
+
+
+class TlsConnection(Connection):
+    """TLS through memory buffers, so that ciphertext is counted and can be half-closed."""
+
+    _seals = True
+
+    def __init__(
+        self, sock: socket.socket, peer: str, on_end: Callable[[Connection], None], context: ssl.SSLContext, name: str
+    ) -> None:
+        super().__init__(sock, peer, on_end)
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=name)
+
+    async def handshake(self) -> None:
+        """Retryable where the certificate or the handshake is refused: certificates get renewed."""
+        while True:
+            try:
+                self._tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await self._push(self._out.read())
+                data = await self._loop.sock_recv(self.sock, _READ_BYTES)
+                if not data:
+                    raise Retryable(f"{self.peer} closed the connection during the TLS handshake; is it a TLS port?") from None
+                self._in.write(data)
+            except ssl.SSLError as error:
+                raise Retryable(_tls_message(self.peer, error)) from error
+        await self._push(self._out.read())
+
+    def _sealed(self, payload: bytes) -> Iterable[bytes]:
+        view = memoryview(payload)
+        while view:
+            try:
+                taken = self._tls.write(view[:SEAL_BYTES])
+            except ssl.SSLError as error:
+                self.end(_tls_message(self.peer, error))
+                raise Retryable(_tls_message(self.peer, error)) from error
+            view = view[taken:]
+            yield self._out.read()
+
+    def _take(self, data: bytes) -> None:
+        """Tickets, key updates, alerts. What they make us answer goes out in front of the next write."""
+        self._in.write(data)
+        try:
+            while self._tls.read(_READ_BYTES):
+                pass
+            self.end(f"{self.peer} closed the TLS session")
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLZeroReturnError:
+            self.end(f"{self.peer} closed the TLS session")
+        except ssl.SSLError as error:
+            self.end(_tls_message(self.peer, error))
+
+    def _farewell(self) -> bytes:
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:             # always: it wants the peer's answer, which `poll` waits for
+            return self._out.read()
+        return self._out.read()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _tls_message(peer: str, error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return (
+            f"the certificate of {peer} was refused ({reason(error)}); give its CA in tls.ca, the name that it carries in "
+            "tls.server_name, or renew it"
+        )
+    mend = "give tls.cert and tls.key" if "certificate" in reason(error) else "is it a TLS port, with a version that both know?"
+    return f"TLS with {peer} failed ({reason(error)}); {mend}"
+
+
+class Connector:
+    """Opens connections as a config says. Resolves the name each time; tries every address."""
+
+    def __init__(self, config: SyslogConfig) -> None:
+        self._config = config
+        self._host, self._port = host_port(config.address)
+        self._context: tuple[Any, ssl.SSLContext] | None = None
+
+    async def open(self, on_end: Callable[[Connection], None]) -> Connection:
+        """A connection that is ready for `write`. Retryable, with the mend, where no address can be reached."""
+        address, timeout_s = self._config.address, self._config.connect_timeout
+        try:
+            async with asyncio.timeout(timeout_s):
+                found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError, TimeoutError) as error:
+            raise Retryable(f"cannot resolve {self._host} ({_text(error)}); check `address` and the DNS") from error
+        failure: BaseException = OSError("it has no address")
+        for family, kind, protocol, _, target in found:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await self._try(socket.socket(family, kind, protocol), target, on_end)
+            except (OSError, TimeoutError, Retryable) as error:
+                failure = error
+        if isinstance(failure, Retryable):
+            raise failure
+        raise Retryable(
+            f"cannot connect to {address} ({_text(failure)}); check that the receiver runs and that `address` and the network "
+            "policy let this node reach it"
+        ) from failure
+
+    async def _try(self, sock: socket.socket, target: Any, on_end: Callable[[Connection], None]) -> Connection:
+        made: Connection | None = None
+        try:
+            sock.setblocking(False)
+            set_options(sock, self._config.tcp_user_timeout)
+            await asyncio.get_running_loop().sock_connect(sock, target)
+            made = self._wrap(sock, on_end)
+            await made.handshake()
+            made.watch()
+            return made
+        except BaseException:
+            made.close() if made is not None else sock.close()
+            raise
+
+    def _wrap(self, sock: socket.socket, on_end: Callable[[Connection], None]) -> Connection:
+        if self._config.protocol != "tls":
+            return Connection(sock, self._config.address, on_end)
+        name = self._config.tls.server_name or self._host
+        return TlsConnection(sock, self._config.address, on_end, self._tls_context(), name)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """Kept while its files stay the same (N4): reading the system's CAs takes 20 ms."""
+        tls = self._config.tls
+        stamp = _stamp(tls)
+        if self._context is None or self._context[0] != stamp:
+            try:
+                self._context = stamp, make_context(tls)
+            except (ssl.SSLError, OSError) as error:
+                raise Retryable(f"the files of `tls` are unusable ({reason(error)}); give PEM files that fit together") from error
+        return self._context[1]
+
+
+def _stamp(tls: TlsConfig) -> Any:
+    stats = [os.stat(path) if path is not None and os.path.exists(path) else None for path in (tls.ca, tls.cert, tls.key)]
+    return [stat and (stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]
+
+
+def set_options(sock: socket.socket, user_timeout_s: float) -> None:
+    """Keepalive finds a dead peer while idle (2 minutes), TCP_USER_TIMEOUT while bytes are under way."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, max(1, int(user_timeout_s * 1000)))
+
+
+def _text(error: BaseException) -> str:
+    return "timed out" if isinstance(error, TimeoutError) and not str(error) else reason(error)

@@ -1,0 +1,336 @@
+"""Driver: syslog over TCP and TLS without silent loss (UDP: _syslog_udp.py). See docs/sinks/syslog.md.
+
+      send ──► [ current ] ── idle 5 s, or every 60 s ──► next is opened, current is half-closed:
+                                [ draining ] ── the peer's FIN ──► all of it is confirmed
+               [ current = next ] takes what comes meanwhile; it is confirmed only behind the draining one
+
+What is proven and when is decided in _syslog_confirm.py; here it is looked up, done and reported. Nothing is held for
+unconfirmed requests but (number, position) pairs: the disk buffer has the bytes.
+
+Invariants (tests/sinks/test_syslog.py):
+  L1  confirmed numbers rise; a request is confirmed only behind all before it, whatever connection they were on
+  L2  a connection that ends without proof (reset, FIN without barrier, time-out, a request cut short) means one `resend`,
+      if anything was unconfirmed; nothing sent before it is confirmed after it
+  L3  at most three connections: current, draining, next
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import Retryable
+from ..model import Batch, Request
+from . import Sink, SinkContext, SinkSpec
+from ._syslog_config import SyslogConfig, encoder_of, guarantee, problems
+from ._syslog_confirm import BarrierPolicy, Ledger, Step, barrier_proven
+from ._syslog_connection import Connection, Connector
+from ._syslog_udp import UdpSink
+
+LOOK_EVERY_S = 0.25          # how often unconfirmed bytes are looked at; never while all is confirmed
+FIN_ACK_S = 2.0              # how long after the peer's FIN the acknowledgement of ours may take
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """A connection and what is known of the requests on it."""
+
+    connection: Connection
+    ledger: Ledger
+    since_s: float = 0.0                 # first request
+    progress_s: float = 0.0              # last time that the peer acknowledged something
+    acked_bytes: int = 0
+    fin_s: float = 0.0                   # when the peer's FIN was seen
+
+
+class SyslogSink:
+    """One stream of requests, in order, over one connection after the other."""
+
+    def __init__(self, config: SyslogConfig, context: SinkContext) -> None:
+        self._config, self._context = config, context
+        self._encoder = encoder_of(config)
+        self._connector = Connector(config)
+        self._policy = BarrierPolicy(config.barrier_idle, config.barrier_interval, config.barrier_timeout)
+        self._current: Link | None = None
+        self._draining: Link | None = None
+        self._next: Link | None = None
+        self._generation = 0             # how often `resend` was called
+        self._sending = False
+        self._last_send_s = 0.0
+        self._look_s = min(LOOK_EVERY_S, config.barrier_idle / 2, config.barrier_timeout / 2)
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._tender: asyncio.Task[None] | None = None
+
+    async def start(self, state: Any) -> None:
+        """Connects at the first send. Nothing is stored: what is unconfirmed is behind the cursor."""
+        if self._config.protocol == "tls" and not self._config.tls.verify:
+            self._context.telemetry.say(
+                "warning", "tls_not_verified", about=self._context.name,
+                mend="anyone on the way can read and fake the receiver; give its CA in tls.ca and remove `verify: false`",
+            )
+        self._tender = asyncio.create_task(self._tend(), name=f"syslog {self._context.name}")
+
+    def encode(self, batches: Sequence[Batch]) -> bytes:
+        """The bytes of all records, framed."""
+        made = self._encoder.encode(batches)
+        assert isinstance(made, bytes)
+        return made
+
+    async def send(self, request: Request, payload: bytes) -> None:
+        """Returns when the kernel has all of it; `confirmed` comes later. Waits as long as the receiver is stalled."""
+        self._raise_tender()
+        if not payload:
+            return self._note_nothing(request.number)
+        generation = self._generation
+        self._sending = True
+        try:
+            link = await self._ready()
+            await self._write(link, payload)
+        finally:
+            self._sending = False
+        self._last_send_s = self._now_s()
+        link.since_s = link.since_s or self._last_send_s
+        if generation == self._generation:       # L2: after a resend this request comes again under another number
+            link.ledger.note(request.number, link.connection.written_bytes)
+        self._advance()
+        self._wake.set()
+
+    async def _write(self, link: Link, payload: bytes) -> None:
+        connection = link.connection
+        try:
+            await connection.write(payload)
+        finally:
+            if connection.ended is not None:
+                self._lost(link, connection.ended)
+        if connection.ended is not None:
+            raise connection.ended
+
+    def _note_nothing(self, number: int) -> None:
+        """A request without bytes (only empty lines) is confirmed with the one before it."""
+        for link in (self._current, self._draining):
+            if link is not None and link.ledger.unconfirmed:
+                return link.ledger.note(number, link.connection.written_bytes)
+        self._context.confirmed(number)
+
+    async def flush(self, deadline_s: float) -> None:
+        """Half-close and wait for the proof. Retryable where it does not come, or the connection is lost."""
+        generation = self._generation
+        try:
+            async with asyncio.timeout(deadline_s):
+                while self._unconfirmed():
+                    self._raise_tender()
+                    if self._draining is None and not self._sending:
+                        self._swap()
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise Retryable(
+                f"{self._config.address} has not confirmed everything within {deadline_s:g} s; the rest is sent again"
+            ) from None
+        if generation != self._generation:
+            raise Retryable(f"the connection to {self._config.address} was lost; what is unconfirmed is sent again")
+
+    def durable(self, number: int) -> None:
+        """Nothing is kept."""
+
+    async def close(self) -> None:
+        """Free everything. Unconfirmed requests stay unconfirmed."""
+        if self._tender is not None:
+            self._tender.cancel()
+            await asyncio.wait([self._tender])
+        for link in (self._current, self._draining, self._next):
+            if link is not None:
+                link.connection.close()
+        self._current = self._draining = self._next = None
+
+    # ------------------------------------------------------------ connections
+
+    async def _ready(self) -> Link:
+        """The connection to write to; opened where there is none. Retryable where the last one ended unproven."""
+        if self._next is not None:
+            self._swap()
+        link = self._current
+        if link is not None:
+            link.connection.poll()
+            if (ended := link.connection.ended) is not None and self._lost(link, ended):
+                raise ended
+        if self._current is None:
+            opened = await self._open()
+            if self._current is None:
+                self._current = opened
+            else:
+                opened.connection.close()
+        return self._current
+
+    async def _open(self) -> Link:
+        connection = await self._connector.open(lambda ended: self._wake.set())
+        self._context.telemetry.count("shipper_sink_connections_total", 1, self._context.name)
+        return Link(connection, Ledger(self._config.resend_window), progress_s=self._now_s())
+
+    def _swap(self) -> None:
+        """The barrier begins: what was current is half-closed, what comes next goes to `next` (or a new one)."""
+        old, self._current, self._next = self._current, self._next, None
+        if old is None:
+            return
+        if not old.ledger.unconfirmed:
+            return old.connection.close()
+        self._draining = old
+        old.progress_s = self._now_s()
+        old.connection.half_close()
+        self._wake.set()
+
+    def _lost(self, link: Link, why: Retryable) -> bool:
+        """`link` ended without proof. True where that left something unconfirmed: then all of it is sent again (L2)."""
+        if link is self._current:
+            self._current = None
+        elif link is self._draining:
+            self._draining = None
+        else:
+            return False
+        link.connection.close()
+        self._changed.set()
+        if not link.ledger.unconfirmed:
+            return False
+        if self._draining is not None:
+            self._draining.connection.close()
+            self._draining = None
+        if self._current is not None:
+            self._current.ledger.forget()
+        self._generation += 1
+        self._context.resend(why)
+        return True
+
+    # ------------------------------------------------------------ proof
+
+    def _unconfirmed(self) -> bool:
+        return any(link is not None and link.ledger.unconfirmed for link in (self._current, self._draining))
+
+    def _advance(self) -> None:
+        """The window rule, in order: behind a draining connection nothing is confirmed (L1)."""
+        current, draining = self._current, self._draining
+        if draining is not None:
+            self._confirm(self._sample(draining))
+        if current is not None and current.connection.ended is None:
+            if draining is not None:
+                current.ledger.observe(current.connection.facts().window_bytes)
+            else:
+                self._confirm(self._sample(current))
+
+    def _sample(self, link: Link) -> int | None:
+        facts = link.connection.facts()
+        acked = facts.acked_bytes(link.connection.written_bytes)
+        if acked > link.acked_bytes:
+            link.acked_bytes, link.progress_s = acked, self._now_s()
+        return link.ledger.on_ack(acked, facts.window_bytes)
+
+    def _confirm(self, number: int | None) -> None:
+        if number is not None:
+            self._changed.set()
+            self._context.confirmed(number)
+
+    async def _tend(self) -> None:
+        """Looks after unconfirmed bytes until `close`. Asleep while there are none."""
+        while True:
+            try:
+                async with asyncio.timeout(self._look_s if self._unconfirmed() or self._draining else None):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            self._look_ended()
+            self._advance()
+            if self._draining is not None:
+                self._look_draining(self._draining)
+            elif self._next is not None and not self._sending:
+                self._swap()
+            elif self._next is None and self._current is not None:
+                await self._look_current(self._current)
+
+    def _look_ended(self) -> None:
+        if self._next is not None and self._next.connection.ended is not None:
+            self._next.connection.close()
+            self._next = None
+        if self._current is not None and (ended := self._current.connection.ended) is not None:
+            self._lost(self._current, ended)
+
+    def _look_draining(self, link: Link) -> None:
+        connection, now_s = link.connection, self._now_s()
+        if connection.ended is not None:
+            return self._look_fin(link, now_s)
+        all_acked = link.acked_bytes >= connection.written_bytes
+        step = self._policy.when_closing(now_s, last_progress_s=link.progress_s, all_acked=all_acked)
+        if step is Step.GIVE_UP:
+            self._policy.not_answered(now_s)
+            self._count_barrier("unanswered")
+            self._lost(link, Retryable(
+                f"{connection.peer} did not close within {self._config.barrier_timeout:g} s after we did; what is unconfirmed is "
+                "sent again and confirmed by its window alone (docs/sinks/syslog.md)"
+            ))
+
+    def _look_fin(self, link: Link, now_s: float) -> None:
+        """The peer closed after us: proof, once it has acknowledged our FIN."""
+        connection = link.connection
+        assert connection.ended is not None
+        link.fin_s = link.fin_s or now_s
+        facts = connection.facts()
+        if connection.peer_closed and barrier_proven(connection.written_bytes, facts.acked_raw, facts.unsent_bytes):
+            self._draining = None
+            connection.close()
+            self._policy.answered()
+            self._count_barrier("proven")
+            self._confirm(link.ledger.on_barrier())
+            self._changed.set()
+            self._wake.set()                     # what is on the current connection may be confirmed now
+        elif not connection.peer_closed or now_s - link.fin_s > FIN_ACK_S:
+            self._count_barrier("lost")
+            self._lost(link, connection.ended)
+
+    async def _look_current(self, link: Link) -> None:
+        """Begin a barrier where it is due. A send in progress swaps itself, at its end or at the next one."""
+        step = self._policy.when_open(
+            self._now_s(), unconfirmed=link.ledger.unconfirmed, last_send_s=self._last_send_s, since_s=link.since_s
+        )
+        if step is not Step.BEGIN:
+            return
+        try:
+            opened = await self._open()
+        except Retryable as error:
+            self._policy.postponed(self._now_s())
+            self._context.telemetry.say("warning", "barrier_postponed", about=self._context.name, why=str(error))
+            return
+        if self._current is not link or self._draining is not None:     # lost or half-closed meanwhile
+            opened.connection.close()
+            return
+        self._next = opened
+        if not self._sending:
+            self._swap()
+
+    def _count_barrier(self, result: str) -> None:
+        self._context.telemetry.count("shipper_sink_barriers_total", 1, self._context.name, result)
+
+    def _raise_tender(self) -> None:
+        """A defect in `_tend` must not stay unseen."""
+        if self._tender is not None and self._tender.done():
+            self._tender.result()
+
+    @staticmethod
+    def _now_s() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _build(config: SyslogConfig, context: SinkContext) -> Sink:
+    return UdpSink(config, context) if config.protocol == "udp" else SyslogSink(config, context)
+
+
+SINK = SinkSpec(
+    summary="Syslog over TCP, TLS or UDP: RFC 5424, RFC 3164, or rsyslog's container log lines.",
+    config=SyslogConfig,
+    build=_build,
+    check=problems,
+    guarantee=guarantee,
+    confirms="later",
+    needs_raw=lambda config: bool(config.format == "container-logs"),
+    concurrency=1,
+)
