@@ -14,7 +14,7 @@ Plane: pure; shapes only.
 """
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -25,14 +25,14 @@ MIB = 1024 * 1024
 StartAt = Literal["beginning", "end"]
 
 
-class ContainersSource(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+class ContainersSource(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True, tag_field="type", tag="containers"):
     """Container logs of this node. A link in `include` is followed, and its target must lie in `allowed_roots`.
 
     partial_timeout  a record whose end has not come by then is closed as `partial`, once the file is read to its end
     max_line         a longer line is cut there and marked `truncated`; max_record bounds a record of many pieces
     """
 
-    type: Literal["containers"] = "containers"
+    type: ClassVar[str] = "containers"
     include: list[str] = msgspec.field(default_factory=lambda: ["/var/log/containers/*.log"])
     exclude: list[str] = msgspec.field(default_factory=list)
     format: Literal["auto", "cri", "docker", "raw"] = "auto"
@@ -43,11 +43,11 @@ class ContainersSource(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
     allowed_roots: list[str] = msgspec.field(default_factory=lambda: ["/var/log/pods", "/var/lib/docker/containers"])
 
 
-class FilesSource(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
+class FilesSource(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True, tag_field="type", tag="files"):
     """Files of the host. `allowed_roots` is never empty after loading: by default the part of each include before its
     first wildcard (of a plain path, its directory)."""
 
-    type: Literal["files"] = "files"
+    type: ClassVar[str] = "files"
     include: list[str]
     exclude: list[str] = msgspec.field(default_factory=list)
     format: Literal["plain", "raw", "cri", "docker"] = "plain"

@@ -14,6 +14,7 @@ _SIZE_FACTOR = {
 }
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)\Z")
 _DURATION_FACTOR = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST_S = 100 * 365 * 86400.0
 
 
 class Bytes(int):
@@ -31,7 +32,10 @@ class Bytes(int):
         found = _SIZE.match(value.strip())
         if not found:
             raise ValueError(f"{value!r} is not a size; write for example 16MiB, 512KiB or 1048576")
-        return cls(int(float(found[1]) * _SIZE_FACTOR[found[2]]))
+        size_bytes = float(found[1]) * _SIZE_FACTOR[found[2]]
+        if size_bytes >= 2**63:
+            raise ValueError(f"{value!r} is more than any disk holds; write for example 16MiB")
+        return cls(int(size_bytes))
 
 
 class Seconds(float):
@@ -43,4 +47,7 @@ class Seconds(float):
         found = _DURATION.match(value.strip()) if isinstance(value, str) else None
         if not found:
             raise ValueError(f"{value!r} is not a duration; write it with its unit, for example 500ms, 5s or 2m")
-        return cls(float(found[1]) * _DURATION_FACTOR[found[2]])
+        seconds = float(found[1]) * _DURATION_FACTOR[found[2]]
+        if seconds > _LONGEST_S:
+            raise ValueError(f"{value!r} is longer than a hundred years; write for example 5s or 7d")
+        return cls(seconds)

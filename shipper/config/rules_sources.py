@@ -1,0 +1,94 @@
+"""Rules about what is read: patterns, allowed roots, and the loop of an agent that reads what it writes. Pure."""
+from __future__ import annotations
+
+import re
+
+from .draft import Draft, Findings
+from .patterns import excluded, intersect, static_prefix
+from .types import ContainersSource
+
+_TEMPLATE = re.compile(r"\{[^}]*\}")
+
+
+def _patterns(draft: Draft, say: Findings) -> None:
+    for name, source in draft.sources.items():
+        path = ("sources", name)
+        if not source.include:
+            say.error((*path, "include"), "no pattern, so nothing would be read; add one, for example /var/log/*.log")
+        for i, glob in enumerate(source.include):
+            problem = _include_problem(glob)
+            if problem:
+                say.error((*path, "include", f"[{i}]"), problem)
+        for i, glob in enumerate(source.exclude):
+            if not glob or ("/" in glob and not glob.startswith(("/", "**/"))) or len(glob) > 1024:
+                say.error((*path, "exclude", f"[{i}]"), "never matches a path; begin it with / or **/, or write a pattern for "
+                                                        "the file name alone, without a slash")
+        for i, root in enumerate(source.allowed_roots):
+            if not root.startswith("/"):
+                say.error((*path, "allowed_roots", f"[{i}]"), "must be an absolute directory; begin it with /")
+
+
+def _include_problem(glob: str) -> str | None:
+    if not glob.startswith("/"):
+        return "must be an absolute path: the agent's working directory differs between shell, systemd and pod; begin it with /"
+    if glob.endswith("/") or len(glob) > 1024:
+        return "names a directory, or is over 1024 characters; end it with a file name or a wildcard, such as /*.log"
+    if ".." in glob.split("/"):
+        return "must not hold '..', because links are judged by where they end; write the path out"
+    return None
+
+
+def _roots(draft: Draft, say: Findings) -> None:
+    for name, source in draft.sources.items():
+        roots = source.allowed_roots or [static_prefix(glob) for glob in source.include if glob.startswith("/")]
+        if any(root.startswith("/") and not root.strip("/") for root in roots):
+            say.warn(("sources", name, "allowed_roots"), "the whole file system is allowed, so a link in a log directory can "
+                     "make the agent read any file; name the directories that hold logs")
+
+
+def _overlaps(draft: Draft, say: Findings) -> None:
+    sources = list(draft.sources.items())
+    for i, (name, source) in enumerate(sources):
+        for later, other in sources[i + 1:]:
+            found = next(((a, b) for a in source.include for b in other.include
+                          if intersect(a, b) and not excluded(b, source.exclude) and not excluded(a, other.exclude)), None)
+            if found:
+                say.warn(("sources", later, "include"), f"{found[1]} and {found[0]} (source {name}) can match the same file; "
+                         f"such a file belongs to {name}, which stands first; exclude it in one of them")
+
+
+def _loops(draft: Draft, say: Findings) -> None:
+    written = [(f"the agent's own state ({draft.state_dir})", glob) for glob in _state_globs(draft.state_dir)]
+    for name, sink in draft.sinks.items():
+        for target in sink.spec.targets(sink.config):
+            path = target.removeprefix("file:")
+            if path.startswith("/"):
+                glob = _TEMPLATE.sub("*", path)
+                written += [(f"the output of sink {name}", end) for end in (glob, glob + ".*", glob + "-*")]
+    for name, source in draft.sources.items():
+        for i, include in enumerate(source.include):
+            what = next((what for what, glob in written
+                         if intersect(include, glob) and not excluded(glob, source.exclude)), None)
+            if what:
+                say.error(("sources", name, "include", f"[{i}]"), f"would read {what}, which grows by what is read: a loop; "
+                          "narrow the pattern, or add that path to exclude")
+
+
+def _state_globs(state_dir: str | None) -> list[str]:
+    if not state_dir or not state_dir.startswith("/"):
+        return []
+    base = "/" + state_dir.strip("/")
+    return [base + end for end in ("/*.json", "/lock", "/ballast", "/buffer/*", "/cursors/*.json", "/dead-letters/*/*",
+                                   "/quarantine/*", "/spool/*/*")]
+
+
+def _own_stdout(draft: Draft, say: Findings) -> None:
+    readers = [name for name, source in draft.sources.items()
+               if isinstance(source, ContainersSource) and not any("shipper" in glob for glob in source.exclude)]
+    for name, sink in draft.sinks.items():
+        if sink.type == "stdout" and readers:
+            say.warn(("sinks", name, "type"), f"in a pod, what stdout writes becomes a container log, and source {readers[0]} "
+                     "would read it again; there, exclude the agent's own log: exclude: ['*shipper*']")
+
+
+SOURCE_RULES = (_patterns, _roots, _overlaps, _loops, _own_stdout)
