@@ -303,11 +303,13 @@ def test_repeats_fail_only_on_demand(tmp_path: Path):
     assert run("--no-repeats", str(tmp_path / "a")) == 1
 
 
-@pytest.mark.parametrize("argv", [["missing"], ["--ledger", "bad", "good"], ["--ledger", "good", "good"], ["cut.gz"], ["--ledger", "-"]])
+@pytest.mark.parametrize("argv", [
+    ["missing"], ["--ledger", "bad", "good"], ["--ledger", "good", "good"], ["cut.gz"], ["--ledger", "-"],
+])
 def test_wrong_usage_says_what_and_the_mend(argv: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("good").write_bytes(json_line("0+64") + b"\n")
     Path("bad").write_bytes(b'{"files":[{"path":"x"}]}')
     Path("cut.gz").write_bytes(gzip.compress(random.Random(1).randbytes(500))[:-9])
-    with pytest.raises(Usage, match="give|write|being written|is not one of"):
+    with pytest.raises(Usage, match=r"give|write|being written|is not one of"):
         run(*argv)
