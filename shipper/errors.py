@@ -3,6 +3,7 @@
     ShipperError
       Usage        wrong config or command line: exit 2, nothing was touched
       Fatal        only a human can mend it: a sink is `failed`, or the agent stops (exit 1)
+      FileRefused  this log file is not read now; `retry` says whether trying again can help
       SinkError
         Retryable  the same request again, later        (down, 429, 503, disk full)
         Rejected   these records will never be accepted (malformed): dead letters, or halve
@@ -44,6 +45,20 @@ class GapReason(StrEnum):
     BUFFER_DAMAGED = "buffer_damaged"    # a frame was unreadable and the log file is gone
 
 
+class RefusedReason(StrEnum):
+    """Every reason not to open a log file."""
+
+    OUTSIDE_ROOTS = "outside_roots"              # it lies outside allowed_roots, whatever its name says
+    NOT_REGULAR = "not_regular"                  # directory, FIFO, socket, device
+    HARD_LINKED = "hard_linked"                  # has another name, perhaps outside allowed_roots
+    SYMLINK = "symlink"                          # became a symbolic link after its path was resolved
+    LOOP = "loop"                                # symbolic links that lead nowhere
+    PERMISSION = "permission"
+    VANISHED = "vanished"                        # no such file any more
+    TOO_MANY_OPEN_FILES = "too_many_open_files"  # the process's or the system's limit
+    ERROR = "error"                              # any other answer of the kernel
+
+
 class ShipperError(Exception):
     """Base. Catch it only at the top of a task or command."""
 
@@ -54,6 +69,16 @@ class Usage(ShipperError):
 
 class Fatal(ShipperError):
     """Only a human can mend it."""
+
+
+class FileRefused(ShipperError):
+    """A log file that is not read. `retry`: the same call can succeed later with nobody mending anything."""
+
+    def __init__(self, reason: RefusedReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry = reason in (RefusedReason.TOO_MANY_OPEN_FILES, RefusedReason.VANISHED, RefusedReason.PERMISSION,
+                                RefusedReason.ERROR)
 
 
 class SinkError(ShipperError):
@@ -83,3 +108,10 @@ class TooLarge(SinkError):
     def __init__(self, message: str, *, indexes: tuple[int, ...] = ()) -> None:
         super().__init__(message)
         self.indexes = indexes
+
+
+class BufferLost(ShipperError):
+    """A write or sync of the buffer failed: its positions went back to the last synced frame.
+
+    The reader loads its offsets from `buffer.positions` again and goes on from there; nothing is lost.
+    """

@@ -1,0 +1,51 @@
+"""From a matched name along its symbolic links to the file, remembering every hop.
+
+    /var/log/containers/x.log -> /var/log/pods/ns_pod_uid/c/0.log -> /var/lib/docker/containers/id/id-json.log
+
+Invariants:
+  R1  the last target need not exist: between kubelet's rename and the runtime's reopen it does not
+  R2  each hop that a link names is kept (names.py reads them); the directories above them are resolved at the end only
+Driver: readlink and realpath, once per new name.
+"""
+from __future__ import annotations
+
+import errno
+import os
+from typing import NamedTuple
+
+from shipper.discover.names import clean
+from shipper.errors import FileRefused, RefusedReason
+
+MAX_HOPS = 16
+_NO_LINK = (errno.EINVAL, errno.ENOENT, errno.ENOTDIR, errno.EACCES)
+
+
+class Resolved(NamedTuple):
+    """`path`: absolute, no symbolic link in it. `hops`: the matched path, then each target as the links name it."""
+
+    path: str
+    hops: tuple[str, ...]
+
+
+def resolve(path: str) -> Resolved:
+    """Follow `path` to the file. Raises FileRefused(loop) for a chain over 16 links or one without an end."""
+    hops = [path]
+    while (target := _link_at(hops[-1])) is not None:
+        if len(hops) > MAX_HOPS:
+            raise FileRefused(RefusedReason.LOOP, f"{clean(path)} is not read: its symbolic links lead nowhere; mend the link")
+        hops.append(os.path.join(os.path.dirname(hops[-1]), target))
+    last = hops[-1]
+    base = os.path.basename(last)
+    if base in ("", ".", ".."):
+        return Resolved(os.path.realpath(last), tuple(hops))
+    return Resolved(os.path.join(os.path.realpath(os.path.dirname(last)), base), tuple(hops))
+
+
+def _link_at(path: str) -> str | None:
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        if error.errno in _NO_LINK:
+            return None
+        reason = RefusedReason.LOOP if error.errno == errno.ELOOP else RefusedReason.ERROR
+        raise FileRefused(reason, f"{clean(path)} is not read: {error.strerror}; mend the link") from error
