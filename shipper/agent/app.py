@@ -33,6 +33,7 @@ from .status import AgentFacts, StatusFacts, assemble
 from .systemd import notify, watchdog_interval_s
 
 if TYPE_CHECKING:
+    from ..config.loader import Loaded
     from ..config.types import Config
     from .pipeline import Pipeline
 
@@ -46,7 +47,7 @@ SHUTDOWN_MARGIN_S = 5.0
 """How long after shutdown_grace the final sync and the closing of files may take."""
 
 
-def _load(path: str, environ: Mapping[str, str]) -> Config:
+def _load(path: str, environ: Mapping[str, str]) -> Loaded:
     from ..config.loader import load
 
     return load(path, environ)
@@ -71,7 +72,7 @@ class Parts:
     lock  waits until the state directory is ours; what it gives has `release()`. It makes the directory
     """
 
-    load: Callable[[str, Mapping[str, str]], Config] = _load
+    load: Callable[[str, Mapping[str, str]], Loaded] = _load
     build: Callable[[Config, Telemetry], Pipeline] = _build
     lock: Callable[[Config, Telemetry], Awaitable[Any]] = _lock
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
@@ -87,12 +88,15 @@ async def run_agent(
 ) -> int:
     """Run until told to stop; the exit code (S4). Raises Usage where the config is wrong: nothing was touched then."""
     parts = parts or Parts()
-    config = parts.load(config_path, parts.environ)
+    loaded = parts.load(config_path, parts.environ)
+    config = loaded.config
     telemetry = Telemetry()
     log = writer(config.log.level, config.log.format, fd=parts.log_fd,
                  on_left_out=lambda lines: telemetry.count("shipper_log_lines_dropped_total", lines))
     telemetry.write = log
     route_library_logs(telemetry)
+    for warning in loaded.warnings:
+        telemetry.say("warning", "config", about=warning)
     agent = Agent(config_path, config, telemetry, log, parts)
     try:
         return await agent.run(once, timeout_s)
@@ -107,7 +111,7 @@ class Agent:
         self._path, self._telemetry, self._log, self._parts = config_path, telemetry, log, parts
         self._pipeline = parts.build(config, telemetry)
         self._health = Health()
-        self._reloader = Reloader(config, lambda: parts.load(config_path, parts.environ), self._pipeline, telemetry)
+        self._reloader = Reloader(config, lambda: parts.load(config_path, parts.environ).config, self._pipeline, telemetry)
         self._started_s, self._started_monotonic_s = time.time(), time.monotonic()
         self._signals = Signals(self._exit_at_once)
         self._started = False

@@ -5,7 +5,7 @@
 
 Invariants:
   A1  a sum that is off is named with both sides and the difference, and makes the exit code 1
-  A2  of a file: [0, read_bytes) is what frames and gaps cover; gaps lie inside it; dropped and open bytes are part of it
+  A2  of a file: read_bytes (its position) = framed_bytes + skipped_bytes + lost_bytes; gaps with an end lie in front of it
   A3  the JSON form is what `shipper verify --ledger` reads
 Plane: pure.
 """
@@ -25,8 +25,10 @@ class FileAudit:
 
     size_bytes   when it was last seen, uncompressed
     read_bytes   how far frames cover it: its position
-    framed_bytes how much of that is in frames (source bytes); the rest are gaps in front of a frame
-    dropped      bytes of records dropped on purpose before the buffer, by DropReason
+    framed_bytes how much of that is in frames (source bytes)
+    skipped_bytes, lost_bytes  the rest: jumped over by a gap; in a damaged frame, to be read again
+    gaps         `end` < 0: at least `at_least` bytes behind the position, or in files that are gone, were never read
+    dropped      bytes in front of the position that are in no record and have no known place, by reason
     open_bytes   bytes of records that have begun and are not whole: read, in no record yet
     """
 
@@ -35,6 +37,8 @@ class FileAudit:
     size_bytes: int
     read_bytes: int
     framed_bytes: int
+    skipped_bytes: int = 0
+    lost_bytes: int = 0
     gaps: Sequence[Gap] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     open_bytes: int = 0
@@ -46,6 +50,7 @@ class SinkAudit:
 
     unrouted      `when` does not want them; before_start: they were in the buffer before the sink was first configured
     held          between the cursor and the end of the buffer
+    dead_files, dropped_files  source bytes per file key ("" stands for the rest, where there are too many files)
     """
 
     delivered_bytes: int
@@ -54,6 +59,8 @@ class SinkAudit:
     dropped: Mapping[str, int] = field(default_factory=dict)
     unrouted_bytes: int = 0
     before_start_bytes: int = 0
+    dead_files: Mapping[str, int] = field(default_factory=dict)
+    dropped_files: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def accounted_bytes(self) -> int:
@@ -82,8 +89,17 @@ def problems(facts: AuditFacts) -> list[str]:
             found.append(_off(f"sink {name}", "delivered + dead + dropped + unrouted + before_start + held",
                               sink.accounted_bytes, facts.total_bytes))
     for file in facts.files:
-        found += [f"file {printable(file.path)}: gap {gap.start}..{gap.end} lies outside what was read (0..{file.read_bytes})"
-                  for gap in file.gaps if gap.start < 0 or gap.end > file.read_bytes]
+        found += _file_problems(file)
+    return found
+
+
+def _file_problems(file: FileAudit) -> list[str]:
+    found, name = [], f"file {printable(file.path)} ({file.key})"
+    explained = file.framed_bytes + file.skipped_bytes + file.lost_bytes
+    if explained != file.read_bytes:
+        found.append(f"{name}: framed + skipped + lost = {explained} bytes, but it is read up to {file.read_bytes}")
+    found += [f"{name}: gap {gap.start}..{gap.end} lies outside what was read (0..{file.read_bytes})"
+              for gap in file.gaps if gap.start < 0 or gap.end > file.read_bytes]
     return found
 
 
@@ -94,7 +110,7 @@ def _off(what: str, terms: str, got_bytes: int, want_bytes: int) -> str:
 
 
 def to_json(facts: AuditFacts) -> dict[str, Any]:
-    """What `shipper audit --json` prints (A3)."""
+    """What /audit answers (A3); `shipper audit --json` prints `ledger_for` of it."""
     found = problems(facts)
     return {
         "files": [_file(f) for f in facts.files],
@@ -126,15 +142,28 @@ def _sink(sink: SinkAudit) -> dict[str, Any]:
         "delivered_bytes": sink.delivered_bytes, "held_bytes": sink.held_bytes, "dead_bytes": sink.dead_bytes,
         "dropped": dict(sink.dropped), "unrouted_bytes": sink.unrouted_bytes,
         "before_start_bytes": sink.before_start_bytes, "accounted_bytes": sink.accounted_bytes,
+        "dead_files": dict(sink.dead_files), "dropped_files": dict(sink.dropped_files),
     }
 
 
+def ledger_for(audit: Mapping[str, Any], sink: str) -> dict[str, Any]:
+    """The JSON form with what this sink dead-lettered and dropped counted in each file's `dropped`: what one sink's
+    data are held against (A3). KeyError where there is no such sink."""
+    facts = audit["sinks"][sink]
+    files = []
+    for file in audit["files"]:
+        own = {"dead_letters": facts["dead_files"].get(file["key"]), "sink_dropped": facts["dropped_files"].get(file["key"])}
+        files.append({**file, "dropped": {**file["dropped"], **{reason: count for reason, count in own.items() if count}}})
+    return {**audit, "files": files, "sink": sink}
+
+
 def _unread(file: FileAudit) -> int:
-    return max(0, file.size_bytes - file.read_bytes)
+    gone = sum(gap.at_least for gap in file.gaps if gap.end < 0)
+    return max(0, file.size_bytes - file.read_bytes - gone) + file.lost_bytes
 
 
 def gap_bytes(gap: Gap) -> int:
-    """How many bytes a gap stands for; where its end is unknown, at least this many."""
+    """How many bytes a gap stands for; where its end is unknown, this is a lower bound."""
     return gap.end - gap.start if gap.end >= 0 else gap.at_least
 
 
@@ -143,6 +172,8 @@ def _by_reason(facts: AuditFacts) -> dict[str, int]:
     for file in facts.files:
         for gap in file.gaps:
             found[gap.reason] = found.get(gap.reason, 0) + gap_bytes(gap)
+        for reason, count in file.dropped.items():
+            found[reason] = found.get(reason, 0) + count
     return dict(sorted(found.items()))
 
 

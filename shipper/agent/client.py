@@ -28,7 +28,7 @@ def state_dir_of(args: Namespace) -> str:
     if args.config:
         from ..config.loader import load
 
-        state_dir = load(args.config, os.environ).state_dir
+        state_dir = load(args.config, os.environ).config.state_dir
     if not os.path.isdir(state_dir):
         raise Usage(f"no state directory {state_dir}; name it with --state-dir DIR or -c FILE")
     return str(state_dir)

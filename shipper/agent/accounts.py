@@ -1,0 +1,93 @@
+"""From what the buffer keeps (positions, cursors) to the facts of `audit` and `status`. The same with and without an agent.
+
+    Positions.files, .lineages, .lost ─► FileAudit, FileFacts          cursor counters ─► SinkAudit
+
+Invariants:
+  O1  positions know gaps as sums by reason. What a file's position jumped over (skipped_bytes) lies in front of it:
+      start_at_end from byte 0 on, other reasons without a place (`dropped`). What is left of a sum lies behind the
+      position or in files that are gone: a gap with an unknown end, `at_least` that many bytes
+  O2  lost ranges (a damaged frame's, to be read again) are not read: a gap until they are
+Plane: pure.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..buffer.positions import FilePosition, Lost, Positions
+from ..errors import GapReason
+from ..model import Gap
+from .audit import AuditFacts, FileAudit, SinkAudit
+from .status import FileFacts
+
+
+def audit_facts(
+    positions: Positions, sinks: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int] | None = None,
+) -> AuditFacts:
+    """`sinks`: sink name -> its cursor's counters; `sizes`: file key -> size now (bytes, uncompressed), where known."""
+    open_bytes = _open_bytes(positions)
+    lost: dict[str, list[Lost]] = {}
+    for entry in positions.lost:
+        lost.setdefault(entry.file.key, []).append(entry)
+    files = [
+        _file_audit(found, lost.get(key, ()), (sizes or {}).get(key, found.size), open_bytes.get(key, 0))
+        for key, found in positions.files.items()
+    ]
+    files.sort(key=lambda f: (f.path, f.key))
+    total = positions.total_bytes
+    return AuditFacts(files, {name: sink_audit(each, total) for name, each in sinks.items()}, total, positions.retired_bytes)
+
+
+def file_facts(positions: Positions, now_s: float, sizes: Mapping[str, int] | None = None) -> list[FileFacts]:
+    """All files, by path. The lag in seconds is the time since the last record that was read."""
+    facts = []
+    for key, found in positions.files.items():
+        size = (sizes or {}).get(key, found.size)
+        behind = size > found.offset and not found.closed
+        lag_s = max(0.0, now_s - found.last_ns / 1e9) if behind and found.last_ns else 0.0
+        state = "closed" if found.closed else "behind" if behind else "read"
+        facts.append(FileFacts(key, found.file.path, found.file.source.name, size, found.offset, lag_s, state))
+    return sorted(facts, key=lambda f: (f.path, f.key))
+
+
+def sink_audit(counters: Mapping[str, Any], total_bytes: int) -> SinkAudit:
+    """One sink's sums; a sink without counters has had nothing yet."""
+    return SinkAudit(
+        delivered_bytes=int(counters.get("delivered_bytes", 0)),
+        held_bytes=total_bytes - int(counters.get("total_bytes", 0)),
+        dead_bytes=sum(int(pair[1]) for pair in counters.get("dead", {}).values()),
+        dropped={reason: int(pair[1]) for reason, pair in counters.get("dropped", {}).items()},
+        unrouted_bytes=int(counters.get("unrouted_bytes", 0)),
+        before_start_bytes=int(counters.get("before_start_bytes", 0)),
+        dead_files=dict(counters.get("dead_files", {})),
+        dropped_files=dict(counters.get("dropped_files", {})),
+    )
+
+
+def _file_audit(found: FilePosition, lost: Iterable[Lost], size_bytes: int, open_bytes: int) -> FileAudit:
+    gaps = [Gap(entry.start, entry.end, GapReason.BUFFER_DAMAGED) for entry in lost]                 # O2
+    dropped: dict[str, int] = {}
+    left = found.skipped_bytes
+    for reason, count in sorted(found.gaps.items(), key=lambda pair: pair[0] != GapReason.START_AT_END):
+        jumped = min(left, count)
+        left -= jumped
+        if jumped and reason == GapReason.START_AT_END:
+            gaps.append(Gap(0, jumped, reason))
+        elif jumped:
+            dropped[reason] = jumped
+        if count > jumped:
+            gaps.append(Gap(found.offset, -1, reason, count - jumped))
+    return FileAudit(
+        found.file.key, found.file.path, size_bytes, found.offset, found.read_bytes, found.skipped_bytes,
+        sum(entry.end - entry.start for entry in lost), sorted(gaps), dropped, open_bytes,
+    )
+
+
+def _open_bytes(positions: Positions) -> dict[str, int]:
+    """Per file: bytes of records that have begun and are not whole."""
+    found: dict[str, int] = {}
+    for lineage in positions.lineages.values():
+        for each in lineage.state:
+            for piece in each.pieces:
+                found[piece.key] = found.get(piece.key, 0) + piece.length
+    return found

@@ -1,0 +1,89 @@
+"""U1, U2: the status as JSON and as text."""
+from __future__ import annotations
+
+from shipper.agent.reload import ReloadResult
+from shipper.agent.status import SHOWN_FILES, AgentFacts, FileFacts, StatusFacts, assemble, files_table, human, offline
+from shipper.agent.text import duration, printable, size, table
+
+AGENT = AgentFacts(
+    version="1.2.3", node="n1", pid=7, started_s=1000.0, uptime_s=3725.0, now_s=500.0, ready=True,
+    degraded={"sink_central": (440.0, "connection refused")}, config={"node": "n1"},
+    last_reload=ReloadResult("refused", "SIGHUP", 900.0, why="c.yaml:1:1: wrong"),
+)
+PIPELINE = StatusFacts(
+    files=[FileFacts("k1", "/b.log", "host", 100, 100, 0.0, "idle"), FileFacts("k2", "/a.log", "host", 5000, 904, 2.25, "reading")],
+    sinks={"central": {"type": "syslog", "state": "retrying", "backlog_bytes": 4096, "oldest_s": 61.0,
+                       "last_error": "connection refused", "guarantee": {}}},
+    buffer={"bytes": 17 * 1024**2, "limit_bytes": 1024**3, "full": False},
+)
+
+
+def test_the_json_holds_agent_files_sinks_and_buffer() -> None:
+    found = assemble(AGENT, PIPELINE)
+    assert list(found) == ["running", "version", "node", "pid", "started_s", "uptime_s", "ready", "healthy", "problems", "degraded",
+                           "lag_bytes", "files", "sinks", "buffer", "last_reload", "config"]
+    assert found["lag_bytes"] == 4096
+    assert found["degraded"] == [{"reason": "sink_central", "why": "connection refused", "for_s": 60.0}]
+    assert found["files"][1] == {"key": "k2", "path": "/a.log", "source": "host", "size_bytes": 5000, "position_bytes": 904,
+                                 "lag_s": 2.25, "state": "reading", "lag_bytes": 4096}
+    assert found["last_reload"]["why"] == "c.yaml:1:1: wrong"
+
+
+def test_the_text_shows_what_lags_first() -> None:
+    assert human(assemble(AGENT, PIPELINE)).splitlines() == [
+        "shipper 1.2.3 on n1, pid 7, up 1 h 2 m, healthy, ready",
+        "DEGRADED  sink_central for 1 m: connection refused",
+        "",
+        "SINK     TYPE    STATE     BACKLOG  OLDEST  LAST ERROR",
+        "central  syslog  retrying  4.0 KiB  1 m     connection refused",
+        "",
+        "buffer: 17.0 MiB of 1.0 GiB",
+        "",
+        "PATH    POSITION  SIZE  LAG      BEHIND  STATE",
+        "/a.log  904       5000  4.0 KiB  2.2 s   reading",
+        "/b.log  100       100   0 B      0 s     idle",
+        "",
+        "last reload: refused (SIGHUP): c.yaml:1:1: wrong",
+    ]
+
+
+def test_a_stuck_agent_says_what_is_stuck() -> None:
+    agent = AgentFacts(version="1", node="n", pid=1, started_s=0, uptime_s=1, now_s=1, ready=False, problems=["loop silent for 31 s"])
+    lines = human(assemble(agent, StatusFacts())).splitlines()
+    assert lines[:2] == ["shipper 1 on n, pid 1, up 1.0 s, STUCK, not ready yet", "PROBLEM   loop silent for 31 s"]
+    assert assemble(agent, StatusFacts())["healthy"] is False
+
+
+def test_without_an_agent_the_directory_is_told() -> None:
+    assert human(offline(PIPELINE, "/var/lib/shipper")).startswith("not running; what /var/lib/shipper holds:\n")
+
+
+def test_a_reload_that_waits_for_a_restart_says_so() -> None:
+    found = assemble(AgentFacts(**{**{f: getattr(AGENT, f) for f in AGENT.__slots__}, "last_reload": ReloadResult(
+        "applied", "SIGHUP", 1.0, summary="sinks: +a", needs_restart=("node",))}), StatusFacts())
+    assert human(found).endswith("last reload: applied (SIGHUP): sinks: +a\nrestart the agent to apply: node")
+
+
+def test_thousands_of_files_are_cut_short_unless_asked_for() -> None:
+    many = StatusFacts(files=[FileFacts("k", f"/{n:04}.log", "s", n, 0, 0, "idle") for n in range(2000)])
+    text = human(assemble(AGENT, many))
+    assert text.count(".log") == SHOWN_FILES and "/1999.log" in text
+    assert "... and 1980 more files; --all shows them" in text
+    assert human(assemble(AGENT, many), all_files=True).count(".log") == 2000
+
+
+def test_a_name_from_a_log_directory_cannot_drive_the_terminal() -> None:
+    assert printable("a\x1b[2J\n\udcff\u202eé世") == "a\\x1b[2J\\n\\udcff\\u202eé世"
+    assert "\x1b" not in "".join(files_table([{"path": "\x1b[2J", "position_bytes": 0, "size_bytes": 0, "lag_bytes": 0,
+                                              "lag_s": 0, "state": "idle"}]))
+
+
+def test_sizes_and_durations_are_for_people() -> None:
+    assert [size(n) for n in (None, 0, 1023, 1024, 17 * 1024**2, 5 * 1024**4, 9e18)] == [
+        "-", "0 B", "1023 B", "1.0 KiB", "17.0 MiB", "5.0 TiB", "8185452.3 TiB"]
+    assert [duration(s) for s in (None, 0, 0.04, 4.2, 59, 60, 3600, 86400 * 2 + 3600 * 3)] == [
+        "-", "0 s", "0.0 s", "4.2 s", "59 s", "1 m", "1 h 0 m", "2 d 3 h"]
+
+
+def test_a_table_is_as_wide_as_its_cells() -> None:
+    assert table(("A", "B"), [("x", "1"), ("long", "")]) == ["A     B", "x     1", "long"]
