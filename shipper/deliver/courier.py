@@ -1,0 +1,177 @@
+"""Carrying one span to a sink: encode, send, try again, halve. Driver: once per request.
+
+    carry ──► [whole span] ──► send ─ok──────────────► accepted
+                  ▲              │ TooLarge, Rejected ──► judge ──► candidates for the dead letters
+                  └── halves, rest ◄─────────────────────────┘
+
+Invariants:
+  C1  a record is sent, or a candidate, or the outcome says `refused` (stopped in the middle: it is the sink that is wrong)
+  C2  the bytes of a repeated request are equal: the payload is kept, or formed again from the same frames
+  C3  during a pause of more than LONG_PAUSE_S neither payload nor batches are held; they are read from the buffer again
+  C4  `encode` that fails on a record is that record's fault: it is halved out like a rejected one (P6)
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import DropReason, Rejected, Retryable, SinkError, TooLarge
+from ..model import Batch, Request
+from ..telemetry import Telemetry
+from .form import Span, between
+from .retry import GaveUp, Interrupted, Persistence, describe
+from .route import Predicate
+from .split import Candidate, Refusals, judge
+from .trouble import Troubles
+from .view import BufferView, SinkView
+from .window import Entry, Window
+
+LONG_PAUSE_S = 2.0
+READ_AGAIN_BYTES = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Outcome:
+    """accepted: some records were taken. refused: stopped, nothing is decided. sure: dead whatever the sink takes else."""
+
+    dead: list[Candidate] = field(default_factory=list)
+    accepted: bool = False
+    refused: bool = False
+    sure: bool = False
+
+
+@dataclass(slots=True)
+class Courier:
+    """What the tasks of one sink share. `on_accepted` is called after each request that was taken."""
+
+    name: str
+    sink: SinkView
+    buffer: BufferView
+    routed: Predicate
+    window: Window
+    refusals: Refusals
+    persistence: Persistence
+    telemetry: Telemetry
+    called_off: Callable[[], bool]
+    on_accepted: Callable[[], None]
+    trouble: Troubles
+    last_refusal: str = ""
+
+    async def carry(self, entry: Entry, span: Span) -> Outcome:
+        """C1. Raises Interrupted where it was called off."""
+        outcome = Outcome()
+        lifted = self.refusals.lifted(span.start)
+        parcel = Parcel(self, span, entry.number)
+        waiting: list[Parcel] = []
+        while True:
+            try:
+                await self.persistence.persist(parcel.attempt, self.called_off, parcel.pausing)
+            except (TooLarge, Rejected) as error:
+                waiting += self._refused(error, await parcel.load(), parcel.number, entry, outcome, lifted)
+            except GaveUp as error:
+                outcome.dead += [Candidate(batch, DropReason.GAVE_UP, str(error)) for batch in await parcel.load()]
+                outcome.sure = True
+            else:
+                entry.number = parcel.number
+                self._accepted(outcome)
+            finally:
+                self.trouble.clear(parcel)
+            if not waiting or (self.refusals.over and not lifted):
+                outcome.refused = bool(waiting)
+                return outcome
+            parcel = waiting.pop()
+            parcel.number = self.window.next_number()
+
+    def _accepted(self, outcome: Outcome) -> None:
+        outcome.accepted = True
+        self.refusals.accepted()
+        self.on_accepted()
+
+    def _refused(
+        self, error: TooLarge | Rejected, batches: list[Batch], number: int, entry: Entry, outcome: Outcome, lifted: bool
+    ) -> list[Parcel]:
+        """Parcels to send next, the first one last."""
+        verdict = judge(error, batches)
+        self.last_refusal = describe(error)
+        outcome.dead += verdict.dead
+        if not lifted:
+            self.refusals.refused(len(verdict.dead))
+        if verdict.accepted:
+            entry.number = number
+            self._accepted(outcome)
+        self.telemetry.say("warning", "request refused", about=self.name, why=self.last_refusal, dead=len(verdict.dead))
+        return [Parcel(self, None, 0, again) for again in reversed(verdict.again)]
+
+
+@dataclass(slots=True)
+class Parcel:
+    """One request on its way. A whole span can be read again (C3); a part of one is small, and kept."""
+
+    courier: Courier
+    span: Span | None
+    number: int
+    batches: list[Batch] | None = None
+    payload: Any = None
+    _estimate_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.span is not None:
+            self.batches, self.span.batches = self.span.batches, []
+            self._estimate_bytes = self.span.message_bytes
+
+    async def attempt(self) -> None:
+        """One try; what it raises is the sink's error class."""
+        courier = self.courier
+        batches = await self.load()
+        if not batches:
+            return
+        if self.payload is None:
+            self.payload = self._encode(batches)
+        request = Request(self.number, batches, sum(map(len, batches)), self._estimate_bytes)
+        sent_bytes = len(self.payload) if isinstance(self.payload, (bytes, bytearray)) else request.message_bytes
+        courier.telemetry.count("shipper_sink_sent_bytes_total", sent_bytes, courier.name)
+        await courier.sink.send(request, self.payload)
+
+    def pausing(self, error: BaseException, delay_s: float) -> None:
+        """Tried in vain. Hold no bytes during a long pause (C3)."""
+        courier = self.courier
+        courier.telemetry.count("shipper_sink_retries_total", 1, courier.name)
+        courier.trouble.note(self, error)
+        if self.span is not None and delay_s > LONG_PAUSE_S:
+            self.batches = self.payload = None
+
+    async def load(self) -> list[Batch]:
+        if self.batches is None:
+            assert self.span is not None
+            self.batches = await self._read_again(self.span)
+        return self.batches
+
+    def _encode(self, batches: list[Batch]) -> Any:
+        try:
+            return self.courier.sink.encode(batches)
+        except SinkError:
+            raise
+        except Exception as error:
+            raise Rejected(f"cannot be encoded: {describe(error)}") from error
+
+    async def _read_again(self, span: Span) -> list[Batch]:
+        batches: list[Batch] = []
+        seq = span.start.seq
+        while seq < span.end.seq or (seq == span.end.seq and span.end.record):
+            frames = await self.courier.buffer.read(seq, READ_AGAIN_BYTES)
+            if not frames:
+                raise Retryable("the frames of a request cannot be read again yet")
+            batches += between(frames, span.start, span.end, self.courier.routed)
+            seq = frames[-1].seq + 1
+        missing = span.records - sum(map(len, batches))
+        if missing:
+            span.tally.records -= missing
+            span.records -= missing
+            self.courier.telemetry.say("error", "records are gone from the buffer", about=self.courier.name, records=missing)
+            reason = DropReason.BUFFER_DAMAGED.value
+            self.courier.telemetry.count("shipper_sink_dropped_records_total", missing, self.courier.name, reason)
+        return batches
+
+
+__all__ = ["Courier", "Interrupted", "Outcome", "Parcel"]

@@ -1,0 +1,208 @@
+"""Records that a sink will never take, as JSON lines on disk, for a person to look at and to replay.
+
+    state_dir/dead-letters/<sink>/000001.ndjson, 000002.ndjson ...        directory 0700, files 0600
+    {"at":..,"reason":..,"response":..,"key":..,"source":{..},["message_base64":..,]"record":{the record's JSON, id included}}
+
+Invariants (tests/deliver/test_dead_letters.py):
+  L1  when `write` returns, the records are on disk (fsync), so the cursor may pass them
+  L2  an id is written once, also after a crash between writing and the cursor (the newest files are read on start)
+  L3  at most `max_bytes` and `max_age_s`; the oldest file goes first, whole, and its records are counted
+  L4  a torn last line is cut on start
+  L5  the response is shortened, and what looks like a credential in it is masked (P9)
+Driver: file I/O on a thread. Once per refused record, far from the hot path.
+"""
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from ..encode.record_json import encode, rfc3339
+from ..errors import DropReason
+from ..model import Batch
+from ..telemetry import Telemetry
+from .split import Candidate
+
+MIB = 1024 * 1024
+IDS_KEPT = 200_000
+_EXCERPT_CHARACTERS = 512
+_SECRETS = re.compile(
+    r"(?i)(\b(?:bearer|basic|splunk|token|apikey|api[-_]key|authorization|password|passwd|secret|access_token|sig|signature)\b"
+    r"[\"']?\s*[:=]?\s*[\"']?)(?!(?:bearer|basic)\b)[^\s\"'&,;<>]{4,}|(?<=://)[^/\s@]+@"
+)
+
+
+def scrub(response: str) -> str:
+    """An excerpt of a server's answer that is safe to keep (L5)."""
+    text = _SECRETS.sub(lambda found: f"{found[1] or ''}***" + ("@" if found[1] is None else ""), response[: 8 * 1024])
+    return " ".join(text.split())[:_EXCERPT_CHARACTERS]
+
+
+def dead_line(batch: Batch, reason: str, response: str, at_ns: int) -> bytes:
+    """One line for the one record in `batch`. Pure."""
+    line: dict[str, Any] = {
+        "at": rfc3339(at_ns).decode(), "reason": reason, "response": scrub(response),
+        "key": batch.key, "source": _plain(batch.source.to_json()),
+    }
+    message = batch.messages[0]
+    try:
+        message.decode("utf-8")
+    except UnicodeDecodeError:
+        line["message_base64"] = base64.b64encode(message).decode()
+    line["record"] = orjson.Fragment(encode(batch)[:-1])
+    return orjson.dumps(line) + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """Names from the file system may hold lone surrogates, which are no UTF-8: escaped as Python shows them."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    return value
+
+
+@dataclass(slots=True)
+class DeadLetters:
+    """The dead letters of one sink. `write` may be called by many tasks; one at a time writes."""
+
+    directory: str
+    sink: str
+    telemetry: Telemetry
+    max_bytes: int = 64 * MIB
+    max_age_s: float = 7 * 86400.0
+    file_bytes: int = 4 * MIB
+    _seen: dict[str, None] = field(default_factory=dict)
+    _numbers: list[int] | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def write(self, candidates: Sequence[Candidate], now_ns: int) -> int:
+        """L1, L2, L3. Returns how many records were new. Raises OSError; then nothing may pass, and writing again is safe."""
+        async with self._lock:
+            reasons, evicted = await asyncio.to_thread(self._write, candidates, now_ns)
+        for reason, records in reasons.items():
+            self.telemetry.count("shipper_sink_dead_letters_total", records, self.sink, reason)
+        if evicted:
+            evicted_reason = DropReason.DEAD_LETTER_EVICTED.value
+            self.telemetry.count("shipper_sink_dropped_records_total", evicted, self.sink, evicted_reason)
+            self.telemetry.say("warning", "dead letters evicted", about=self.sink, records=evicted, mend="replay or purge them")
+        return sum(reasons.values())
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """All dead letters, oldest first. Lines that are no JSON (torn by a crash) are left out."""
+        for number in self._found():
+            yield from self._lines(number)
+
+    def _write(self, candidates: Sequence[Candidate], now_ns: int) -> tuple[dict[str, int], int]:
+        if self._numbers is None:
+            self._open()
+        lines: list[bytes] = []
+        ids: list[str] = []
+        reasons: dict[str, int] = {}
+        for batch, reason, response in candidates:
+            for index, item in enumerate(batch.ids):
+                record_id = f"{batch.key}:{item.decode('ascii', 'replace')}"
+                if record_id not in self._seen and record_id not in ids:
+                    ids.append(record_id)
+                    lines.append(dead_line(batch.slice(index, index + 1), reason.value, response, now_ns))
+                    reasons[reason.value] = reasons.get(reason.value, 0) + 1
+        if lines:
+            self._append(b"".join(lines))
+            self._remember(ids)
+        return reasons, self._evict(now_ns)
+
+    def _append(self, data: bytes) -> None:
+        """One write, one fsync; a new file's name is synced with its directory. A failed write is taken back."""
+        assert self._numbers is not None
+        if not self._numbers or os.path.getsize(self._path(self._numbers[-1])) >= self.file_bytes:
+            self._numbers.append(self._numbers[-1] + 1 if self._numbers else 1)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._path(self._numbers[-1]), flags, 0o600)
+        try:
+            before = os.fstat(descriptor).st_size
+            try:
+                written = 0
+                while written < len(data):
+                    written += os.write(descriptor, data[written:])
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, before)
+                raise
+        finally:
+            os.close(descriptor)
+        if not before:
+            _sync_directory(self.directory)
+
+    def _open(self) -> None:
+        os.makedirs(self.directory, mode=0o700, exist_ok=True)
+        numbers = self._found()
+        if numbers:
+            _cut_torn_line(self._path(numbers[-1]))
+        for number in numbers[-2:]:
+            self._remember([line["record"]["id"] for line in self._lines(number)])
+        self._numbers = numbers
+
+    def _remember(self, ids: Sequence[str]) -> None:
+        self._seen.update(dict.fromkeys(ids))
+        while len(self._seen) > IDS_KEPT:
+            del self._seen[next(iter(self._seen))]
+
+    def _evict(self, now_ns: int) -> int:
+        """L3. The newest file stays. Returns how many records went."""
+        assert self._numbers is not None
+        stats = {number: os.stat(self._path(number)) for number in self._numbers}
+        total_bytes = sum(stat.st_size for stat in stats.values())
+        evicted = 0
+        for number in self._numbers[:-1]:
+            too_old = now_ns / 1e9 - stats[number].st_mtime > self.max_age_s
+            if total_bytes <= self.max_bytes and not too_old:
+                break
+            evicted += sum(1 for _ in self._lines(number))
+            os.unlink(self._path(number))
+            total_bytes -= stats[number].st_size
+            self._numbers = self._numbers[1:]
+        return evicted
+
+    def _found(self) -> list[int]:
+        try:
+            names = os.listdir(self.directory)
+        except FileNotFoundError:
+            return []
+        return sorted(int(name[:-7]) for name in names if name.endswith(".ndjson") and name[:-7].isdigit())
+
+    def _lines(self, number: int) -> Iterator[dict[str, Any]]:
+        with open(self._path(number), "rb") as file:
+            for line in file:
+                try:
+                    found = orjson.loads(line)
+                except orjson.JSONDecodeError:
+                    continue
+                if isinstance(found, dict) and isinstance(found.get("record"), dict) and "id" in found["record"]:
+                    yield found
+
+    def _path(self, number: int) -> str:
+        return os.path.join(self.directory, f"{number:06d}.ndjson")
+
+
+def _cut_torn_line(path: str) -> None:
+    """L4."""
+    with open(path, "r+b") as file:
+        data = file.read()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            file.truncate(whole)
+            os.fsync(file.fileno())
+
+
+def _sync_directory(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,464 @@
+"""One sink's loop: from its cursor in the buffer to the far side, and the cursor over what is confirmed. Driver.
+
+    buffer.read ─► Former ─► span ─► task: Courier.carry ─► Window ─► Progress ─► buffer.advance ─► durable
+                     ▲                   │ refused                │
+                     └──── go back ◄─────┴──── resend, refusing ◄─┘
+
+Invariants (tests/deliver/test_driver.py, test_faults.py):
+  X1  the cursor passes a record only when it is confirmed, in the dead letters (fsynced), not routed, or dropped and counted
+  X2  at concurrency 1 requests go out in order, one at a time; "later" sinks always have concurrency 1
+  X3  a repeat has the same bytes; no unconfirmed payload is kept: what has to go again is read again
+  X4  nothing is dropped while it is being sent
+  X5  cancelled or drained, nothing is left running, and what is unconfirmed stays in the buffer
+  X6  when everything is refused, nothing is dead-lettered: the cursor goes back, and single records are tried each 30 s
+Cost: per request about 0.1 ms, per frame the forming (form.py); nothing per record.
+"""
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ..config.types import SinkCommon
+from ..errors import Fatal, Rejected, Retryable, ShipperError, TooLarge
+from ..telemetry import Telemetry
+from .account import Position
+from .backlog import Drop, Facts, Limits, due
+from .courier import Courier, Outcome
+from .dead_letters import DeadLetters
+from .form import Former, Span
+from .giveaway import give_away
+from .goals import Goals
+from .probe import probe
+from .progress import Progress
+from .retry import Interrupted, Naps, Persistence, describe
+from .route import compile_when
+from .split import Candidate, Refusals
+from .trouble import SinkState, Troubles
+from .view import BufferView, Clock, ContextView, SinkView, SpecView, SystemClock
+from .window import Entry
+
+REFUSING_PAUSE_S = 30.0
+LOOK_S = 1.0
+DROP_PAUSE_S = 2.0
+READ_BYTES = 256 * 1024
+FLUSH_S = 30.0
+
+
+class Delivery:
+    """Delivers to one sink: `run` in a task, until `drain` or cancelled. `sink` was built with `context`.
+
+    The cursor `name` must be open in the buffer before `run`. `guarantee`: shown in the status as it is. A sink whose
+    `pinned` attribute is true has a plan in the making: nothing is dropped meanwhile.
+    """
+
+    def __init__(
+        self, name: str, common: SinkCommon, spec: SpecView, sink: SinkView, buffer: BufferView, context: ContextView,
+        telemetry: Telemetry, clock: Clock | None = None, *, guarantee: Any = None, dead_letters: DeadLetters | None = None,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self.name, self._sink, self._buffer, self._telemetry, self._guarantee = name, sink, buffer, telemetry, guarantee
+        self._clock: Clock = clock or SystemClock()
+        self._later = spec.confirms == "later"
+        self._concurrency = 1 if self._later else max(1, spec.concurrency or common.concurrency)
+        self._linger_s = float(common.linger)
+        self._limits = Limits(common.when_full == "drop_oldest", common.max_backlog, common.max_backlog_age)
+        self._routed = compile_when(common.when)
+        self._former = Former(
+            self._routed, common.max_request_bytes or spec.request_bytes, common.max_request_records or spec.request_records
+        )
+        self._progress = Progress(name, buffer, sink, telemetry)
+        self._window = self._progress.window
+        self._refusals = Refusals()
+        self._trouble = Troubles(name, telemetry, self._clock)
+        self._naps = Naps(self._clock)
+        self._goals = Goals(self._clock, self._held_back)
+        self._letters = dead_letters or DeadLetters(f"{context.state_dir}/dead-letters/{name}", name, telemetry)
+        self._patient = Persistence(self._clock, self._naps, uniform=uniform)
+        self._courier = Courier(
+            name, sink, buffer, self._routed, self._window, self._refusals,
+            Persistence(self._clock, self._naps, common.give_up_after, uniform=uniform), telemetry, self._is_called_off,
+            self._accepted, self._trouble,
+        )
+        context.confirmed, context.resend = self._confirmed, self._resend_from_cursor
+        self._wake, self._finished = asyncio.Event(), asyncio.Event()
+        self._main: asyncio.Task[Any] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._data: asyncio.Task[None] | None = None
+        self._started = self._starting = self._stopping = self._draining = False
+        self._stopped_short = self._refusing = False
+        self._resend: Exception | None = None
+        self._resends = 0
+        self._not_before_s = self._drop_not_before_s = self._held_since_s = 0.0
+        self._span_since_s: float | None = None
+        self._held: list[tuple[Entry, Outcome]] = []
+
+    # ------------------------------------------------------------ life
+
+    async def run(self) -> None:
+        """Deliver until drained or cancelled (X5). Raises nothing but CancelledError, and what is a bug of ours."""
+        self._main = asyncio.current_task()
+        try:
+            self._progress.open()
+            self._read_from_end()
+            while not self._stopping:
+                await self._turn()
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        self._stopping = True
+        await self._end_tasks()
+        try:
+            await self._sink.close()
+        except (ShipperError, OSError) as error:
+            self._telemetry.say("warning", "sink did not close", about=self.name, why=describe(error))
+        finally:
+            self._trouble.stopped = True
+            self._goals.fail(f"sink {self.name} was stopped")
+            self._finished.set()
+
+    async def drain(self, deadline_s: float) -> dict[str, Any]:
+        """Shutdown: back-offs end, what is in the buffer is tried for `deadline_s` seconds and flushed; then `run` returns.
+
+        Returns what stays: {"records", "source_bytes", "records_exact"}; `records` is an estimate where not all was read.
+        """
+        if self._main is not None and not self._finished.is_set():
+            self._draining = self._naps.hurry = True
+            self._not_before_s = 0.0
+            try:
+                await self.caught_up(self._buffer.appended_seq, deadline_s)
+            except Retryable as error:
+                self._telemetry.say("warning", "sink not drained", about=self.name, why=describe(error))
+            self._stopping = True
+            self._wake_all()
+            timer = self._clock.call_later(2.0, self._main.cancel)
+            await self._finished.wait()
+            timer.cancel()
+        return self._progress.remaining()
+
+    async def caught_up(self, seq: int, timeout_s: float | None = None) -> None:
+        """Return once everything up to frame `seq` is confirmed and flushed. Retryable, naming what is held, after
+        `timeout_s` seconds, when the sink stops, or when it refuses everything while draining."""
+        if self._finished.is_set():
+            raise Retryable(f"sink {self.name} was stopped; {self._held_back()}")
+        self._wake_all()
+        await self._goals.reach(Position(seq + 1, 0), timeout_s)
+
+    def _wake_all(self) -> None:
+        self._naps.wake_all()
+        self._wake.set()
+
+    # ------------------------------------------------------------ the loop
+
+    async def _turn(self) -> None:
+        """One decision. Whatever it waits for ends with `_wake`."""
+        self._wake.clear()
+        busy = bool(self._tasks)
+        drop = self._drop_due()
+        if drop is not None:
+            await (self._pause() if len(self._naps) < len(self._tasks) else self._give_away(drop))
+        elif not self._started:
+            await (self._pause() if self._starting else self._launch_start())
+        elif self._resend is not None or self._stopped_short or self._refusals.over:
+            await (self._pause() if busy else self._go_back())
+        elif self._clock.now_s() < self._not_before_s:
+            await self._pause()
+        elif self._refusing and not self._later:
+            await self._probe()
+        elif len(self._tasks) < self._concurrency and await self._launch_next():
+            await asyncio.sleep(0)
+        elif not busy and self._held and self._held_long_enough():
+            await self._decide_held()
+        elif not busy and self._goals.needs_flush(self._window.end):
+            await self._flush()
+        else:
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until something happens, or something is due."""
+        self._goals.look(self._window.position)
+        if self._stopping or self._wake.is_set():
+            return
+        now_s = self._clock.now_s()
+        delays_s = [delay_s for delay_s in (
+            self._not_before_s - now_s,
+            self._span_since_s + self._linger_s - now_s if self._span_since_s is not None else 0.0,
+            self._held_since_s + REFUSING_PAUSE_S - now_s if self._held else 0.0,
+            LOOK_S if self._limits.any else 0.0,
+        ) if delay_s > 0]
+        timer = self._clock.call_later(min(delays_s), self._wake.set) if delays_s else None
+        try:
+            await self._wake.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _launch_start(self) -> None:
+        self._starting = True
+        self._spawn(self._start()).add_done_callback(self._start_ended)
+
+    def _start_ended(self, task: asyncio.Task[None]) -> None:
+        self._starting = False
+        self._started = not task.cancelled() and task.exception() is None
+
+    async def _start(self) -> None:
+        async def start() -> None:
+            try:
+                await self._sink.start(self._progress.state)
+            except (Rejected, TooLarge) as error:
+                raise Fatal(str(error)) from error
+
+        await self._patient.persist(start, lambda: self._stopping, lambda error, _: self._trouble.note("start", error))
+        self._trouble.clear("start")
+
+    async def _launch_next(self) -> bool:
+        """Form the next request and start it; False where there is nothing to send yet."""
+        span = self._former.take(force=False)
+        while span is None and (self._data is None or self._data.done()):
+            frames = await self._buffer.read(self._former.next_seq, max(READ_BYTES, self._former.limit_bytes))
+            if not frames:
+                self._data = asyncio.create_task(self._buffer.wait_beyond(self._former.next_seq))
+                self._data.add_done_callback(lambda _: self._wake.set())
+                break
+            self._former.add(frames)
+            span = self._former.take(force=False)
+        if span is None:
+            span = self._former.take(force=self._lingered())
+        if span is None:
+            return False
+        self._span_since_s = None
+        if span.records:
+            self._spawn(self._carry(self._window.launch(span.end, span.tally, span.read_ns), span))
+        else:
+            self._window.skip(span.end, span.tally, span.read_ns)
+            self._advance()
+        return True
+
+    def _lingered(self) -> bool:
+        """Whether what is there has waited long enough for more (what is not routed does not wait)."""
+        if not self._former.records or not self._linger_s or self._goals:
+            return True
+        if self._span_since_s is None:
+            self._span_since_s = self._clock.now_s()
+        return self._clock.now_s() - self._span_since_s >= self._linger_s
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._wake.set()
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Interrupted):
+            self._telemetry.count("shipper_errors_total", 1, f"deliver:{self.name}")
+            self._telemetry.say("error", "delivery failed unexpectedly", about=self.name, why=describe(error))
+            self._resend_from_cursor(Retryable(describe(error)))
+
+    async def _end_tasks(self) -> None:
+        tasks = [*self._tasks, *([self._data] if self._data else [])]
+        self._data = None
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # ------------------------------------------------------------ one request
+
+    async def _carry(self, entry: Entry, span: Span) -> None:
+        outcome = await self._courier.carry(entry, span)
+        if outcome.refused:
+            self._stopped_short = True
+            self._window.hold(entry)
+        elif outcome.dead and not (outcome.accepted or outcome.sure or self._refusals.lifted(span.start)):
+            self._window.hold(entry)
+            self._held.append((entry, outcome))
+            self._held_since_s = self._clock.now_s()
+            self._refusals.request_refused()
+        else:
+            await self._settle(entry, outcome)
+        if outcome.accepted and self._held:
+            await self._settle_held()
+
+    async def _settle(self, entry: Entry, outcome: Outcome) -> None:
+        """The entry is decided: dead records to the disk first (X1), then it may be passed."""
+        if outcome.dead:
+            self._window.hold(entry)
+            await self._bury(outcome.dead)
+            for candidate in outcome.dead:
+                entry.tally.bury(candidate.batch, candidate.reason.value)
+        if self._later and outcome.accepted:
+            self._window.handed(entry)
+        else:
+            self._window.done(entry)
+        self._advance()
+
+    async def _settle_held(self) -> None:
+        """Something was accepted since they were refused: it is the records, not the sink."""
+        held, self._held = self._held, []
+        for entry, outcome in held:
+            await self._settle(entry, outcome)
+
+    async def _bury(self, candidates: list[Candidate]) -> None:
+        async def write() -> None:
+            try:
+                await self._letters.write(candidates, self._clock.wall_ns())
+            except OSError as error:
+                raise Retryable(f"cannot write dead letters: {error}; make room or mend the state directory") from error
+
+        await self._patient.persist(write, self._is_called_off, lambda error, _: self._trouble.note("disk", error))
+        self._trouble.clear("disk")
+
+    def _is_called_off(self) -> bool:
+        return self._stopping or self._resend is not None
+
+    def _accepted(self) -> None:
+        """Some records were taken: whatever is refused, it is not everything."""
+        if self._refusing:
+            self._refusing = False
+            self._trouble.clear("refusing")
+
+    def _confirmed(self, number: int, state: Any = None) -> None:
+        """SinkContext.confirmed."""
+        if self._progress.confirm(number, state):
+            self._moved()
+
+    def _advance(self) -> None:
+        if self._progress.advance():
+            self._moved()
+
+    def _moved(self) -> None:
+        self._resends = 0
+        self._trouble.clear("resend")
+        if self._goals:
+            self._wake.set()
+
+    # ------------------------------------------------------------ going back
+
+    def _resend_from_cursor(self, why: Exception) -> None:
+        """SinkContext.resend."""
+        self._resend = why
+        self._trouble.note("resend", why)
+        self._wake_all()
+
+    async def _go_back(self) -> None:
+        """Everything unconfirmed is to be sent again, from the cursor; called with nothing being sent."""
+        if self._refusals.over:
+            self._start_refusing()
+        elif self._resend is not None and not len(self._window):
+            self._trouble.clear("resend")
+        elif self._resend is not None:
+            self._resends += 1
+            if self._resends > 1:
+                delay_s = self._patient.backoff.delay_s(self._resends - 1, self._resend, self._patient.uniform)
+                self._not_before_s = self._clock.now_s() + (min(delay_s, LOOK_S) if self._draining else delay_s)
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._progress.rewind()
+        self._held.clear()
+        self._resend, self._stopped_short = None, False
+        self._read_from_end()
+
+    def _read_from_end(self) -> None:
+        """Read on behind what is in flight (with nothing in flight: from the cursor)."""
+        self._former.reset(self._window.end, self._progress.sent_total_bytes)
+        self._span_since_s = None
+        if self._data is not None:
+            self._data.cancel()
+            self._data = None
+
+    # ------------------------------------------------------------ refusing (X6)
+
+    def _start_refusing(self) -> None:
+        reason = self._courier.last_refusal or "no reason given"
+        self._note_refusing(Rejected(f"everything is refused: {reason}; check its address, path and credentials"))
+        self._refusing = True
+        self._refusals.start_over()
+
+    def _note_refusing(self, why: ShipperError) -> None:
+        self._trouble.note("refusing", why, SinkState.REFUSING)
+        if self._draining:
+            self._goals.fail(f"sink {self.name} refuses everything")
+        self._not_before_s = self._clock.now_s() + REFUSING_PAUSE_S
+
+    async def _probe(self) -> None:
+        answer = await probe(self._sink, self._buffer, self._window, self._routed)
+        if answer.accepted is not None:
+            self._refusals.accepted()
+            self._refusals.lifted_until = answer.accepted
+        if answer.accepted is not None or not answer.asked:
+            self._accepted()
+        else:
+            self._note_refusing(answer.error or Rejected("everything is refused"))
+
+    def _held_long_enough(self) -> bool:
+        return bool(self._goals) or self._clock.now_s() >= self._held_since_s + REFUSING_PAUSE_S
+
+    async def _decide_held(self) -> None:
+        """A refused request, and nothing behind it that could tell whose fault it is. A sink that took others before is
+        believed once; the next such request in a row makes it `refusing`."""
+        if self._refusals.ever_accepted:
+            await self._settle_held()
+        else:
+            self._start_refusing()
+            self._rewind()
+
+    # ------------------------------------------------------------ dropping
+
+    def _drop_due(self) -> Drop | None:
+        if not self._limits.any or self._clock.now_s() < self._drop_not_before_s or getattr(self._sink, "pinned", False):
+            return None
+        well = self._trouble.state is SinkState.OK
+        backlog_bytes = self._progress.backlog_bytes - (self._window.total_bytes if well else 0)
+        oldest_ns = (0 if well else self._window.oldest_ns) or self._former.oldest_ns
+        full = self._buffer.full
+        return due(self._limits, Facts(
+            backlog_bytes, oldest_ns, self._clock.wall_ns(), full, full and self._buffer.furthest_behind(self.name)
+        ))
+
+    async def _give_away(self, drop: Drop) -> None:
+        """From the cursor on where the sink is in trouble, else behind what is in flight (X4)."""
+        if self._trouble.state is not SinkState.OK:
+            await self._end_tasks()
+            self._rewind()
+        await give_away(drop, self._progress, self._buffer, self._routed, self._telemetry)
+        self._drop_not_before_s = self._clock.now_s() + DROP_PAUSE_S
+        self._read_from_end()
+
+    # ------------------------------------------------------------ flush and status
+
+    async def _flush(self) -> None:
+        end = self._window.end
+        try:
+            await self._sink.flush(FLUSH_S)
+            if len(self._window) and self._resend is None:
+                raise Retryable("flushed, but not all that was sent is confirmed")
+        except (ShipperError, OSError) as error:
+            self._trouble.note("flush", error)
+            await self._naps.nap(0.5)
+            return
+        self._trouble.clear("flush")
+        if self._resend is None:
+            self._goals.flushed(end)
+            self._goals.look(end)
+
+    def _held_back(self) -> str:
+        return f"held in the buffer: {self._progress.backlog_bytes} source bytes (state {self._trouble.state.value})"
+
+    def status(self) -> dict[str, Any]:
+        """For /status and audit: names, numbers and reasons, no record content."""
+        progress = self._progress
+        oldest_ns = self._window.oldest_ns or self._former.oldest_ns
+        waiting = bool(oldest_ns and progress.backlog_bytes)
+        return {
+            "sink": self.name, "state": self._trouble.state.value, "last_error": self._trouble.last_error,
+            "last_error_ns": self._trouble.last_error_ns, "backlog_bytes": progress.backlog_bytes,
+            "oldest_age_s": max(self._clock.wall_ns() - oldest_ns, 0) / 1e9 if waiting else 0.0,
+            "in_flight_requests": len(self._tasks), "unconfirmed_records": self._window.unconfirmed_records,
+            "held_records": sum(len(candidate.batch) for _, outcome in self._held for candidate in outcome.dead),
+            "guarantee": self._guarantee, "counters": progress.counters.to_json(self._window.position),
+        }

@@ -1,0 +1,58 @@
+"""Asking a sink that refuses everything, with single records, whether it takes anything again.
+
+A wrong URL or proxy refuses all of them: then the stream is held. Where one is taken that lies behind the refused ones,
+it is those records that are wrong (all of one pod, say), and delivery may go past them into the dead letters.
+A record that was taken here is sent once more in its turn: a repeat with the same id.
+Driver: at most PROBE_RECORDS requests each 30 s, one after the other.
+"""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ..errors import ShipperError
+from ..model import Batch, Frame, Request
+from .account import Position
+from .form import between
+from .route import Predicate
+from .split import samples
+from .view import BufferView, SinkView
+from .window import Window
+
+PROBE_BYTES = 4 * 1024 * 1024
+PROBE_RECORDS = 8
+
+
+class Answer(NamedTuple):
+    """asked: there was something to ask with. accepted: what was taken lies before this position; None: nothing was."""
+
+    asked: bool
+    accepted: Position | None = None
+    error: ShipperError | None = None
+
+
+async def probe(sink: SinkView, buffer: BufferView, window: Window, routed: Predicate) -> Answer:
+    """One round, from the cursor on. Errors of a class that sinks may raise are answers; others are bugs and pass through."""
+    start = window.position
+    pieces = located(await buffer.read(start.seq, PROBE_BYTES), start, routed)
+    last_error = None
+    for position, batch in samples(pieces, PROBE_RECORDS):
+        request = Request(window.next_number(), [batch])
+        try:
+            await sink.send(request, sink.encode([batch]))
+        except ShipperError as error:
+            last_error = error
+        else:
+            return Answer(True, position)
+    return Answer(bool(pieces), None, last_error)
+
+
+def located(frames: Iterable[Frame], start: Position, routed: Predicate) -> list[tuple[Position, Batch]]:
+    """The routed batches from `start` on, each with a position at or before its first record, in order. Pure."""
+    found: list[tuple[Position, Batch]] = []
+    for frame in frames:
+        position = max(start, Position(frame.seq, 0))
+        for batch in between([frame], position, Position(frame.seq + 1, 0), routed):
+            found.append((position, batch))
+            position = Position(frame.seq, position.record + len(batch))
+    return found

@@ -1,0 +1,133 @@
+"""What a refusal means for the records of a request. Pure. Only on the way of errors.
+
+    TooLarge | Rejected     without indexes, one record     that record is a candidate for the dead letters
+                            without indexes, more           two halves, left first
+                            with indexes                    those are candidates; the rest was taken, or goes once more
+
+    Refusals   counts what is refused in a row. Candidates become dead letters only with proof that the sink takes others:
+               something accepted in the same request, or afterwards. 100 records in a row, or two whole requests, and it
+               is the sink that is wrong, not the records: `over`.
+
+Invariants:
+  V1  every record of the request is in exactly one of: dead, again, or accepted
+  V2  order is kept in `again`
+  V3  halving ends: each half is smaller
+  V4  with nothing ever accepted, nothing is dead
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..errors import DropReason, Rejected, TooLarge
+from ..model import Batch
+from .account import Position
+
+RECORDS_IN_A_ROW = 100
+REQUESTS_IN_A_ROW = 2
+
+
+class Candidate(NamedTuple):
+    """Records that were refused (mostly one) and what the far side said."""
+
+    batch: Batch
+    reason: DropReason
+    response: str
+
+
+class Verdict(NamedTuple):
+    """dead: candidates; again: what to send next, in order; accepted: some records of the request were taken."""
+
+    dead: list[Candidate]
+    again: list[list[Batch]]
+    accepted: bool = False
+
+
+def judge(error: TooLarge | Rejected, batches: Sequence[Batch]) -> Verdict:
+    """What to do with a request that was refused (V1). Indexes outside the request are ignored."""
+    records = sum(map(len, batches))
+    indexes = sorted({index for index in error.indexes if 0 <= index < records})
+    reason = DropReason.TOO_LARGE if isinstance(error, TooLarge) else DropReason.REJECTED
+    if not indexes:
+        if records <= 1:
+            return Verdict([Candidate(batch, reason, str(error)) for batch in batches if len(batch)], [])
+        middle = records // 2
+        return Verdict([], [cut(batches, 0, middle), cut(batches, middle, records)])
+    dead = [Candidate(cut(batches, index, index + 1)[0], reason, str(error)) for index in indexes]
+    rest = without(batches, indexes)
+    taken = bool(rest) and isinstance(error, Rejected) and error.rest_delivered
+    return Verdict(dead, [] if taken or not rest else [rest], taken)
+
+
+def cut(batches: Sequence[Batch], low: int, high: int) -> list[Batch]:
+    """Records [low, high), counted over all batches."""
+    found, first = [], 0
+    for batch in batches:
+        last = first + len(batch)
+        if first < high and last > low:
+            found.append(batch.slice(max(low - first, 0), min(high, last) - first))
+        first = last
+    return found
+
+
+def without(batches: Sequence[Batch], indexes: Sequence[int]) -> list[Batch]:
+    """All records but those at `indexes` (rising)."""
+    found: list[Batch] = []
+    low = 0
+    for index in (*indexes, sum(map(len, batches))):
+        if index > low:
+            found += cut(batches, low, index)
+        low = index + 1
+    return found
+
+
+@dataclass(slots=True)
+class Refusals:
+    """What one sink refused since it last accepted something.
+
+    lifted_until  a probe behind a row of refused records was accepted: up to there the row is no reason to stop
+    """
+
+    records: int = 0
+    requests: int = 0
+    ever_accepted: bool = False
+    lifted_until: Position = field(default=Position(-1, 0))
+
+    @property
+    def over(self) -> bool:
+        """The sink refuses everything: stop, and hold what would have been a dead letter."""
+        return self.records >= RECORDS_IN_A_ROW or self.requests >= REQUESTS_IN_A_ROW
+
+    def lifted(self, start: Position) -> bool:
+        return start < self.lifted_until
+
+    def refused(self, records: int) -> None:
+        self.records += records
+
+    def request_refused(self) -> None:
+        """All records of a request were refused."""
+        self.requests += 1
+
+    def accepted(self) -> None:
+        self.records = self.requests = 0
+        self.ever_accepted = True
+
+    def start_over(self) -> None:
+        """The row is counted anew; nothing was accepted."""
+        self.records = self.requests = 0
+
+
+def samples(frames_batches: Sequence[tuple[Position, Batch]], most: int) -> list[tuple[Position, Batch]]:
+    """Single records to ask a refusing sink with: the first, then the last ones of as many sources as possible."""
+    if not frames_batches:
+        return []
+    position, batch = frames_batches[0]
+    chosen = [(position, batch.slice(0, 1))]
+    last_of: dict[int, tuple[Position, Batch]] = {id(batch.source): (position, batch) for position, batch in frames_batches}
+    others = list(last_of.values())
+    step = max(1, -(-len(others) // (most - 1)))
+    for position, batch in others[::-step][: most - 1]:
+        end = Position(position.seq, position.record + len(batch))
+        chosen.append((end, batch.slice(len(batch) - 1, len(batch))))
+    return chosen

@@ -1,0 +1,66 @@
+"""What state a sink is in, and why: one entry per thing that goes wrong at the moment. Pure but for telemetry.
+
+    failed      a Fatal somewhere: a human is needed       (worst)
+    refusing    it refuses everything
+    retrying    something is being tried again
+    ok          none of these                              stopped: the loop has ended
+
+Invariants:
+  T1  the state is that of the worst trouble there is; with none it is ok
+  T2  degraded is said once, when trouble starts, and recovered when the last one ends
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ..errors import Fatal
+from ..telemetry import Telemetry
+from .retry import describe
+from .view import Clock
+
+
+class SinkState(StrEnum):
+    OK = "ok"
+    RETRYING = "retrying"
+    REFUSING = "refusing"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+_RANK = {SinkState.RETRYING: 1, SinkState.REFUSING: 2, SinkState.FAILED: 3}
+
+
+@dataclass(slots=True)
+class Troubles:
+    """Owned by one sink's delivery. `about` is any object or name that stands for what is in trouble."""
+
+    name: str
+    telemetry: Telemetry
+    clock: Clock
+    last_error: str = ""
+    last_error_ns: int = 0
+    stopped: bool = False
+    _now: dict[object, SinkState] = field(default_factory=dict)
+
+    def note(self, about: object, error: BaseException, state: SinkState | None = None) -> None:
+        """`about` failed. The state follows from the error's class unless it is given."""
+        self.last_error, self.last_error_ns = describe(error), self.clock.wall_ns()
+        state = state or (SinkState.FAILED if isinstance(error, Fatal) else SinkState.RETRYING)
+        self._now[_name(about)] = state
+        self.telemetry.degraded(f"sink:{self.name}", f"{state.value}: {self.last_error}")
+
+    def clear(self, about: object) -> None:
+        """`about` is well, or given up. Cheap where it never failed."""
+        if self._now and self._now.pop(_name(about), None) is not None and not self._now:
+            self.telemetry.recovered(f"sink:{self.name}")
+
+    @property
+    def state(self) -> SinkState:
+        if self.stopped:
+            return SinkState.STOPPED
+        return max(self._now.values(), key=_RANK.__getitem__, default=SinkState.OK)
+
+
+def _name(about: object) -> object:
+    return about if isinstance(about, str) else id(about)
