@@ -25,7 +25,7 @@ class NodeDirectory:
     """Keeps the LogFile of each lineage that the reader was told of."""
 
     def __init__(self, discoverer: Discoverer, watch: WatchPort | None) -> None:
-        self.discoverer, self._watch = discoverer, watch
+        self.discoverer, self.watch = discoverer, watch
         self.files: dict[str, LogFile] = {}
 
     def siblings(self, source: Source) -> list[Seen]:
@@ -46,8 +46,8 @@ class NodeDirectory:
             raise Refused(str(refused.reason), str(refused), again=refused.retry) from refused
 
     def arm(self, fd: int, token: Any) -> bool:
-        return self._watch is not None and self._watch.arm(fd, token)
+        return self.watch is not None and self.watch.arm(fd, token)
 
     def disarm(self, token: Any) -> None:
-        if self._watch is not None:
-            self._watch.disarm(token)
+        if self.watch is not None:
+            self.watch.disarm(token)

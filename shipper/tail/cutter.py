@@ -158,6 +158,9 @@ class Cutter:
             head = self.reread(Piece(ref.key, skipping.start, self.decoder.max_line))
             self.decoder.skipping = None
             batch = self.decoder.oversized(ref.key, skipping.start, total, head, **args)  # type: ignore[arg-type]
+        elif len(rest) > self.decoder.max_line:
+            head = rest[: self.decoder.max_line]
+            batch = self.decoder.oversized(ref.key, file.offset, len(rest), head, **args)  # type: ignore[arg-type]
         elif rest:
             batch = self.decoder.unterminated(ref.key, file.offset, rest, **args)  # type: ignore[arg-type]
         file.scanned = file.rest_bytes = 0

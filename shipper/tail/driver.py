@@ -21,30 +21,27 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from aiofiles.base import wrap
-
 from ..errors import GapReason
 from ..model import FileRef, Gap, Section, Source
 from ..telemetry import Telemetry
-from .cutter import CHUNK_BYTES, LineDecoder
+from .accounting import account
+from .cutter import LineDecoder
+from .ending import AtEnd, Verdict, may_close_open_records, verdict
 from .file import Changed, TailFile
-from .identity import HEAD_BYTES, digest
+from .handles import Handles
+from .identity import HEAD_BYTES
 from .lineage import Lineage
 from .ports import BufferPort, Directory, Formats, Refused, Settings
+from .reading import pass_over, read
 from .turns import Turns
 
 TICK_S = 0.05
-SMALL_READ_BYTES = 64 * 1024
-BULK_READ_BYTES = 1024 * 1024
 FRAME_BYTES = 256 * 1024
 IN_FLIGHT_BYTES = 4 * 1024 * 1024
 SWEEPS_BEFORE_WATCH = 4
 POLL_WITHOUT_WATCH_S = 1.0
-CLOSE_QUIET_AFTER_S = 300.0
-HELD_DELETED_BYTES = 2 * 1024 * 1024 * 1024
-HELD_DELETED_S = 600.0
-
-_pread_on_thread = wrap(os.pread)
+LAST_SWEEP_S = 1.5
+ONCE_TRIES = 40
 
 
 class Reader:
@@ -57,21 +54,19 @@ class Reader:
     ) -> None:
         self._buffer, self._directory, self._formats, self._make_decoder = buffer, directory, formats, make_decoder
         self._telemetry, self._now_s, self._now_ns = telemetry, now_s, now_ns
-        self._max_open = max_open_files
         self.lineages: dict[str, Lineage] = {}
+        self._handles = Handles(self.lineages, max_open_files)
         self._turns: Turns[str] = Turns()
         self._busy: dict[str, Lineage] = {}
-        self._quiet: dict[str, float] = {}                 # lineage -> quiet since; oldest first
         self._unwatched: set[str] = set()
         self._waiting: dict[str, Lineage] = {}             # something of theirs ends by time
         self._look: dict[str, Lineage] = {}
         self._in_flight: deque[tuple[asyncio.Future[int], int]] = deque()
         self._in_flight_bytes = 0
-        self._retired: deque[tuple[asyncio.Future[int], Lineage, TailFile]] = deque()
         self._wake = asyncio.Event()
         self._next_tick_s = self._next_poll_s = 0.0
         self._goal: dict[str, dict[tuple[int, int], int]] | None = None
-        self.rounds = 0
+        self.rounds = self.read_bytes = 0
         self.blocked = False
 
     # -------------------------------------------------------- what the agent tells
@@ -80,7 +75,7 @@ class Reader:
         """A lineage exists. `skip_old`: its source is new and says start_at: end."""
         known = self.lineages.get(source.lineage)
         if known is not None:
-            known.vanished = False
+            known.vanished, known.settings = False, settings
             known.look_due = True
             self._look[source.lineage] = known
             return
@@ -90,8 +85,7 @@ class Reader:
             lineage.decoder.restore(position.state, self._now_s())
             lineage.last_ns = position.last_ns
         self.lineages[source.lineage] = lineage
-        self._refusals(lineage.look(self._buffer.positions, skip_old=skip_old, formats=self._formats))
-        self._ready(source.lineage, lineage)
+        self._look_at(source.lineage, lineage, skip_old=skip_old)
 
     def vanish(self, name: str) -> None:
         """Its directory is gone: read what is still open to its end, then forget it."""
@@ -100,6 +94,16 @@ class Reader:
             lineage.vanished = lineage.look_due = True
             self._look[name] = lineage
             self._wake.set()
+
+    def drop(self, name: str) -> None:
+        """Its source left the config: nothing more is read from it. Its positions stay."""
+        lineage = self.lineages.get(name)
+        if lineage is not None:
+            self._drop(name, lineage)
+
+    def close(self) -> None:
+        """Every descriptor."""
+        self._handles.close_all()
 
     def changed(self, name: str) -> None:
         """Something was created, renamed or removed beside this lineage's files."""
@@ -139,7 +143,7 @@ class Reader:
             await self._round(stop)
         for name, lineage in self.lineages.items():
             self._turns.add(lineage.source.namespace, name)
-        end_s = self._now_s() + 1.5
+        end_s = self._now_s() + LAST_SWEEP_S
         while self._turns and self._now_s() < end_s and not self._buffer.full:
             await self._turn()
         await self._settle()
@@ -147,22 +151,27 @@ class Reader:
     async def once(self) -> None:
         """Read every file to the size that it has now, then close what is open as `partial` (`run --once`)."""
         self._goal = {}
-        while True:
+        tries = 0
+        while tries < ONCE_TRIES:
             self._look_where_due()
-            for name, lineage in self.lineages.items():
-                goal = self._goal.setdefault(name, {})
-                for file in lineage.files:
-                    goal.setdefault(file.node_id, file.stat_size())
-                if self._short_of_goal(lineage):
-                    self._turns.add(lineage.source.namespace, name)
-            if not self._turns and not self._look:
+            short = [name for name, lineage in self.lineages.items() if self._short_of_goal(lineage)]
+            if not short and not self._look:
                 break
+            before = self._progress()
+            for name in short:
+                self._turns.add(self.lineages[name].source.namespace, name)
             while self._turns:
                 await self._room()
                 await self._turn()
+            if self._progress() == before:                # a file that cannot be opened just now, a gz that is replaced
+                tries += 1
+                await asyncio.sleep(TICK_S)
         for lineage in self.lineages.values():
             self._end(lineage)
         await self._settle()
+
+    def _progress(self) -> tuple[int, int]:
+        return self.read_bytes, sum(len(x.files) for x in self.lineages.values())
 
     async def _round(self, stop: asyncio.Event) -> None:
         now = self._now_s()
@@ -222,7 +231,7 @@ class Reader:
             except OSError as error:
                 self._telemetry.say("warning", "append_failed", about=type(error).__name__)
                 self._rewind()
-        self._release()
+        self._handles.release(self._buffer.synced_seq)
         while self._buffer.full and not (stop is not None and stop.is_set()):
             self.blocked = True
             await self._buffer.wait_room()
@@ -240,35 +249,10 @@ class Reader:
         future = self._buffer.submit(sections)
         self._in_flight.append((future, size))
         self._in_flight_bytes += size
+        self.read_bytes += size
         for section in sections:
-            self._account(section)
+            account(section, self._telemetry)
         return future
-
-    def _account(self, section: Section) -> None:
-        source = section.file.source
-        count = self._telemetry.count
-        if section.end > section.start:
-            count("shipper_read_bytes_total", section.end - section.start, source.name)
-        if section.batch is not None:
-            count("shipper_read_records_total", len(section.batch), source.name)
-            if section.batch.marks:
-                self._account_marks(section, source.name)
-        for gap in section.gaps:
-            known = gap.end - gap.start if gap.end >= 0 else gap.at_least
-            count("shipper_gaps_total", 1, gap.reason)
-            count("shipper_gap_bytes_total", known, gap.reason)
-            if gap.reason != GapReason.START_AT_END:
-                self._telemetry.say(
-                    "warning", "bytes_not_read", about=section.file.path, reason=gap.reason, file_key=section.file.key,
-                    at_least_bytes=known, from_time_ns=gap.first_ns, to_time_ns=gap.last_ns,
-                )
-
-    def _account_marks(self, section: Section, name: str) -> None:
-        assert section.batch is not None and section.batch.marks is not None
-        for mark in section.batch.marks.values():
-            for key, metric in _MARK_METRICS.items():
-                if key in mark:
-                    self._telemetry.count(metric, 1, name)
 
     # -------------------------------------------------------- one turn
 
@@ -293,7 +277,7 @@ class Reader:
             for part in _frames_of(sections):
                 future = self._submit(part, sum(s.end - s.start for s in part))
             for lineage, file in finished:
-                self._retired.append((future, lineage, file))
+                self._handles.retire(future, lineage, file)
 
     async def _step(
         self, name: str, lineage: Lineage, finished: list[tuple[Lineage, TailFile]]
@@ -312,7 +296,10 @@ class Reader:
         if file.form and lineage.decoder.form != file.form:
             lineage.decoder.form = file.form
         try:
-            data, full = await self._read(file)
+            data, full = await read(file)
+        except OSError as error:
+            self._unreadable(name, lineage, file, error)
+            return sections, False
         except Changed:
             self._telemetry.count("shipper_rotations_total", 1, "truncated")
             lineage.replaced(file, cutter.read_ns)
@@ -339,7 +326,8 @@ class Reader:
             ref = lineage.define(file, self._formats)
             if ref is not None:
                 lineage.decoder.form = file.form
-                self._skip_old(lineage, file, ref)
+                if file.gap_start is not None and (passed := pass_over(lineage, file, ref)) is not None:
+                    lineage.outbox.append(passed)
             return ref
         if not file.form:
             lineage.define_form(file, self._formats)
@@ -348,54 +336,12 @@ class Reader:
             ref = file.ref = file.grown_head(ref)
         return ref
 
-    def _skip_old(self, lineage: Lineage, file: TailFile, ref: FileRef) -> None:
-        """start_at: end. What is there is passed over up to its last newline, and said to be."""
-        if file.gap_start is None:
-            return
-        file.gap_start = None
-        size = file.stat_size()
-        tail = file.pread(BULK_READ_BYTES, max(0, size - BULK_READ_BYTES))
-        end = max(0, size - BULK_READ_BYTES) + tail.rfind(b"\n") + 1
-        if not end:
-            return
-        guard = file.pread(min(64, end), end - min(64, end))
-        gap = Gap(0, end, GapReason.START_AT_END, end)
-        file.offset, file.guard = end, guard
-        lineage.outbox.append(Section(ref, end, end, digest(guard), None, lineage.decoder.state(), gaps=(gap,), size=size))
-
-    async def _read(self, file: TailFile) -> tuple[bytes, bool]:
-        """(bytes behind offset and scanned, did it fill the read). Bulk reads run on a thread: no waiting for a disk here."""
-        if file.compressed:
-            return await asyncio.to_thread(self._read_compressed, file)
-        if file.scanned:
-            file.check()
-            data = file.pread(CHUNK_BYTES, file.offset + file.scanned)
-            return data, len(data) == CHUNK_BYTES
-        if file.size - file.offset < SMALL_READ_BYTES:
-            data = file.read(SMALL_READ_BYTES)
-            full = len(data) == SMALL_READ_BYTES
-            if full:
-                file.stat_size()
-            else:
-                file.size = file.offset + len(data)
-            return data, full
-        file.check()
-        data = await _pread_on_thread(file.fd, BULK_READ_BYTES, file.offset)
-        full = len(data) == BULK_READ_BYTES
-        if full:
-            file.stat_size()
-        else:
-            file.size = file.offset + len(data)
-        return data, full
-
-    @staticmethod
-    def _read_compressed(file: TailFile) -> tuple[bytes, bool]:
-        if file.scanned:
-            data = file.pread(CHUNK_BYTES, file.offset + file.scanned)
-            return data, len(data) == CHUNK_BYTES
-        data = file.read(BULK_READ_BYTES)
-        file.size = file.offset + len(data)
-        return data, len(data) == BULK_READ_BYTES
+    def _unreadable(self, name: str, lineage: Lineage, file: TailFile, error: OSError) -> None:
+        """EIO and its like: said, and tried again; the other files go on."""
+        self._telemetry.count("shipper_errors_total", 1, "read")
+        self._telemetry.say("error", "read_failed", about=file.path, why=str(error))
+        self._busy.pop(name, None)
+        lineage.retry_open_s = self._now_s() + POLL_WITHOUT_WATCH_S
 
     def _outbox(self, lineage: Lineage) -> list[Section]:
         sections, lineage.outbox = lineage.outbox, []
@@ -411,72 +357,53 @@ class Reader:
         if progress:
             lineage.eof_ticks = 0
             self._busy[name] = lineage
-            self._quiet.pop(name, None)
+            self._handles.quiet.pop(name, None)
             file.rest_since_s = now
         if lineage.decoder.oldest_open_s() is not None:
             self._waiting[name] = lineage
-        if not file.live or file.compressed:
-            done, ended = self._maybe_finish(name, lineage, file, progress, now)
-            if done:
-                finished.append((lineage, file))
-            return sections + ended, done and bool(lineage.files)
-        if not progress:
+        if self._is_done(lineage, file, progress, now):
+            sections += self._finish(lineage, file)
+            finished.append((lineage, file))
+            return sections, bool(lineage.files)
+        if not file.live and file.rest_bytes:
+            self._waiting[name] = self._busy[name] = lineage
+        elif not progress:
             self._quieten(name, lineage, file, now)
         return sections, False
 
-    def _maybe_finish(
-        self, name: str, lineage: Lineage, file: TailFile, progress: bool, now: float
-    ) -> tuple[bool, list[Section]]:
-        """A rotated, deleted or compressed file at its end: is it done, and what is left of it?"""
-        gone = file.deleted_since_s is not None
-        if gone and file.deleted_since_s == 0.0:
+    def _is_done(self, lineage: Lineage, file: TailFile, progress: bool, now: float) -> bool:
+        if file.deleted_since_s == 0.0:
             file.deleted_since_s = now
-        successor = len(lineage.files) > 1
-        if progress and not file.compressed:
-            self._busy[name] = lineage
-            return False, []
-        if not (successor or gone or file.compressed or lineage.vanished):
-            self._busy[name] = lineage                   # renamed, the new one is not there yet: the writer may still use it
-            return False, []
-        if file.rest_bytes and not file.compressed and now - max(file.rest_since_s, file.deleted_since_s or 0.0) < (
-            lineage.settings.partial_timeout_s
-        ):
-            self._waiting[name] = self._busy[name] = lineage
-            return False, []
-        sections = self._finish(lineage, file)
+        since_s = max(file.rest_since_s, file.deleted_since_s or 0.0)
+        facts = AtEnd(
+            live=file.live, compressed=file.compressed, deleted=file.deleted_since_s is not None,
+            successor=len(lineage.files) > 1, lineage_gone=lineage.vanished, progress=progress, rest_bytes=file.rest_bytes,
+            rest_age_s=now - since_s, patience_s=0.0 if self._goal is not None else lineage.settings.partial_timeout_s,
+        )
+        return verdict(facts) is Verdict.FINISH
+
+    def _finish(self, lineage: Lineage, file: TailFile) -> list[Section]:
+        sections = lineage.finish(file, self._formats)
         lineage.files.remove(file)
-        if file.compressed or gone:
+        deleted = file.deleted_since_s is not None
+        if file.compressed or deleted:
             lineage.ignored.add(file.node_id)
         else:
             lineage.done.append(file)
-        self._telemetry.count("shipper_rotations_total", 1, "deleted" if gone else "rotated")
-        return True, sections
-
-    def _finish(self, lineage: Lineage, file: TailFile) -> list[Section]:
-        rest = file.pread(file.rest_bytes, file.offset) if file.rest_bytes else b""
-        ref = file.ref or (lineage.define(file, self._formats, ending=True) if rest else None)
-        if ref is None:
-            return []
-        lineage.decoder.form = file.form or lineage.decoder.form
-        sections = lineage.cutter.finish(file, ref, rest[: lineage.decoder.max_line])
-        if file.damaged:
-            sections[-1].gaps = (Gap(file.offset, -1, GapReason.GZIP_DAMAGED, 0, lineage.last_ns, 0),)
+        self._telemetry.count("shipper_rotations_total", 1, "deleted" if deleted else "rotated")
         return sections
 
     def _forget_if_gone(self, name: str, lineage: Lineage) -> None:
         self._busy.pop(name, None)
-        if not lineage.vanished and (lineage.done or not lineage.look_due):
-            return
-        if lineage.vanished and not lineage.files:
-            sections = self._flush(lineage, self._now_s())
-            if sections:
-                self._submit(sections, 0)
+        if lineage.vanished:
+            self._submit_some(self._flush(lineage, self._now_s()))
             self._drop(name, lineage)
 
     def _drop(self, name: str, lineage: Lineage) -> None:
         self._directory.disarm(name)
-        for queue in (self._busy, self._quiet, self._waiting, self._look):
+        for queue in (self._busy, self._waiting, self._look):
             queue.pop(name, None)
+        self._handles.quiet.pop(name, None)
         self._unwatched.discard(name)
         self._turns.discard(name)
         for file in [*lineage.files, *lineage.done]:
@@ -496,34 +423,47 @@ class Reader:
         else:
             self._unwatched.add(name)
         self._busy.pop(name, None)
-        self._quiet[name] = now
+        self._handles.quiet[name] = now
 
     # -------------------------------------------------------- by time
 
     def _by_time(self, now: float) -> None:
         for name, lineage in list(self._waiting.items()):
-            oldest = lineage.decoder.oldest_open_s()
+            oldest_s = lineage.decoder.oldest_open_s()
             file = lineage.files[0] if lineage.files else None
-            unfinished = file is not None and not file.live and file.rest_bytes
-            if oldest is None and not unfinished:
-                del self._waiting[name]
-            elif file is not None and file.live and file.size > file.offset + file.rest_bytes:
-                continue                                 # not read to its end: we are late, not the writer (V4)
-            elif oldest is not None and now - oldest >= lineage.settings.partial_timeout_s and len(lineage.files) <= 1:
-                sections = self._flush(lineage, now - lineage.settings.partial_timeout_s)
-                if sections:
-                    self._submit(sections, 0)
+            if oldest_s is None:
+                if file is None or file.live or not file.rest_bytes:
+                    del self._waiting[name]
+                continue
+            unread = max(0, file.size - file.offset - file.rest_bytes) if file is not None else 0
+            patience_s = lineage.settings.partial_timeout_s
+            if may_close_open_records(
+                oldest_age_s=now - oldest_s, patience_s=patience_s, files=len(lineage.files), unread_bytes=unread
+            ):
+                self._submit_some(self._flush(lineage, now - patience_s))
         if now >= self._next_poll_s:
             self._next_poll_s = now + POLL_WITHOUT_WATCH_S
-            for name in self._unwatched:
-                polled = self.lineages[name]
-                self._turns.add(polled.source.namespace, name)
-            self._close_quiet(now)
-            self._bound_deleted(now)
-            for name, lineage in self.lineages.items():
-                if lineage.retry_open_s and now >= lineage.retry_open_s:
-                    lineage.retry_open_s = 0.0
-                    self._turns.add(lineage.source.namespace, name)
+            self._poll(now)
+
+    def _poll(self, now: float) -> None:
+        """Once a second: what nobody tells us of."""
+        for name in self._unwatched:
+            self._turns.add(self.lineages[name].source.namespace, name)
+        self._handles.close_quiet(now)
+        for lineage, file, unread in list(self._handles.over_limit(now)):
+            ref = file.ref or lineage.define(file, self._formats, ending=True)
+            self._submit_some(self._handles.let_go(lineage, file, ref, unread))
+        for name, lineage in self.lineages.items():
+            if lineage.retry_open_s and now >= lineage.retry_open_s:
+                lineage.retry_open_s = 0.0
+                if lineage.retry_look:
+                    lineage.retry_look = False
+                    self._look[name] = lineage
+                self._turns.add(lineage.source.namespace, name)
+
+    def _submit_some(self, sections: list[Section]) -> None:
+        if sections:
+            self._submit(sections, 0)
 
     def _flush(self, lineage: Lineage, before_s: float) -> list[Section]:
         sections = []
@@ -540,44 +480,25 @@ class Reader:
 
     def _end(self, lineage: Lineage) -> None:
         """--once: nobody waits for more."""
-        sections: list[Section] = []
+        lineage.cutter.now_s, lineage.cutter.read_ns = self._now_s(), self._now_ns()
+        sections = self._outbox(lineage)
         for file in lineage.files:
-            ref = file.ref
             if file.rest_bytes and file.handle is not None:
-                rest = file.pread(file.rest_bytes, file.offset)
-                ref = ref or lineage.define(file, self._formats, ending=True)
-                if ref is not None and rest:
-                    lineage.decoder.form = file.form or lineage.decoder.form
-                    lineage.cutter.now_s, lineage.cutter.read_ns = self._now_s(), self._now_ns()
-                    ended = lineage.cutter.finish(file, ref, rest[: lineage.decoder.max_line])
-                    ended[-1].closed = False
-                    sections += ended
-        sections = self._outbox(lineage) + sections
-        if sections:
-            self._submit(sections, 0)
-        sections = self._flush(lineage, self._now_s())
-        if sections:
-            self._submit(sections, 0)
+                ended = lineage.finish(file, self._formats)
+                for section in ended:
+                    section.closed = False
+                sections += ended
+        self._submit_some(sections)
+        self._submit_some(self._flush(lineage, self._now_s()))
 
     # -------------------------------------------------------- descriptors
 
     def _open(self, name: str, lineage: Lineage, file: TailFile, now: float) -> bool:
-        if self._open_count() >= self._max_open:
-            self._close_some(now)
+        self._handles.make_room()
         try:
             fd = self._directory.open(file.path, lineage.settings)
         except Refused as refused:
-            if refused.reason == "vanished":
-                lineage.look_due = True
-                self._look[name] = lineage
-                if file.deleted_since_s is not None:
-                    lineage.files.remove(file)           # it was closed because it was read to its end
-            elif refused.again:
-                lineage.retry_open_s = now + POLL_WITHOUT_WATCH_S
-            else:
-                lineage.files.remove(file)
-                lineage.ignored.add(file.node_id)
-            self._refusals([(refused.reason, str(refused))])
+            self._not_opened(name, lineage, file, refused, now)
             return False
         stat = os.fstat(fd)
         if (stat.st_dev, stat.st_ino) != file.node_id:
@@ -588,60 +509,21 @@ class Reader:
         file.attach(fd)
         return True
 
-    def _open_count(self) -> int:
-        return sum(f.handle is not None for x in self.lineages.values() for f in x.files) if len(self.lineages) > 64 else 0
-
-    def _close_quiet(self, now: float) -> None:
-        for name, since_s in list(self._quiet.items()):
-            if now - since_s < CLOSE_QUIET_AFTER_S:
-                break
-            del self._quiet[name]
-            self._close_files(self.lineages[name])
-
-    def _close_some(self, now: float) -> None:
-        """Over the limit of open files: close those that have been quiet longest; they keep their watch."""
-        for name in list(self._quiet)[: max(1, self._max_open // 8)]:
-            del self._quiet[name]
-            self._close_files(self.lineages[name])
-
-    def _close_files(self, lineage: Lineage) -> None:
-        for file in [*lineage.files, *lineage.done]:
-            if file.handle is not None and not file.unlinked and file.stat_size() <= file.offset + file.rest_bytes:
-                file.close()
-
-    def _bound_deleted(self, now: float) -> None:
-        held = 0
-        for lineage in self.lineages.values():
-            for file in lineage.files:
-                if file.deleted_since_s is None or file.handle is None:
-                    continue
-                file.deleted_since_s = file.deleted_since_s or now
-                unread = file.stat_size() - file.offset
-                held += unread
-                if unread and (held > HELD_DELETED_BYTES or now - file.deleted_since_s > HELD_DELETED_S):
-                    self._let_go(lineage, file, unread)
-                    break
-
-    def _let_go(self, lineage: Lineage, file: TailFile, unread: int) -> None:
-        ref = file.ref or lineage.define(file, self._formats, ending=True)
-        if ref is not None:
-            guard = digest(file.guard) if file.guard is not None else file.guard_hash
-            gap = Gap(file.offset, file.offset + unread, GapReason.HELD_TOO_LONG, unread, lineage.last_ns, 0)
-            self._submit([Section(
-                ref, file.offset, file.offset, guard, None, lineage.decoder.state(), gaps=(gap,), size=file.size, closed=True
-            )], 0)
-        lineage.files.remove(file)
-        file.close()
-
-    def _release(self) -> None:
-        while self._retired and self._retired[0][0].done():
-            future, lineage, file = self._retired[0]
-            failed = future.cancelled() or future.exception() is not None
-            if not failed and future.result() > self._buffer.synced_seq:
-                return
-            self._retired.popleft()
-            if file not in lineage.files and (file not in lineage.done or not file.unlinked):
-                file.close()
+    def _not_opened(self, name: str, lineage: Lineage, file: TailFile, refused: Refused, now: float) -> None:
+        if refused.reason == "vanished":
+            if file.deleted_since_s is not None:          # it was closed because it was read to its end
+                lineage.files.remove(file)
+                if file.ref is not None:
+                    self._submit_some(lineage.cutter.finish(file, file.ref, b""))
+            lineage.look_due = True
+            self._look[name] = lineage
+            return
+        if refused.again:
+            lineage.retry_open_s = now + POLL_WITHOUT_WATCH_S
+        else:
+            lineage.files.remove(file)
+            lineage.ignored.add(file.node_id)
+        self._refusals([(refused.reason, str(refused))])
 
     def _refusals(self, refusals: Iterable[tuple[str, str]]) -> None:
         for reason, message in refusals:
@@ -655,14 +537,24 @@ class Reader:
             return
         due, self._look = self._look, {}
         for name, lineage in due.items():
-            if name not in self.lineages:
-                continue
-            self._refusals(lineage.look(self._buffer.positions, skip_old=False, formats=self._formats))
-            self._ready(name, lineage)
+            if name in self.lineages:
+                self._look_at(name, lineage)
+
+    def _look_at(self, name: str, lineage: Lineage, *, skip_old: bool = False) -> None:
+        try:
+            self._refusals(lineage.look(self._buffer.positions, skip_old=skip_old, formats=self._formats))
+        except OSError as error:
+            self._telemetry.count("shipper_errors_total", 1, "look")
+            self._telemetry.say("error", "look_failed", about=name, why=str(error))
+            lineage.look_due = True
+        if lineage.look_due:                              # something was refused for now, or moved while we looked
+            lineage.retry_look = True
+            lineage.retry_open_s = self._now_s() + POLL_WITHOUT_WATCH_S
+        self._ready(name, lineage)
 
     def _ready(self, name: str, lineage: Lineage) -> None:
         lineage.eof_ticks = 0
-        self._quiet.pop(name, None)
+        self._handles.quiet.pop(name, None)
         self._unwatched.discard(name)
         self._busy[name] = lineage
         self._turns.add(lineage.source.namespace, name)
@@ -672,10 +564,9 @@ class Reader:
         """An append or sync failed: the positions went back to the last good frame, and so does every file (V5)."""
         positions = self._buffer.positions
         now = self._now_s()
-        for _, lineage, file in self._retired:
-            if file.handle is not None and file not in lineage.files and file not in lineage.done:
+        for lineage, file in self._handles.take_back():
+            if file not in lineage.files and file not in lineage.done:
                 lineage.done.append(file)
-        self._retired.clear()
         for name, lineage in self.lineages.items():
             for file in [*lineage.done, *lineage.files]:
                 if file.ref is None:
@@ -694,18 +585,23 @@ class Reader:
     # -------------------------------------------------------- facts
 
     def _short_of_goal(self, lineage: Lineage) -> bool:
-        if lineage.outbox:
-            return True
         assert self._goal is not None
-        goal = self._goal.get(lineage.source.lineage, {})
-        return any(
-            file.offset + file.rest_bytes < goal.get(file.node_id, 0) or (file.compressed or not file.live)
-            for file in lineage.files[:1]
-        ) or len(lineage.files) > 1
+        goal = self._goal.setdefault(lineage.source.lineage, {})
+        for file in lineage.files:
+            goal.setdefault(file.node_id, file.stat_size())
+        if lineage.outbox or len(lineage.files) > 1 or any(f.compressed for f in lineage.files):
+            return True
+        return any(f.offset + f.rest_bytes < goal[f.node_id] for f in lineage.files)
 
     def lag_bytes(self) -> int:
         """Bytes in open files behind their offsets, as of the last look at each."""
         return sum(max(0, f.size - f.offset) for x in self.lineages.values() for f in x.files)
+
+    def unread_bytes(self) -> int:
+        """As lag_bytes, less the unfinished lines that only their writer can finish."""
+        return sum(
+            max(0, f.size - f.offset - f.rest_bytes) for x in self.lineages.values() for f in x.files if f.handle is not None
+        )
 
     def facts(self) -> list[dict[str, Any]]:
         """One row per file, for /status and `positions show`."""
@@ -744,9 +640,3 @@ def _frames_of(sections: list[Section]) -> list[list[Section]]:
         size += section.end - section.start
     return parts
 
-
-_MARK_METRICS = {
-    "malformed": "shipper_malformed_records_total",
-    "truncated": "shipper_truncated_records_total",
-    "partial": "shipper_partial_records_total",
-}

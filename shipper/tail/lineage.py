@@ -29,7 +29,7 @@ class Lineage:
 
     __slots__ = (
         "armed", "cutter", "decoder", "directory", "done", "eof_ticks", "files", "ignored", "last_ns", "look_due", "opener",
-        "outbox", "retry_open_s", "salted", "settings", "source", "vanished",
+        "outbox", "retry_look", "retry_open_s", "salted", "settings", "source", "vanished",
     )
 
     def __init__(self, source: Source, settings: Settings, decoder: LineDecoder, directory: Directory) -> None:
@@ -45,6 +45,7 @@ class Lineage:
         self.armed = self.vanished = False
         self.look_due = True
         self.retry_open_s = 0.0
+        self.retry_look = False
 
     # -------------------------------------------------------- looking
 
@@ -90,9 +91,9 @@ class Lineage:
 
     def _moved(self, file: TailFile, seen: Seen | None) -> None:
         if seen is None:
+            file.live = False                            # deleted, or moved to where no sibling is looked for
             if file.deleted_since_s is None and (file.handle is None or file.unlinked):
                 file.deleted_since_s = 0.0               # the reader sets the time when it gets there
-                file.live = False
             return
         file.path, file.live = seen.path, seen.live
         if not file.compressed:
@@ -240,6 +241,18 @@ class Lineage:
     def define_form(self, file: TailFile, formats: Formats) -> None:
         """The format of a file that was resumed: its definition says which file, not how it is written."""
         file.form = self._form(first_line(file.head()) or b"", formats)
+
+    def finish(self, file: TailFile, formats: Formats) -> list[Section]:
+        """The closing sections of a file that nobody will go on with; its unfinished last line becomes a record."""
+        rest = file.pread(file.rest_bytes, file.offset) if file.rest_bytes else b""
+        ref = file.ref or (self.define(file, formats, ending=True) if rest else None)
+        if ref is None:
+            return []
+        self.decoder.form = file.form or self.decoder.form
+        sections = self.cutter.finish(file, ref, rest)
+        if file.damaged:
+            sections[-1].gaps = (Gap(file.offset, -1, GapReason.GZIP_DAMAGED, 0, self.last_ns, 0),)
+        return sections
 
     # -------------------------------------------------------- a file that is no longer what it was
 

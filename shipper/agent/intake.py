@@ -1,0 +1,267 @@
+"""The left side of the agent: discover tells the reader what there is, the watch wakes it. Driver.
+
+    watch ──directory──► discoverer.note ──► scan ──► reader.add / changed / vanish
+      └────file────────► reader.written
+    every RESCAN_S ────► full scan (and the only way where inotify is not to be had)
+
+Invariants:
+  I1  a source's start_at applies to the files that exist when the source is first seen, ever (sources.json remembers)
+  I2  every lineage that the positions know and did not finish is found again, or what it still held is reported
+  I3  no exception of a scan ends the agent: it is counted and the next scan tries again
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import resource
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from ..buffer.driver import Buffer
+from ..config.types import Config, ContainersSource, FilesSource, SourceSettings
+from ..decode import Budget
+from ..discover.lineage import Changes, LogFile, SourceSpec
+from ..discover.scan import Discoverer
+from ..discover.watch import Watcher
+from ..tail.driver import Reader
+from ..tail.ports import Settings
+from ..telemetry import Telemetry
+from .directory import NodeDirectory
+from .formats import DecodeFormats, decoder_for
+
+RESCAN_S = 10.0
+RESCAN_UNWATCHED_S = 2.0
+SCAN_PAUSE_S = 0.02
+SPARE_DESCRIPTORS = 100
+SCAN_SLICE = 200
+
+
+def specs_of(config: Config) -> list[SourceSpec]:
+    """The config's sources as discovery takes them."""
+    return [
+        SourceSpec(
+            name, source.type, tuple(source.include), tuple(source.exclude), tuple(source.allowed_roots), config.node, source
+        )
+        for name, source in config.sources.items()
+    ]
+
+
+def settings_of(name: str, source: SourceSettings, allowed_roots: tuple[str, ...]) -> Settings:
+    """One source's config as the reader takes it."""
+    return Settings(
+        name, source.format, source.start_at, source.max_line, source.max_record, source.partial_timeout, allowed_roots,
+        isinstance(source, FilesSource),
+    )
+
+
+def raise_descriptor_limit() -> int:
+    """Take what the system allows; how many log files may be open at once."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard > soft:
+        with contextlib.suppress(ValueError, OSError):   # a stricter sandbox: the soft limit stays
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    return max(16, min(soft - SPARE_DESCRIPTORS, int(soft * 0.8)))
+
+
+class Intake:
+    """Runs between `start` and the end of `run`. The reader outlives a reload; the discoverer is made anew."""
+
+    def __init__(self, config: Config, buffer: Buffer, telemetry: Telemetry) -> None:
+        self._config, self._buffer, self._telemetry = config, buffer, telemetry
+        self._watch: Watcher | None = None
+        self._discoverer = Discoverer(specs_of(config), telemetry)
+        self._directory = NodeDirectory(self._discoverer, None)
+        self.reader = Reader(
+            buffer, self._directory, DecodeFormats(), decoder_for(Budget()), telemetry, max_open_files=raise_descriptor_limit(),
+        )
+        self._noted = asyncio.Event()
+        self._seen_path = os.path.join(config.state_dir, "sources.json")
+        self._seen = self._load_seen()
+        self.ready = False
+        self.scans = 0
+
+    # ---------------------------------------------------------------- start
+
+    async def start(self, *, watch: bool = True) -> None:
+        """The first scan: every file known, none read."""
+        if watch:
+            self._watch = Watcher(
+                on_file=self._on_file, on_directory=self._on_directory, on_overflow=self._on_overflow, telemetry=self._telemetry
+            )
+            self._watch.start()
+        self._rewire()
+        await self._scan(full=True)
+        await self._adopt()
+        self._remember_sources()
+        self.ready = True
+
+    def _rewire(self) -> None:
+        watched = self._watch.watched if self._watch is not None else ()
+        self._discoverer = Discoverer(specs_of(self._config), self._telemetry, watched=watched)
+        self._directory.discoverer = self._discoverer
+        self._directory.watch = self._watch
+
+    def _load_seen(self) -> set[str]:
+        try:
+            with open(self._seen_path, "rb") as file:
+                found = orjson.loads(file.read())
+            return {str(name) for name in found}
+        except FileNotFoundError:
+            return {lineage.source.name for lineage in self._buffer.positions.lineages.values()}
+        except (OSError, orjson.JSONDecodeError, TypeError) as error:
+            self._telemetry.say("warning", "sources_unreadable", about=self._seen_path, why=str(error))
+            return {lineage.source.name for lineage in self._buffer.positions.lineages.values()}
+
+    def _remember_sources(self) -> None:
+        names = set(self._config.sources)
+        if names <= self._seen and os.path.exists(self._seen_path):
+            return
+        self._seen |= names
+        try:
+            with open(self._seen_path + ".tmp", "wb") as file:
+                file.write(orjson.dumps(sorted(self._seen)))
+            os.replace(self._seen_path + ".tmp", self._seen_path)
+        except OSError as error:
+            self._telemetry.say("warning", "sources_unwritable", about=self._seen_path, why=str(error))
+
+    async def _adopt(self) -> None:
+        """I2."""
+        positions = self._buffer.positions
+        for name, known in list(positions.lineages.items()):
+            if name in self.reader.lineages or known.source.name not in self._config.sources:
+                continue
+            if all(positions.files[k].closed for k in known.keys if k in positions.files) and not known.state:
+                continue
+            logfile = self._discoverer.adopt(known.source)
+            if logfile is not None:
+                self._add(logfile)
+            else:
+                self.reader.lost_lineage(name)
+
+    # ---------------------------------------------------------------- scanning
+
+    async def _scan(self, *, full: bool) -> None:
+        self.scans += 1
+        changes = self._discoverer.scan(full=full)
+        await self._apply(changes)
+        if (changes or not self.ready) and self._watch is not None:
+            self._watch.watch_directories(self._discoverer.directories())
+
+    async def _apply(self, changes: Changes) -> None:
+        for count, logfile in enumerate(changes.appeared, 1):
+            self._add(logfile)
+            if count % SCAN_SLICE == 0:
+                await asyncio.sleep(0)                   # 5,000 files take a quarter of a second: nobody waits for all
+        for logfile in changes.changed:
+            self.reader.changed(logfile.source.lineage)
+        for logfile in changes.vanished:
+            self.reader.vanish(logfile.source.lineage)
+
+    def _add(self, logfile: LogFile) -> None:
+        name, source = logfile.source_name, logfile.source_config
+        assert isinstance(source, ContainersSource | FilesSource)
+        lineage = logfile.source.lineage
+        self._directory.files[lineage] = logfile
+        skip_old = source.start_at == "end" and name not in self._seen and lineage not in self._buffer.positions.lineages
+        self.reader.add(logfile.source, settings_of(name, source, logfile.allowed_roots), skip_old=skip_old)
+
+    def _on_file(self, token: Any) -> None:
+        self.reader.written(token)
+
+    def _on_directory(self, path: str) -> None:
+        self._discoverer.note(path)
+        self._noted.set()
+
+    def _on_overflow(self) -> None:
+        self._telemetry.count("shipper_inotify_overflows_total")
+        self._discoverer.distrust()
+        self._full_due = True
+        self._noted.set()
+        for name in list(self.reader.lineages):
+            self.reader.changed(name)
+
+    _full_due = False
+
+    # ---------------------------------------------------------------- running
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Read until `stop`; what was read is in the buffer when this returns."""
+        scanning = asyncio.create_task(self._scan_for_ever(), name="scan")
+        waking = asyncio.create_task(self._wake_at(stop), name="wake")
+        try:
+            await self.reader.run(stop)
+        finally:
+            for task in (scanning, waking):
+                task.cancel()
+            await asyncio.gather(scanning, waking, return_exceptions=True)
+
+    async def _wake_at(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self.reader.wake()
+
+    async def _scan_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_full_s = loop.time() + RESCAN_S
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(next_full_s):
+                    await self._noted.wait()
+                    await asyncio.sleep(SCAN_PAUSE_S)    # a rotation is several events; one scan sees them all
+            self._noted.clear()
+            full = self._full_due or loop.time() >= next_full_s
+            try:
+                await self._scan(full=full)
+            except OSError as error:                      # I3
+                self._telemetry.count("shipper_errors_total", 1, "scan")
+                self._telemetry.say("error", "scan_failed", why=str(error))
+            if full:
+                self._full_due = False
+                watching = self._watch is not None and self._watch.working
+                next_full_s = loop.time() + (RESCAN_S if watching else RESCAN_UNWATCHED_S)
+
+    async def once(self) -> None:
+        """See Reader.once."""
+        await self.reader.once()
+
+    async def apply(self, config: Config) -> None:
+        """Go over to other sources; what both have is read on from where it stands."""
+        old, self._config = self._config, config
+        self._rewire()
+        self._directory.files.clear()
+        gone = [n for n, lineage in self.reader.lineages.items() if lineage.source.name not in config.sources]
+        for name in gone:
+            self.reader.drop(name)
+        await self._scan(full=True)
+        kept = set(self._directory.files)
+        for name in [n for n, x in self.reader.lineages.items() if n not in kept]:
+            if self._still_wanted(name, old, config):
+                self._readopt(name)
+            else:
+                self.reader.drop(name)
+        self._remember_sources()
+
+    def _still_wanted(self, lineage: str, old: Config, new: Config) -> bool:
+        """Its files are not matched any more: by the new config's doing, or because their link is gone?"""
+        source = self.reader.lineages[lineage].source.name
+        before, now = old.sources.get(source), new.sources.get(source)
+        return before is not None and now is not None and (before.include, before.exclude) == (now.include, now.exclude)
+
+    def _readopt(self, lineage: str) -> None:
+        logfile = self._discoverer.adopt(self.reader.lineages[lineage].source)
+        if logfile is not None:
+            self._directory.files[lineage] = logfile
+        else:
+            self.reader.vanish(lineage)
+
+    async def close(self) -> None:
+        """Descriptors and watches."""
+        if self._watch is not None:
+            self._watch.close()
+        self.reader.close()
+
+    def directories(self) -> Iterable[str]:
+        return self._discoverer.directories()

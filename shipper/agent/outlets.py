@@ -1,0 +1,131 @@
+"""The right side of the agent: one delivery per sink, and what happens to them when the config changes. Driver.
+
+Invariants:
+  O1  a sink that ends by a bug of ours is said, counted and started again after RESTART_S; the others go on (P5)
+  O2  a changed sink is drained and built anew on the same cursor; a removed one leaves its cursor to the buffer
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from ..buffer.driver import Buffer
+from ..config.types import Config, SinkEntry
+from ..deliver.driver import Delivery
+from ..errors import Retryable
+from ..sinks import SinkContext
+from ..telemetry import Telemetry
+
+RESTART_S = 1.0
+CHANGE_DRAIN_S = 5.0
+
+
+class Outlets:
+    """All deliveries, by sink name."""
+
+    def __init__(self, buffer: Buffer, telemetry: Telemetry) -> None:
+        self._buffer, self._telemetry = buffer, telemetry
+        self._running: dict[str, tuple[SinkEntry, Delivery, asyncio.Task[None]]] = {}
+        self._held: dict[str, dict[str, Any]] = {}
+        self._config: Config | None = None
+
+    def start(self, config: Config) -> None:
+        """Build and run every sink of the config."""
+        self._config = config
+        self._buffer.keep_cursors(config.sinks)
+        for entry in config.sinks.values():
+            self._start(entry)
+
+    def _start(self, entry: SinkEntry) -> None:
+        common = entry.common
+        self._buffer.open_cursor(entry.name, start_at=common.start_at, previously=common.previously)
+        delivery = self._build(entry)
+        task = asyncio.create_task(self._supervise(entry, delivery), name=f"sink {entry.name}")
+        self._running[entry.name] = entry, delivery, task
+
+    def _build(self, entry: SinkEntry) -> Delivery:
+        assert self._config is not None
+        context = SinkContext(entry.name, self._config.node, self._config.state_dir, self._telemetry)
+        sink = entry.spec.build(entry.config, context)
+        return Delivery(
+            entry.name, entry.common, entry.spec, sink, self._buffer, context, self._telemetry,
+            guarantee=_guarantee(entry.spec.guarantee(entry.config)),
+        )
+
+    async def _supervise(self, entry: SinkEntry, delivery: Delivery) -> None:
+        while True:
+            try:
+                await delivery.run()
+                return
+            except Exception as error:  # noqa: BLE001 - O1: the others go on, and so does this one
+                self._telemetry.count("shipper_errors_total", 1, "deliver")
+                self._telemetry.say("error", "sink_ended", about=entry.name, why=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(RESTART_S)
+                delivery = self._build(entry)
+                self._running[entry.name] = entry, delivery, self._running[entry.name][2]
+
+    async def apply(self, config: Config) -> None:
+        """O2."""
+        old, self._config = self._config, config
+        assert old is not None
+        gone = [n for n in old.sinks if n not in config.sinks]
+        changed = [n for n, e in config.sinks.items() if n in old.sinks and not _same(e, old.sinks[n])]
+        await asyncio.gather(*(self._stop(name, CHANGE_DRAIN_S) for name in [*gone, *changed]))
+        self._buffer.keep_cursors(config.sinks)
+        for name, entry in config.sinks.items():
+            if name not in self._running:
+                self._start(entry)
+
+    async def _stop(self, name: str, deadline_s: float) -> None:
+        _, delivery, task = self._running[name]
+        self._held[name] = await delivery.drain(deadline_s)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        self._running.pop(name, None)
+
+    async def caught_up(self, seq: int, timeout_s: float | None) -> list[str]:
+        """Wait until every sink has confirmed frame `seq`; what the ones say that have not."""
+        waits = [delivery.caught_up(seq, timeout_s) for _, delivery, _ in self._running.values()]
+        results = await asyncio.gather(*waits, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, Retryable):
+                raise result
+        return [str(result) for result in results if isinstance(result, BaseException)]
+
+    async def drain(self, deadline_s: float) -> Mapping[str, Mapping[str, Any]]:
+        """Shutdown: what stays in the buffer, per sink that has something left."""
+        await asyncio.gather(*(self._stop(name, deadline_s) for name in list(self._running)))
+        return {
+            name: {"bytes": held["source_bytes"], "records": held["records"]}
+            for name, held in self._held.items() if held.get("source_bytes")
+        }
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Per sink, for /status."""
+        found = {}
+        for name, (entry, delivery, _) in self._running.items():
+            facts = delivery.status()
+            counters = facts["counters"]
+            found[name] = {
+                "type": entry.type, "state": facts["state"], "last_error": facts["last_error"],
+                "backlog_bytes": facts["backlog_bytes"], "oldest_s": facts["oldest_age_s"],
+                "delivered_records": counters["delivered_records"], "delivered_bytes": counters["delivered_bytes"],
+                "dead_records": sum(v[0] for v in counters["dead"].values()),
+                "dropped_records": sum(v[0] for v in counters["dropped"].values()),
+                "in_flight_requests": facts["in_flight_requests"], "unconfirmed_records": facts["unconfirmed_records"],
+                "guarantee": facts["guarantee"],
+            }
+        return found
+
+    def counters(self) -> dict[str, dict[str, Any]]:
+        """Per sink, for the audit."""
+        return {name: delivery.status()["counters"] for name, (_, delivery, _) in self._running.items()}
+
+
+def _same(one: SinkEntry, other: SinkEntry) -> bool:
+    return (one.type, one.common, one.config) == (other.type, other.common, other.config)
+
+
+def _guarantee(found: Any) -> dict[str, str]:
+    return {"delivered_means": found.delivered_means, "can_repeat": found.can_repeat, "can_lose": found.can_lose}

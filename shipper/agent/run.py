@@ -1,0 +1,150 @@
+"""The pipeline: buffer, intake and outlets, put together. The one place that knows all stages. Driver.
+
+    start: buffer (recovery) ──► outlets ──► intake (first scan)          what is in the buffer goes out before files are read
+    stop:  intake (last sweep) ──► sync ──► outlets (drain) ──► buffer closed
+
+Invariants: see pipeline.py.
+"""
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..buffer.driver import Buffer
+from ..config.types import Config
+from ..telemetry import Telemetry
+from .audit import AuditFacts
+from .facts import audit_of, files_of, stages_of
+from .health import StageFacts
+from .intake import Intake
+from .outlets import Outlets
+from .reload import Changes
+from .status import StatusFacts
+
+SYNC_S = 2.0
+
+
+class Pipeline:
+    """See pipeline.Pipeline."""
+
+    def __init__(self, config: Config, telemetry: Telemetry) -> None:
+        self._config, self._telemetry = config, telemetry
+        self._buffer: Buffer | None = None
+        self._intake: Intake | None = None
+        self._outlets: Outlets | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self._intake is not None and self._intake.ready
+
+    async def start(self) -> None:
+        config = self._config
+        self._buffer = await Buffer.open(config.state_dir, config.buffer, self._telemetry)
+        self._outlets = Outlets(self._buffer, self._telemetry)
+        self._outlets.start(config)
+        self._intake = Intake(config, self._buffer, self._telemetry)
+        await self._intake.start()
+        self._gauges()
+
+    async def run_until(self, stop: asyncio.Event) -> None:
+        assert self._intake is not None
+        await self._intake.run(stop)
+
+    async def once(self, timeout_s: float | None) -> int:
+        assert self._buffer is not None and self._intake is not None and self._outlets is not None
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._intake.once()
+                await self._buffer.wait_synced(self._buffer.appended_seq)
+        except TimeoutError:
+            self._telemetry.say("error", "once_unfinished", why=f"not all files were read in {timeout_s:g} s; raise --timeout")
+            return 1
+        left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+        held = await self._outlets.caught_up(self._buffer.appended_seq, left_s)
+        for why in held:
+            self._telemetry.say("error", "once_unfinished", about=why, why=why)
+        return 1 if held else 0
+
+    async def shutdown(self, grace_s: float) -> Mapping[str, Mapping[str, Any]]:
+        held: Mapping[str, Mapping[str, Any]] = {}
+        if self._buffer is None:
+            return held
+        try:
+            async with asyncio.timeout(SYNC_S):
+                await self._buffer.wait_synced(self._buffer.appended_seq)
+        except TimeoutError:
+            self._telemetry.say("warning", "sync_late", why=f"the disk took longer than {SYNC_S:g} s; closing waits for it")
+        if self._outlets is not None:
+            held = await self._outlets.drain(grace_s)
+        if self._intake is not None:
+            await self._intake.close()
+        await self._buffer.close()
+        return held
+
+    async def apply(self, config: Config, changes: Changes) -> None:
+        assert self._intake is not None and self._outlets is not None
+        if changes.sinks:
+            await self._outlets.apply(config)
+        if changes.sources:
+            await self._intake.apply(config)
+        self._config = config
+
+    # ---------------------------------------------------------------- facts
+
+    def status_facts(self) -> StatusFacts:
+        if self._buffer is None or self._intake is None or self._outlets is None:
+            return StatusFacts()
+        return StatusFacts(files_of(self._intake.reader, time.time_ns()), self._outlets.status(), self._buffer.status())
+
+    def audit_facts(self) -> AuditFacts:
+        assert self._buffer is not None and self._outlets is not None
+        return audit_of(self._buffer, self._outlets.counters())
+
+    def stage_facts(self) -> Sequence[StageFacts]:
+        if self._buffer is None or self._intake is None or self._outlets is None:
+            return ()
+        return stages_of(self._intake.reader, self._buffer, self._outlets.status())
+
+    def _gauges(self) -> None:
+        assert self._intake is not None and self._buffer is not None and self._outlets is not None
+        reader, outlets, buffer = self._intake.reader, self._outlets, self._buffer
+
+        def files() -> Iterator[tuple[tuple[str, ...], float]]:
+            counts: dict[str, int] = {}
+            for row in reader.facts():
+                counts[row["state"]] = counts.get(row["state"], 0) + 1
+            for state, count in counts.items():
+                yield (state,), count
+
+        def lag() -> Iterator[tuple[tuple[str, ...], float]]:
+            yield (), reader.lag_bytes()
+
+        def held() -> Iterator[tuple[tuple[str, ...], float]]:
+            yield (), sum(r["lag_bytes"] for r in reader.facts() if r["state"] == "deleted")
+
+        def backlog() -> Iterator[tuple[tuple[str, ...], float]]:
+            for name, facts in outlets.status().items():
+                yield (name,), facts["backlog_bytes"]
+
+        def oldest() -> Iterator[tuple[tuple[str, ...], float]]:
+            for name, facts in outlets.status().items():
+                yield (name,), facts["oldest_s"]
+
+        def used() -> Iterator[tuple[tuple[str, ...], float]]:
+            for use, size in buffer.usage().items():
+                yield (use,), size
+
+        def limit() -> Iterator[tuple[tuple[str, ...], float]]:
+            yield (), buffer.limit_bytes
+
+        gauge = self._telemetry.gauge
+        gauge("shipper_files", files)
+        gauge("shipper_lag_bytes", lag)
+        gauge("shipper_held_deleted_bytes", held)
+        gauge("shipper_sink_backlog_bytes", backlog)
+        gauge("shipper_sink_oldest_seconds", oldest)
+        gauge("shipper_buffer_bytes", used)
+        gauge("shipper_buffer_limit_bytes", limit)

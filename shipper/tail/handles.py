@@ -1,0 +1,113 @@
+"""Which descriptors stay open. Driver: closes files.
+
+Invariants:
+  H1  a file with unread bytes is closed only over the limits of held deleted bytes and time, and that is reported (P7)
+  H2  a file that is done stays open until its last frame is synced: a failed sync reads it again
+  H3  a file quiet for CLOSE_QUIET_AFTER_S is closed; its one-shot watch stays (it is on the inode)
+"""
+from __future__ import annotations
+
+from asyncio import Future
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from ..errors import GapReason
+from ..model import FileRef, Gap, Section
+from .file import TailFile
+from .identity import digest
+from .lineage import Lineage
+
+CLOSE_QUIET_AFTER_S = 300.0
+HELD_DELETED_BYTES = 2 * 1024 * 1024 * 1024
+HELD_DELETED_S = 600.0
+
+
+class Handles:
+    """`quiet`: lineage name -> quiet since, longest first."""
+
+    def __init__(self, lineages: Mapping[str, Lineage], max_open_files: int) -> None:
+        self._lineages, self._max_open = lineages, max_open_files
+        self.quiet: dict[str, float] = {}
+        self._retired: deque[tuple[Future[int], Lineage, TailFile]] = deque()
+
+    # -------------------------------------------------------- quiet ones
+
+    def make_room(self) -> None:
+        """Over the limit of open files: close an eighth of them, those that have been quiet longest."""
+        if len(self._lineages) < self._max_open // 4:
+            return
+        count = sum(f.handle is not None for x in self._lineages.values() for f in x.files)
+        if count >= self._max_open:
+            for name in list(self.quiet)[: max(1, self._max_open // 8)]:
+                self._close(name)
+
+    def close_quiet(self, now: float) -> None:
+        for name, since_s in list(self.quiet.items()):
+            if now - since_s < CLOSE_QUIET_AFTER_S:
+                break
+            self._close(name)
+
+    def _close(self, name: str) -> None:
+        del self.quiet[name]
+        lineage = self._lineages[name]
+        for file in [*lineage.files, *lineage.done]:
+            if file.handle is not None and not file.unlinked and file.stat_size() <= file.offset + file.rest_bytes:
+                file.close()
+
+    # -------------------------------------------------------- deleted ones
+
+    def over_limit(self, now: float) -> Iterable[tuple[Lineage, TailFile, int]]:
+        """Deleted files that may not be held any longer, with their unread bytes (H1)."""
+        held = 0
+        for lineage in self._lineages.values():
+            for file in list(lineage.files):
+                if file.deleted_since_s is None or file.handle is None:
+                    continue
+                file.deleted_since_s = file.deleted_since_s or now
+                unread = file.stat_size() - file.offset
+                held += unread
+                if unread and (held > HELD_DELETED_BYTES or now - file.deleted_since_s > HELD_DELETED_S):
+                    held -= unread
+                    yield lineage, file, unread
+
+    @staticmethod
+    def let_go(lineage: Lineage, file: TailFile, ref: FileRef | None, unread: int) -> list[Section]:
+        """Close it; what it still held becomes a gap."""
+        lineage.files.remove(file)
+        file.close()
+        if ref is None:
+            return []
+        guard = digest(file.guard) if file.guard is not None else file.guard_hash
+        gap = Gap(file.offset, file.offset + unread, GapReason.HELD_TOO_LONG, unread, lineage.last_ns, 0)
+        return [Section(
+            ref, file.offset, file.offset, guard, None, lineage.decoder.state(), gaps=(gap,), size=file.size, closed=True
+        )]
+
+    # -------------------------------------------------------- done ones
+
+    def retire(self, future: Future[int], lineage: Lineage, file: TailFile) -> None:
+        """Done with the frame that `future` stands for (H2)."""
+        self._retired.append((future, lineage, file))
+
+    def release(self, synced_seq: int) -> None:
+        """Close the done files whose last frame is synced."""
+        while self._retired and self._retired[0][0].done():
+            future, lineage, file = self._retired[0]
+            failed = future.cancelled() or future.exception() is not None
+            if not failed and future.result() > synced_seq:
+                return
+            self._retired.popleft()
+            if file not in lineage.files:
+                file.close()
+
+    def take_back(self) -> Iterable[tuple[Lineage, TailFile]]:
+        """All that were done and not yet safe."""
+        retired, self._retired = self._retired, deque()
+        return [(lineage, file) for _, lineage, file in retired if file.handle is not None]
+
+    def close_all(self) -> None:
+        for lineage in self._lineages.values():
+            for file in [*lineage.files, *lineage.done]:
+                file.close()
+        for _, _, file in self._retired:
+            file.close()
