@@ -78,8 +78,8 @@ def _file_audit(found: FilePosition, lost: Iterable[Lost], size_bytes: int, open
         if count > jumped:
             gaps.append(Gap(found.offset, -1, reason, count - jumped))
     return FileAudit(
-        found.file.key, found.file.path, size_bytes, found.offset, found.read_bytes, found.skipped_bytes,
-        sum(entry.end - entry.start for entry in lost), sorted(gaps), dropped, open_bytes,
+        found.file.key, found.file.path, size_bytes, found.offset, found.read_bytes, sorted(gaps), dropped, open_bytes,
+        found.skipped_bytes, sum(entry.end - entry.start for entry in lost),
     )
 
 

@@ -37,11 +37,11 @@ class FileAudit:
     size_bytes: int
     read_bytes: int
     framed_bytes: int
-    skipped_bytes: int = 0
-    lost_bytes: int = 0
     gaps: Sequence[Gap] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     open_bytes: int = 0
+    skipped_bytes: int = 0
+    lost_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

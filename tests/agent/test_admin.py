@@ -49,12 +49,12 @@ def test_only_reading_is_possible(method: str) -> None:
     assert asked(LOOPBACK, "/status", method) == asked(SOCKET, "/audit", method) == 405
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:3903", "127.0.0.1", "localhost:3903", "LOCALHOST", "[::1]:3903", "[::1]", "10.0.0.7:1"])
+@pytest.mark.parametrize("host", ["127.0.0.1:3903", "127.0.0.1", "localhost:3903", "LOCALHOST", "[::1]:39", "[::1]", "10.0.0.7"])
 def test_an_address_or_localhost_is_our_host(host: str) -> None:
     assert asked(LOOPBACK, "/status", Host=host) == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example:3903", "evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "", ":3903"])
+@pytest.mark.parametrize("host", ["evil.example:3903", "evil.example", "127.0.0.1.evil.example", "localhost.evil", "", ":3903"])
 def test_a_name_that_was_rebound_to_us_is_refused(host: str) -> None:
     assert asked(LOOPBACK, "/status", Host=host) == asked(LOOPBACK, "/", Host=host) == 403
     assert asked(LOOPBACK, "/healthz", Host=host) == 200
@@ -94,7 +94,7 @@ def test_listen_is_address_and_port(listen: str, want: tuple[str, int]) -> None:
 
 @pytest.mark.parametrize("listen", ["3903", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "::1:3903", "a:65536", ""])
 def test_anything_else_is_refused_with_an_example(listen: str) -> None:
-    with pytest.raises(Usage, match="is not ADDRESS:PORT; write for example 127.0.0.1:3903 or"):
+    with pytest.raises(Usage, match=r"is not ADDRESS:PORT; write for example 127\.0\.0\.1:3903 or"):
         parse_listen(listen)
 
 

@@ -15,7 +15,8 @@ from shipper.model import FileRef, Gap, Open, Piece, Source
 
 KEY = "k3v9q2f7abcdefgh"
 FILE = FileAudit(KEY, "/var/log/a.log", size_bytes=120, read_bytes=100, framed_bytes=100)
-SINK = SinkAudit(delivered_bytes=90, held_bytes=4, dead_bytes=3, dropped={"drop_oldest": 1}, unrouted_bytes=1, before_start_bytes=1)
+SINK = SinkAudit(
+    delivered_bytes=90, held_bytes=4, dead_bytes=3, dropped={"drop_oldest": 1}, unrouted_bytes=1, before_start_bytes=1)
 GOOD = AuditFacts([FILE], {"central": SINK}, total_bytes=100)
 
 

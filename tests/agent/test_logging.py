@@ -48,7 +48,8 @@ def test_a_json_line_has_time_level_event_and_then_the_fields(pipe: tuple[int, i
 
 def test_a_text_line_is_one_line_whatever_stands_in_it() -> None:
     line = under_test.Line(0.0, "info", "opened", {"path": "/a b\n\x1b[31m\r\udcff", "n": 1, "ok": True})
-    assert renderer("text")(line) == b'1970-01-01T00:00:00.000000Z info    opened path="/a b\\n\\\\x1b[31m\\\\r\\\\udcff" n=1 ok=true\n'
+    assert renderer("text")(line) == b'1970-01-01T00:00:00.000000Z info    opened ' + (
+        b'path="/a b\\n\\\\x1b[31m\\\\r\\\\udcff" n=1 ok=true\n')
 
 
 def test_a_path_that_is_not_utf8_and_a_huge_number_do_not_break_json() -> None:

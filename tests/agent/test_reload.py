@@ -93,7 +93,8 @@ async def test_a_good_config_is_applied_with_the_old_values_of_what_needs_a_rest
     assert pipeline.applied == [alter(NEW, node="n1")]
     assert under_test.config == alter(NEW, node="n1")
     assert telemetry.value("shipper_reloads_total", "applied") == 1
-    assert telemetry.lines == [("info", "reload_applied", {"cause": "SIGHUP", "changes": "sinks: -archive", "needs_restart": ["node"]})]
+    assert telemetry.lines == [
+        ("info", "reload_applied", {"cause": "SIGHUP", "changes": "sinks: -archive", "needs_restart": ["node"]})]
 
 
 async def test_a_wrong_config_keeps_the_old_one_and_says_why() -> None:

@@ -11,7 +11,8 @@ AGENT = AgentFacts(
     last_reload=ReloadResult("refused", "SIGHUP", 900.0, why="c.yaml:1:1: wrong"),
 )
 PIPELINE = StatusFacts(
-    files=[FileFacts("k1", "/b.log", "host", 100, 100, 0.0, "idle"), FileFacts("k2", "/a.log", "host", 5000, 904, 2.25, "reading")],
+    files=[FileFacts("k1", "/b.log", "host", 100, 100, 0.0, "idle"),
+           FileFacts("k2", "/a.log", "host", 5000, 904, 2.25, "reading")],
     sinks={"central": {"type": "syslog", "state": "retrying", "backlog_bytes": 4096, "oldest_s": 61.0,
                        "last_error": "connection refused", "guarantee": {}}},
     buffer={"bytes": 17 * 1024**2, "limit_bytes": 1024**3, "full": False},
@@ -20,8 +21,8 @@ PIPELINE = StatusFacts(
 
 def test_the_json_holds_agent_files_sinks_and_buffer() -> None:
     found = assemble(AGENT, PIPELINE)
-    assert list(found) == ["running", "version", "node", "pid", "started_s", "uptime_s", "ready", "healthy", "problems", "degraded",
-                           "lag_bytes", "files", "sinks", "buffer", "last_reload", "config"]
+    assert list(found) == ["running", "version", "node", "pid", "started_s", "uptime_s", "ready", "healthy", "problems",
+                           "degraded", "lag_bytes", "files", "sinks", "buffer", "last_reload", "config"]
     assert found["lag_bytes"] == 4096
     assert found["degraded"] == [{"reason": "sink_central", "why": "connection refused", "for_s": 60.0}]
     assert found["files"][1] == {"key": "k2", "path": "/a.log", "source": "host", "size_bytes": 5000, "position_bytes": 904,
@@ -48,7 +49,8 @@ def test_the_text_shows_what_lags_first() -> None:
 
 
 def test_a_stuck_agent_says_what_is_stuck() -> None:
-    agent = AgentFacts(version="1", node="n", pid=1, started_s=0, uptime_s=1, now_s=1, ready=False, problems=["loop silent for 31 s"])
+    agent = AgentFacts(version="1", node="n", pid=1, started_s=0, uptime_s=1, now_s=1, ready=False,
+                       problems=["loop silent for 31 s"])
     lines = human(assemble(agent, StatusFacts())).splitlines()
     assert lines[:2] == ["shipper 1 on n, pid 1, up 1.0 s, STUCK, not ready yet", "PROBLEM   loop silent for 31 s"]
     assert assemble(agent, StatusFacts())["healthy"] is False

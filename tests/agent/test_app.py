@@ -1,0 +1,229 @@
+"""S1 to S4: the order in which the agent is put together and put away, whatever ends it."""
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shipper.agent import app as under_test
+from shipper.agent.app import run_agent
+from shipper.agent.audit import AuditFacts
+from shipper.agent.client import ask
+from shipper.config.loader import Loaded
+from shipper.config.types import Admin, Log
+from shipper.errors import Fatal, Usage
+
+from .fakes import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(str(tmp_path))
+    yield made
+    os.close(made.log_fd)
+    gc.unfreeze()
+    gc.set_threshold(700, 10, 10)
+
+
+def started(world: World, **settings: Any) -> asyncio.Task[int]:
+    return asyncio.create_task(run_agent(world.config_path, parts=world.parts, **settings))
+
+
+async def running(world: World) -> None:
+    await asyncio.wait_for(world.pipeline.running.wait(), 5)
+
+
+def terminate(number: int = signal.SIGTERM) -> None:
+    os.kill(os.getpid(), number)
+
+
+async def ended(task: asyncio.Task[int]) -> int:
+    return await asyncio.wait_for(task, 5)
+
+
+async def test_sigterm_drains_and_the_last_line_names_what_stays_per_sink(world: World) -> None:
+    world.pipeline.held = {"central": {"bytes": 4096}}
+    task = started(world)
+    await running(world)
+    terminate()
+    assert await ended(task) == 0
+    assert world.pipeline.calls == ["lock", "start", "run", "shutdown 1.5", "release"]
+    last = world.lines()[-1]
+    assert (last["event"], last["exit_code"], last["signal"]) == ("stopped", 0, "SIGTERM")
+    assert last["held"] == {"central": {"bytes": 4096}}
+    assert world.line("started")["level"] == "info"
+
+
+async def test_the_admin_socket_answers_while_it_runs_and_is_gone_afterwards(world: World) -> None:
+    world.pipeline.audit = AuditFacts([], {}, total_bytes=5, retired_bytes=5)
+    task = started(world)
+    await running(world)
+    loop = asyncio.get_running_loop()
+    status = await loop.run_in_executor(None, ask, world.state_dir, "/status")
+    assert (status["node"], status["ready"], status["healthy"], status["config"]["shutdown_grace"]) == ("n1", True, True, 1.5)
+    assert (await loop.run_in_executor(None, ask, world.state_dir, "/audit"))["totals"]["balanced"]
+    terminate()
+    assert await ended(task) == 0
+    assert not os.path.exists(os.path.join(world.state_dir, "admin.sock"))
+
+
+async def test_sigterm_while_waiting_for_the_lock_ends_it(world: World) -> None:
+    world.lock_gate = asyncio.Event()
+    task = started(world)
+    await running(world)
+    terminate()
+    assert await ended(task) == 0
+    assert world.pipeline.calls == ["lock"]
+
+
+async def test_sigterm_during_recovery_ends_it_and_closes_what_was_opened(world: World) -> None:
+    world.pipeline.start_gate = asyncio.Event()
+    task = started(world)
+    await running(world)
+    terminate()
+    assert await ended(task) == 0
+    assert world.pipeline.calls == ["lock", "start", "shutdown 1.5", "release"]
+
+
+@pytest.mark.parametrize(("error", "code"), [
+    (Fatal("disk gone; mount it"), 1), (Usage("sinks.a.path: wrong; mend it"), 2), (RuntimeError("hunter2"), 1),
+])
+async def test_a_start_that_fails_is_one_line_and_everything_is_put_away(world: World, error: Exception, code: int) -> None:
+    world.pipeline.start_error = error
+    assert await ended(started(world)) == code
+    assert world.pipeline.calls == ["lock", "start", "shutdown 1.5", "release"]
+    failed = world.line("failed")
+    if isinstance(error, RuntimeError):
+        assert failed["type"] == "RuntimeError" and failed["place"].startswith("fakes.py:") and "hunter2" not in repr(failed)
+    else:
+        assert failed["why"] == str(error)
+    assert world.lines()[-1]["event"] == "stopped"
+
+
+async def test_a_pipeline_that_cannot_go_on_exits_1(world: World) -> None:
+    world.pipeline.run_error = Fatal("state_dir is gone; bring it back")
+    assert await ended(started(world)) == 1
+    assert world.pipeline.calls[-2:] == ["shutdown 1.5", "release"]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+async def test_once_gives_the_pipelines_code_and_still_shuts_down(world: World, code: int) -> None:
+    world.pipeline.once_code = code
+    assert await ended(started(world, once=True, timeout_s=3.0)) == code
+    assert world.pipeline.calls == ["lock", "start", "once 3.0", "shutdown 1.5", "release"]
+
+
+async def test_sigterm_during_once_is_a_failure(world: World) -> None:
+    world.pipeline.once_gate = asyncio.Event()
+    task = started(world, once=True)
+    await running(world)
+    terminate()
+    assert await ended(task) == 1
+    assert world.line("stopped_early")["why"] == "SIGTERM came before --once was finished"
+
+
+async def test_a_wrong_config_is_usage_before_anything_is_touched(world: World) -> None:
+    def load(path: str, environ: Any) -> Loaded:
+        raise Usage("shipper.yaml:1:1: wrong")
+
+    with pytest.raises(Usage):
+        await run_agent(world.config_path, parts=replace(world.parts, load=load))
+    assert world.pipeline.calls == [] and world.lines() == []
+
+
+async def test_a_port_in_use_fails_before_the_pipeline_starts(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+        world.config = msgspec.structs.replace(world.config, admin=Admin(listen=listen))
+        assert await ended(started(world)) == 1
+    assert world.pipeline.calls == ["lock", "release"]
+    assert world.line("failed")["why"].startswith(f"admin.listen: cannot listen on {listen}: Address already in use; ")
+
+
+async def test_a_shutdown_that_hangs_is_cut_off_and_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "SHUTDOWN_MARGIN_S", -1.49)
+    world.pipeline.shutdown_gate = asyncio.Event()
+    task = started(world)
+    await running(world)
+    terminate()
+    assert await ended(task) == 0
+    assert world.pipeline.calls[-1] == "release"
+    assert "nothing is lost" in world.line("shutdown_stuck")["why"]
+
+
+async def test_sighup_reloads_and_the_log_level_follows(world: World) -> None:
+    task = started(world)
+    await running(world)
+    world.config = msgspec.structs.replace(world.config, log=Log(level="debug"))
+    terminate(signal.SIGHUP)
+    await asyncio.wait_for(world.pipeline.applied.wait(), 5)
+    terminate()
+    assert await ended(task) == 0
+    assert world.line("reload_applied")["changes"] == "log.level"
+
+
+async def test_a_changed_config_file_reloads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "WATCH_EVERY_S", 0.01)
+    task = started(world)
+    await running(world)
+    world.config = msgspec.structs.replace(world.config, log=Log(level="debug"))
+    Path(world.config_path).write_text("sources: {a: 1}\n")
+    await asyncio.wait_for(world.pipeline.applied.wait(), 5)
+    terminate()
+    assert await ended(task) == 0
+    assert world.line("reload_applied")["cause"] == f"{world.config_path} changed"
+
+
+async def test_systemd_hears_ready_watchdog_and_stopping(world: World) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        path = os.path.join(world.state_dir, "n")
+        manager.bind(path)
+        world.environ.update({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000"})
+        task = started(world)
+        await running(world)
+        loop = asyncio.get_running_loop()
+        manager.setblocking(False)
+        heard = {await asyncio.wait_for(loop.sock_recv(manager, 100), 5) for _ in range(4)}
+        assert heard == {b"READY=1", b"WATCHDOG=1"}
+        terminate()
+        assert await ended(task) == 0
+        last = b""
+        while last != b"STOPPING=1":
+            last = await asyncio.wait_for(loop.sock_recv(manager, 100), 5)
+
+
+async def test_the_garbage_collector_is_set_for_the_hot_path(world: World) -> None:
+    task = started(world)
+    await running(world)
+    assert gc.get_threshold() == (100_000, 50, 50) and gc.get_freeze_count() > 0
+    terminate()
+    await ended(task)
+
+
+async def test_aiohttp_and_prometheus_are_not_imported_by_a_start(tmp_path: Path) -> None:
+    code = (
+        "import asyncio, sys, signal, os\n"
+        "from tests.agent.fakes import World\n"
+        "from shipper.agent.app import run_agent\n"
+        f"world = World({str(tmp_path)!r})\n"
+        "async def main():\n"
+        "    task = asyncio.create_task(run_agent(world.config_path, parts=world.parts))\n"
+        "    await world.pipeline.running.wait()\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return await task\n"
+        "assert asyncio.run(main()) == 0\n"
+        "print([m for m in ('aiohttp', 'prometheus_client') if m in sys.modules])\n"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert out == b"[]\n"
