@@ -146,6 +146,7 @@ class Batch:
     messages   the content, without its newline; may hold newlines of its own
     key        the file key that the id items belong to
     read_ns    wall clock of the read, in ns since 1970
+    newlines   False: proven that no message holds a newline (they were split at newlines); saves a pass of 60 ns a line
     """
 
     source: Source
@@ -156,6 +157,7 @@ class Batch:
     messages: Sequence[bytes]
     marks: Marks | None = None
     read_ns: int = 0
+    newlines: bool = True
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -167,7 +169,7 @@ class Batch:
         marks = {i - low: m for i, m in self.marks.items() if low <= i < high} if self.marks else None
         return Batch(
             self.source, self.key, self.times[low:high], self.streams[low:high], self.ids[low:high],
-            self.messages[low:high], marks or None, self.read_ns,
+            self.messages[low:high], marks or None, self.read_ns, self.newlines,
         )
 
 

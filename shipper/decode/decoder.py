@@ -146,7 +146,9 @@ class Decoder:
             batch = self._docker(key, start, lines, read_ns)
         else:
             none = [b""] * len(lines)
-            batch = Batch(self.source, key, none, none, _ids(start, [len(x) + 1 for x in lines]), lines, None, read_ns)
+            batch = Batch(
+                self.source, key, none, none, _ids(start, [len(x) + 1 for x in lines]), lines, None, read_ns, False
+            )
         if batch is not None:
             return batch
         return self._careful(key, start, lines, read_ns, now_s, reread)
@@ -167,7 +169,7 @@ class Decoder:
             return False, None
         sizes = [len(line) + 1 for line in lines]
         if whole == count and not self.opened.by_stream:
-            return True, Batch(self.source, key, times, streams, _ids(start, sizes), messages, None, read_ns)
+            return True, Batch(self.source, key, times, streams, _ids(start, sizes), messages, None, read_ns, False)
         return True, self._cri_with_pieces(key, start, (times, streams, tags, messages), sizes, read_ns, now_s, reread)
 
     def _cri_with_pieces(
@@ -227,7 +229,8 @@ class Decoder:
     def _batch(self, out: _Columns, key: str, read_ns: int) -> Batch | None:
         if not out.ids:
             return None
-        return Batch(self.source, key, out.times, out.streams, out.ids, out.messages, out.marks or None, read_ns)
+        newlines = self.form == "docker"                # only JSON can carry one through the split into lines
+        return Batch(self.source, key, out.times, out.streams, out.ids, out.messages, out.marks or None, read_ns, newlines)
 
     def _cut(self, line: bytes) -> tuple[bytes, bytes, bool, bytes] | None:
         if self.form == "cri":

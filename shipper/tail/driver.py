@@ -41,6 +41,7 @@ IN_FLIGHT_BYTES = 4 * 1024 * 1024
 SWEEPS_BEFORE_WATCH = 4
 POLL_WITHOUT_WATCH_S = 1.0
 LAST_SWEEP_S = 1.5
+LATE_WRITES_S = 30.0
 ONCE_TRIES = 40
 
 
@@ -59,6 +60,7 @@ class Reader:
         self._turns: Turns[str] = Turns()
         self._busy: dict[str, Lineage] = {}
         self._unwatched: set[str] = set()
+        self._trailing: dict[str, float] = {}              # a file of theirs was renamed and read to its end, until then
         self._waiting: dict[str, Lineage] = {}             # something of theirs ends by time
         self._look: dict[str, Lineage] = {}
         self._in_flight: deque[tuple[asyncio.Future[int], int]] = deque()
@@ -390,6 +392,7 @@ class Reader:
             lineage.ignored.add(file.node_id)
         else:
             lineage.done.append(file)
+            self._trailing[lineage.source.lineage] = self._now_s() + LATE_WRITES_S
         self._telemetry.count("shipper_rotations_total", 1, "deleted" if deleted else "rotated")
         return sections
 
@@ -449,6 +452,11 @@ class Reader:
         """Once a second: what nobody tells us of."""
         for name in self._unwatched:
             self._turns.add(self.lineages[name].source.namespace, name)
+        for name, until_s in list(self._trailing.items()):
+            if now > until_s or name not in self.lineages:
+                del self._trailing[name]
+            else:
+                self._look[name] = self.lineages[name]     # no event tells of a late write to a renamed file
         self._handles.close_quiet(now)
         for lineage, file, unread in list(self._handles.over_limit(now)):
             ref = file.ref or lineage.define(file, self._formats, ending=True)
