@@ -1,0 +1,8 @@
+"""The disk buffer: a log of segments, appended by one writer, read by one cursor per sink.
+
+    driver.py     Buffer: what the reader and the sinks call          engine.py     what the writer thread does
+    log.py        segments: append, sync, rotate, abandon, unlink     segment.py    the bytes of a frame
+    recovery.py   what a start makes of the directory                 damage.py     damaged frames and what they cost
+    positions.py  how far each file is read                           cursors.py    how far each sink is confirmed
+    index.py walk.py ring.py limits.py files.py smallfiles.py lock.py view.py
+"""

@@ -1,0 +1,171 @@
+"""Damaged frames: which file ranges they cost, and where their bytes are kept. Pure but for Quarantine.
+
+A frame is missing where its checksum fails. Whose ranges were in it is known from its header where that is whole, else
+from its neighbours: the next section of a file begins beyond the end of the last one.
+
+    missing frame is behind positions.json   not replayed: the file is read again from its last good end; where later
+                                             frames of the file are whole, the hole between is lost
+    ... is covered by positions.json         its ranges are lost, unless every cursor is beyond it
+
+Invariants (tests/buffer/test_damage.py, test_recovery.py):
+  D1  a range is reported lost only where no whole frame holds it
+  D2  a damaged frame that every cursor has passed costs nothing
+  D3  damage that was accounted for before (positions_json `damaged`) is not again
+"""
+from __future__ import annotations
+
+import os
+
+from ..model import FileRef, Frame, Section
+from .files import Files
+from .limits import QUARANTINE_BYTES
+from .positions import Lost, Positions
+from .segment import SEGMENT_HEAD, Definitions, RawFrame, parse_header
+from .walk import Bad, Head, Read, walk
+
+
+def frame_of(head: Head, definitions: Definitions) -> Frame | None:
+    """The frame without its records; None where its header is not a writer's."""
+    try:
+        return parse_header(RawFrame(head.seq, head.start, head.end, head.header, b""), definitions)
+    except ValueError:
+        return None
+
+
+class Fold:
+    """Frames and damage in, positions out. `needed_from`: the lowest frame that a cursor still needs (None: all)."""
+
+    def __init__(self, positions: Positions, *, whole: bool = True, needed_from: int | None = None) -> None:
+        self.positions, self._whole, self._needed_from = positions, whole, needed_from or 0
+        self.damaged_frames = 0
+        self.unknown_files = 0
+        self._ends: dict[str, int] = {}
+        self._lost: list[Lost] = []
+        self._last_seq = -1
+        self._covered_seq = positions.seq
+        self._damage_since = False    # unaccounted damage since the last whole frame
+        self._known_seqs: set[int] = set()
+        self._blind: set[int] = set()  # missing frames that are needed and whose header is gone too
+        self._replay_loses = False
+
+    def begin(self, first_seq: int) -> None:
+        """The next segment begins."""
+        self._missing_before(first_seq)
+        self._last_seq = first_seq - 1
+
+    def frame(self, frame: Frame) -> None:
+        """The next whole frame."""
+        self._missing_before(frame.seq)
+        self._last_seq = frame.seq
+        if frame.seq > self._covered_seq:
+            delta = self.positions.plan_replay(
+                frame.seq, frame.sections, frame.read_ns, frame.total_bytes,
+                whole=self._whole, lose=self._replay_loses,
+            )
+            self.positions.commit(delta)
+            return
+        for section in frame.sections:
+            self._compare(section)
+
+    def damage(self, bad: Bad, definitions: Definitions, *, known: bool) -> None:
+        """Bytes that are no whole frame, in their place among the frames. `known`: accounted for before (D3)."""
+        self._damage_since = not known
+        for head in bad.heads:
+            self._known_seqs.add(head.seq)
+            if known:
+                continue
+            frame = frame_of(head, definitions)
+            self.damaged_frames += 1
+            needed = head.seq >= self._needed_from
+            if head.seq > self._covered_seq:
+                self._replay_loses |= needed
+                if frame is not None and not needed:
+                    self.frame(frame)
+            elif frame is None:
+                self._known_seqs.discard(head.seq)
+            elif needed:
+                self._lost += [Lost(s.file, s.start, s.end) for s in frame.sections if s.end > s.start]
+
+    def finish(self) -> None:
+        """After the last frame: commits what is lost to the positions."""
+        if self._damage_since:
+            self._missing_before(max(self._covered_seq, self._last_seq) + 1)
+        for key, found in self.positions.files.items():
+            if found.seq in self._blind:
+                if key not in self._ends:
+                    self.unknown_files += 1
+                elif self._ends[key] < found.offset:
+                    self._lost.append(Lost(found.file, self._ends[key], found.offset))
+        self.positions.commit(self.positions.plan_lost(self._lost))
+        self._lost = []
+
+    def _missing_before(self, seq: int) -> None:
+        if not self._damage_since:
+            return
+        self._damage_since = False
+        low = self._last_seq + 1 if self._last_seq >= 0 else seq - 1
+        missing = {n for n in range(max(low, seq - 10_000), seq) if n not in self._known_seqs}
+        self.damaged_frames += len(missing)
+        needed = {n for n in missing if n >= self._needed_from}
+        self._blind |= {n for n in needed if n <= self._covered_seq}
+        self._replay_loses |= any(n > self._covered_seq for n in needed)
+
+    def _compare(self, section: Section) -> None:
+        key = section.file.key
+        end = self._ends.get(key)
+        if end is not None and self._blind and section.start > end:
+            low = end
+            for gap in sorted(section.gaps):
+                if gap.start <= low < gap.end:
+                    low = gap.end
+            if low < section.start:
+                self._lost.append(Lost(section.file, low, section.start))
+        self._ends[key] = max(section.end, end or 0)
+
+
+def lost_in(read: Read, size: int, salt: int, bad: Bad, positions: Positions, needed_from: int | None) -> list[Lost]:
+    """For damage met while delivering: what of the positions it costs. Walks the headers of the segment where the
+    damaged frame's own header is gone."""
+    def known(key: str) -> FileRef | None:
+        found = positions.files.get(key)
+        return found.file if found else None
+
+    fold = Fold(positions.copy(), needed_from=needed_from)
+    before = len(positions.lost)
+    definitions = Definitions(fallback=known)
+    for piece in walk(read, SEGMENT_HEAD.size, size, salt, verify=False):
+        if isinstance(piece, Head):
+            frame = frame_of(piece, definitions)
+            if piece.start == bad.start:
+                fold.damage(bad if bad.heads else Bad(bad.start, bad.end, False, (piece,)), definitions, known=False)
+            elif frame is not None and frame.seq <= positions.seq:
+                fold.frame(frame)
+        elif piece.start == bad.start:
+            fold.damage(bad, definitions, known=False)
+    fold.finish()
+    return list(fold.positions.lost[before:])
+
+
+class Quarantine:
+    """Damaged bytes as they were found, for a human: quarantine/<segment>-<byte in hex>.bin, bounded."""
+
+    def __init__(self, files: Files, directory: str, change: bool = True) -> None:
+        self._files, self._directory, self._change = files, directory, change
+        self.bytes = sum(files.size(os.path.join(directory, name)) for name in files.names(directory))
+        self.left_out = 0
+
+    def keep(self, segment_name: str, start: int, data: bytes) -> None:
+        """Best effort: over the bound, or where it cannot be written, it is left out and counted."""
+        path = os.path.join(self._directory, f"{segment_name}-{start:x}.bin")
+        if not self._change or os.path.basename(path) in self._files.names(self._directory):
+            return
+        if self.bytes + len(data) > QUARANTINE_BYTES:
+            self.left_out += 1
+            return
+        try:
+            self._files.make_dir(self._directory)
+            self._files.replace(path, data)
+        except OSError:
+            self.left_out += 1
+            return
+        self.bytes += len(data)

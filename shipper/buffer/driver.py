@@ -1,0 +1,446 @@
+"""The buffer as the reader and the sinks see it. Driver: the event loop here, the Engine on one writer thread, cold reads
+on another.
+
+    reader ──submit──► positions, queue ══► writer thread: engine.step ══► loop: ring, futures, cursors' callbacks
+    sinks  ◄──read───  ring (the same objects), else the reading thread
+
+Invariants (tests/buffer/test_driver.py):
+  D1  positions change when a frame is submitted; they go back, whole, when BufferLost is raised
+  D2  a frame can be read once its bytes are in the page cache, in order, with the Batch objects that were appended
+  D3  one hop to the loop per step of the writer, however many frames it wrote
+  D4  after `close` returns no thread is left and all that was appended is synced
+"""
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from ..config.types import BufferSettings
+from ..errors import BufferLost, Fatal
+from ..model import Frame, Section
+from ..telemetry import Telemetry
+from .cursors import CursorPosition
+from .engine import BUFFER_FULL, Engine, Job, Outcome
+from .files import Files, OsFiles
+from .limits import Usage
+from .log import Damaged
+from .positions import Lost, Positions
+from .recovery import CURSORS, SEGMENTS, Recovered, recover
+from .ring import Ring
+
+OnDurable = Callable[[int, int], None]
+
+
+class Buffer:
+    """The disk buffer. Made by `open`; all methods belong to the loop that opened it."""
+
+    def __init__(self, directory: str, found: Recovered, engine: Engine, telemetry: Telemetry) -> None:
+        self.directory, self.uuid = directory, found.uuid.hex()
+        self.positions: Positions = found.positions.copy()
+        self.appended_seq = self.synced_seq = found.last_seq
+        self.usage, self.limit_bytes = Usage(), 0
+        self._next_seq = found.last_seq + 1
+        self._engine, self._telemetry, self._loop = engine, telemetry, asyncio.get_running_loop()
+        self._ring = Ring()
+        self._futures: dict[int, asyncio.Future[int]] = {}
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_loop, name="shipper-buffer", daemon=True)
+        self._reading = ThreadPoolExecutor(1, "shipper-buffer-read")
+        self._changed: set[asyncio.Future[None]] = set()
+        self._on_durable: dict[str, OnDurable] = {}
+        self._degraded: dict[str, str] = {}
+        self._damaged = set(found.damaged)
+        self._must_reload = self._closing = False
+        self._epoch = 0
+        self._abandoned_seqs: deque[tuple[int, int]] = deque(maxlen=64)
+        self._died: BaseException | None = None
+        self._nudged = False
+        self._beat_s = time.monotonic()
+
+    @classmethod
+    async def open(
+        cls, directory: str, settings: BufferSettings, telemetry: Telemetry, *, files: Files | None = None
+    ) -> Buffer:
+        """Recover the state directory and start the writer. Usage, Fatal: nothing runs, nothing was touched."""
+        world = files or OsFiles()
+
+        def prepare() -> tuple[Recovered, Engine, Outcome]:
+            world.prepare(directory)
+            for name in (SEGMENTS, CURSORS):
+                world.make_dir(os.path.join(directory, name))
+            found = recover(world, directory, os.urandom(16))
+            engine = Engine(world, directory, settings, found, time.time)
+            return found, engine, engine.step((), time.monotonic())
+
+        try:
+            found, engine, outcome = await asyncio.get_running_loop().run_in_executor(None, prepare)
+        except OSError as error:
+            raise Fatal(f"state_dir {directory}: {error.strerror or error} ({error.filename or 'buffer'}); "
+                        "mend the disk or its mount, or move state_dir") from error
+        if found.damaged_frames and engine.unwritten:
+            raise Fatal(f"state_dir {directory}: positions.json cannot be written after damage was found "
+                        f"({'; '.join(outcome.degraded.values())}); make room or mend the disk")
+        buffer = cls(directory, found, engine, telemetry)
+        for level, event, about, fields in found.notes:
+            telemetry.say(level, event, about=about, **fields)
+        if found.damaged_frames:
+            telemetry.count("shipper_buffer_damaged_frames_total", found.damaged_frames)
+        buffer._apply(outcome)
+        buffer._thread.start()
+        return buffer
+
+    # ------------------------------------------------------------ the reader's side
+
+    def submit(self, sections: list[Section]) -> asyncio.Future[int]:
+        """One frame. Positions change at once; the future gives its seq when the bytes are in the page cache.
+
+        ValueError: a section does not begin where its file ends (positions.P2). BufferLost (here or from the future): the
+        positions went back; load the offsets from `positions` again. After a loss the next submit always raises it, so
+        that sections made from the old offsets never get in.
+        """
+        if self._died is not None:
+            raise Fatal(f"the buffer's writer stopped: {self._died!r}") from self._died
+        if self._must_reload:
+            self._must_reload = False
+            raise BufferLost("positions went back to the last synced frame; read on from there")
+        batches = [section.batch for section in sections if section.batch is not None]
+        read_ns = max((batch.read_ns for batch in batches), default=0) or time.time_ns()
+        seq = self._next_seq
+        delta = self.positions.plan(seq, sections, read_ns)
+        self.positions.commit(delta)
+        self._next_seq += 1
+        for batch in batches:
+            batch.read_ns = read_ns  # a frame has one read time; hot and cold reads must give equal records
+        future = self._futures[seq] = self._loop.create_future()
+        self._put(Job(delta, Frame(seq, sections, self.positions.total_bytes, read_ns)))
+        return future
+
+    async def append(self, sections: list[Section]) -> int:
+        """`submit`, after waiting for room, and its seq. Cancelled: the frame is written all the same."""
+        await self.wait_room()
+        return await asyncio.shield(self.submit(sections))
+
+    @property
+    def full(self) -> bool:
+        """Whether appending should wait: no room, or the disk does not take writes at present."""
+        return bool(self._degraded)
+
+    async def wait_room(self) -> None:
+        """Returns at once where `full` is False."""
+        await self._until(lambda: not self._degraded)
+
+    def seen(self, keys: Collection[str], now_s: float) -> None:
+        """Files with these keys exist (wall clock `now_s`). Those unseen for 7 days are forgotten. Call it after a scan of
+        the directories, now and then (each hour is enough)."""
+        delta = self.positions.plan_seen(keys, now_s)
+        if delta.files or delta.gone:
+            self.positions.commit(delta)
+            self._put(Job(delta))
+
+    async def wait_synced(self, seq: int) -> None:
+        """Returns when frame `seq` is on disk for good; BufferLost where it was abandoned."""
+        await self._until(lambda: self.synced_seq >= seq or self._abandoned(seq))
+        if self._abandoned(seq):
+            raise BufferLost(f"frame {seq} was abandoned after a failed write; its ranges come in a later frame")
+
+    def _abandoned(self, seq: int) -> bool:
+        return any(low <= seq < high for low, high in self._abandoned_seqs)
+
+    # ------------------------------------------------------------ the sinks' side
+
+    @property
+    def first_seq(self) -> int:
+        """The oldest frame that is held; the next one where none is."""
+        return self._engine.log.first_seq
+
+    @property
+    def total_bytes(self) -> int:
+        """Source bytes of all frames ever."""
+        return self.positions.total_bytes
+
+    def retain(self, names: Iterable[str]) -> None:
+        """The sinks of the config. Cursors of all others are kept 24 h, or until room is needed, then dropped and counted
+        (`sink_removed`)."""
+        with self._engine.lock:
+            marked = self._engine.cursors.retain(names, time.time())
+        for name in marked:
+            self._telemetry.say("info", "sink_left_config", about=name, kept_for="24h or until room is needed")
+        self._nudge()
+
+    def open_cursor(self, name: str, start_at: str = "end", previously: str | None = None) -> CursorPosition:
+        """The cursor of sink `name`: as it was stored, else that of `previously` (which is then gone), else new at the end
+        of the buffer or at the oldest frame held."""
+        cursors = self._engine.cursors
+        with self._engine.lock:
+            found = cursors.now.get(name)
+            if found is None and previously is not None and previously in cursors.now:
+                inherited = cursors.now[previously]
+                found = replace(inherited, name=name, removed_s=0.0)
+                cursors.set(found)
+                cursors.set(replace(inherited, removed_s=1.0))  # long expired: dropped at the next commit, without a count
+                self._engine.inherited.add(previously)
+            elif found is None:
+                oldest = start_at == "oldest" and self.first_seq < self._next_seq
+                seq = self.first_seq if oldest else self._next_seq
+                before = self._engine.log.total_before(seq) if oldest else None
+                total = self.total_bytes if not oldest else (before or 0)
+                found = CursorPosition(name, seq, total_bytes=total)
+                cursors.set(found)
+            elif found.removed_s:
+                found = replace(found, removed_s=0.0)
+                cursors.set(found)
+        self._nudge()
+        return found
+
+    def cursor(self, name: str) -> CursorPosition:
+        """Where sink `name` is confirmed, in memory. KeyError where it was not opened."""
+        return self._engine.cursors.now[name]
+
+    def cursors(self) -> dict[str, CursorPosition]:
+        """All of them, removed sinks included, by name."""
+        with self._engine.lock:
+            return dict(self._engine.cursors.now)
+
+    def advance(
+        self, name: str, seq: int, index: int, state: Any = None, counters: Mapping[str, Any] | None = None,
+        total_bytes: int | None = None,
+    ) -> None:
+        """Everything before record `index` of frame `seq` is confirmed. Durable with a group commit, never beyond synced
+        frames. `total_bytes`: source bytes before it, where known. ValueError where it would go back."""
+        engine = self._engine
+        with engine.lock:
+            before = engine.cursors.now[name]
+            if total_bytes is None:
+                found = engine.log.total_before(seq) if seq > before.seq else None
+                total_bytes = before.total_bytes if found is None else found
+            engine.cursors.set(replace(
+                before, seq=seq, index=index, state=state, counters=dict(counters or {}),
+                total_bytes=max(before.total_bytes, total_bytes),
+            ))
+            lowest = engine.cursors.furthest_behind()
+        if lowest is not None:
+            self._ring.trim(lowest.seq)
+        self._nudge()
+
+    def on_durable(self, name: str, callback: OnDurable) -> None:
+        """`callback(seq, index)` in the loop whenever that sink's cursor has reached the disk."""
+        self._on_durable[name] = callback
+
+    def backlog_bytes(self, name: str) -> int:
+        """Source bytes between the sink's cursor and the end of the buffer."""
+        return max(0, self.total_bytes - self.cursor(name).total_bytes)
+
+    def furthest_behind(self) -> str | None:
+        """The sink that holds the oldest frame."""
+        with self._engine.lock:
+            found = self._engine.cursors.furthest_behind()
+        return found.name if found else None
+
+    @property
+    def out_of_room(self) -> bool:
+        """`full` for want of room in the buffer, which moving a cursor can mend (drop_oldest)."""
+        return BUFFER_FULL in self._degraded
+
+    async def count_records(self, seq: int, index: int, last_seq: int) -> int:
+        """Records from record `index` of frame `seq` to the end of frame `last_seq`, by the headers on disk."""
+        return await self._loop.run_in_executor(self._reading, self._engine.log.count_records, seq, index, last_seq)
+
+    async def read(self, seq: int, max_bytes: int) -> list[Frame]:
+        """Frames from `seq` on, about `max_bytes` (stored) of them and at least one where there is one; [] where there is
+        none yet. Numbers may be missing (abandoned or damaged frames). OSError where the disk cannot be read."""
+        while seq <= self.appended_seq:
+            frames = self._ring.read(seq, max_bytes)
+            if frames:
+                return frames
+            if frames is not None:
+                return []
+            hot = self._ring.first_seq(self.appended_seq + 1)
+            frames, damage = await self._loop.run_in_executor(
+                self._reading, self._engine.log.read, seq, hot - 1, max_bytes
+            )
+            if damage:
+                await self._report(damage)
+            if frames:
+                return frames
+            seq = max(seq, hot)
+        return []
+
+    async def wait_beyond(self, seq: int) -> None:
+        """Returns when a frame numbered `seq` or higher can be read."""
+        await self._until(lambda: self.appended_seq >= seq)
+
+    # ------------------------------------------------------------ life
+
+    def stalled_s(self) -> float:
+        """How long the writer has been silent with work to do (watchdog); 0 where it has none."""
+        busy = bool(self._futures) or not self._jobs.empty()
+        return time.monotonic() - self._beat_s if busy and not self._degraded else 0.0
+
+    @property
+    def others(self) -> Callable[[], int]:
+        """Bytes of spools and dead letters, which count against max_size. Called on the writer thread."""
+        return self._engine.others
+
+    @others.setter
+    def others(self, count: Callable[[], int]) -> None:
+        self._engine.others = count
+
+    async def close(self) -> None:
+        """Final sync, cursors and positions.json; then the threads end (D4)."""
+        if self._closing:
+            return
+        self._closing = True
+        self._jobs.put(None)
+        await self._loop.run_in_executor(None, self._thread.join)
+        await asyncio.sleep(0)  # the writer's last outcome is already scheduled: let it run
+        self._reading.shutdown(wait=False)
+        if self._died is not None:
+            raise Fatal(f"the buffer's writer stopped: {self._died!r}") from self._died
+
+    # ------------------------------------------------------------ between loop and thread
+
+    def _put(self, job: Job) -> None:
+        job.epoch = self._epoch
+        self._jobs.put(job)
+
+    def _nudge(self) -> None:
+        """Wake the writer for cursors, once per commit."""
+        if not self._nudged and not self._closing:
+            self._nudged = True
+            self._jobs.put(_NUDGE)
+
+    def _write_loop(self) -> None:
+        try:
+            while self._write_step():
+                pass
+            outcome = self._engine.close(time.monotonic())
+            self._loop.call_soon_threadsafe(self._apply, outcome)
+        except BaseException as error:  # noqa: BLE001 the thread must not die in silence: everything that waits hears it
+            self._loop.call_soon_threadsafe(self._die, error)
+
+    def _write_step(self) -> bool:
+        """Take what waits, do it, report it with one hop (D3). False: closing."""
+        engine = self._engine
+        jobs: list[Job] = []
+        going = True
+        try:
+            job = self._jobs.get(timeout=engine.wait_s(time.monotonic()))
+            while True:
+                if job is None:
+                    going = False
+                    break
+                if job is not _NUDGE:
+                    jobs.append(job)
+                job = self._jobs.get_nowait()
+        except queue.Empty:
+            pass
+        self._nudged = False
+        outcome = engine.step(jobs, time.monotonic())
+        self._beat_s = time.monotonic()
+        self._loop.call_soon_threadsafe(self._apply, outcome)
+        return going
+
+    def _apply(self, outcome: Outcome) -> None:
+        for name, amount, labels in outcome.counts:
+            self._telemetry.count(name, amount, *labels)
+        for level, event, about, fields in outcome.notes:
+            self._telemetry.say(level, event, about=about, **fields)
+        for frame in outcome.written:
+            self._ring.add(frame)
+            self.appended_seq = frame.seq
+            future = self._futures.pop(frame.seq, None)
+            if future is not None and not future.done():
+                future.set_result(frame.seq)
+        self.synced_seq = max(self.synced_seq, outcome.synced_seq)
+        self.usage, self.limit_bytes = outcome.usage, outcome.limit_bytes
+        if outcome.lost is not None:
+            self._lose(*outcome.lost)
+        if outcome.lost_ranges:
+            self.positions.commit(self.positions.plan_lost(outcome.lost_ranges))
+        self._say_degraded(outcome.degraded)
+        for cursor in outcome.cursors:
+            callback = self._on_durable.get(cursor.name)
+            if callback is not None:
+                callback(cursor.seq, cursor.index)
+        self._wake()
+
+    def _lose(self, positions: Positions, why: str) -> None:
+        self._ring.cut(self.synced_seq)
+        self._abandoned_seqs.append((self.synced_seq + 1, self._next_seq))
+        self.appended_seq = self.synced_seq
+        self.positions.go_back(positions)
+        self._epoch += 1
+        self._must_reload = True
+        futures, self._futures = self._futures, {}
+        for future in futures.values():
+            if not future.done():
+                future.set_exception(BufferLost(f"{self.directory}: {why}; positions went back to the last synced frame"))
+                future.exception()  # heard: a reader that pipelines may look at the first one alone
+        self._telemetry.say("error", "buffer_lost", about=self.directory, why=why, frames=len(futures),
+                            then="the range is read from the log files again")
+
+    def _say_degraded(self, degraded: dict[str, str]) -> None:
+        for reason, why in degraded.items():
+            if reason not in self._degraded:
+                self._telemetry.degraded(reason, why)
+        for reason in self._degraded.keys() - degraded.keys():
+            self._telemetry.recovered(reason)
+        self._degraded = degraded
+
+    def _die(self, error: BaseException) -> None:
+        self._died = error
+        for future in self._futures.values():
+            if not future.done():
+                future.set_exception(Fatal(f"the buffer's writer stopped: {error!r}"))
+        self._futures.clear()
+        self._telemetry.say("error", "buffer_writer_stopped", about=self.directory, why=repr(error))
+        self._wake()
+
+    async def _report(self, damage: list[Damaged]) -> None:
+        """Damage met by a read: set aside, counted once, its ranges lost unless every sink is beyond it."""
+        fresh = [d for d in damage if (d.first_seq, d.bad.start) not in self._damaged]
+        self._damaged.update((d.first_seq, d.bad.start) for d in fresh)
+        for damaged in fresh:
+            lost = await self._loop.run_in_executor(self._reading, self._lost_in, damaged)
+            delta = self.positions.plan_lost(lost)
+            self.positions.commit(delta)
+            self._put(Job(delta, lost=tuple(lost), damaged=(damaged,)))
+            self._telemetry.count("shipper_buffer_damaged_frames_total", max(1, len(damaged.bad.heads)))
+            self._telemetry.say(
+                "error", "frame_damaged", about=damaged.path, start=damaged.bad.start, end=damaged.bad.end,
+                then="set aside in quarantine/, read again from the log files", files=len({e.file.key for e in lost}),
+            )
+
+    def _lost_in(self, damaged: Damaged) -> list[Lost]:
+        engine = self._engine
+        with engine.lock:
+            held = engine.cursors.held_from()
+        return engine.log.lost_in(damaged, self.positions, held)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            if self._died is not None:
+                raise Fatal(f"the buffer's writer stopped: {self._died!r}") from self._died
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._changed.add(waiter)
+            try:
+                await waiter
+            finally:
+                self._changed.discard(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._changed:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._changed.clear()
+
+
+_NUDGE = Job(Positions().plan_lost(()))
