@@ -79,9 +79,13 @@ def load_text(text: str | bytes, name: str, environ: Mapping[str, str], *, find_
         raise Usage(f"{name}:1:1: the config is empty; begin with sources: and sinks: (see docs/configuration.md)")
     converter = Converter(environ)
     converter.problems += problems
+    if root.kind != "map":
+        raise Usage(f"{name}:1:1: a {root.kind}, and keys are expected; begin with sources: and sinks: "
+                    "(see docs/configuration.md)")
     draft, values = _draft(converter, root, find_sink)
     found = judge(draft)
-    converter.problems += [Problem(converter.place(path), path, text) for path, text in found.errors]
+    known = {problem.path for problem in converter.problems}      # what is of the wrong shape is not judged as well
+    converter.problems += [Problem(converter.place(path), path, text) for path, text in found.errors if path not in known]
     if converter.problems:
         raise Usage("\n".join(_lines(name, converter, converter.problems)))
     warnings = [Problem(converter.place(path), path, text) for path, text in found.warnings]
@@ -102,7 +106,7 @@ def _draft(converter: Converter, root: Node, find_sink: FindSink) -> tuple[Draft
     """What could be converted, for the rules, and the values that Config is made of."""
     values: dict[str, Any] = {key: f.default for key, f in _CONFIG.items() if not f.required}
     names: dict[str, list[str]] = {"sources": [], "sinks": []}
-    for key, place, child in root.entries if converter.is_map(root, ()) else ():
+    for key, place, child in root.entries:
         converter.places[key,] = place
         if key not in _CONFIG:
             converter.unknown(place, (key,), list(_CONFIG))
@@ -152,7 +156,7 @@ def _spec(converter: Converter, node: Node, path: Path, find_sink: FindSink) -> 
     type_path = (*path, "type")
     found = next(((place, child) for key, place, child in node.entries if key == "type"), None)
     if found is None:
-        converter.wrong(converter.place(path), type_path, f"missing; add type: {', '.join(sinks.available())}")
+        converter.wrong(converter.place(path), type_path, "missing; say where records go, for example type: syslog")
         return None, ""
     converter.places[type_path], child = found
     name = converter.convert(child, inspect.StrType(), type_path)

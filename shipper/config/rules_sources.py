@@ -64,7 +64,7 @@ def _loops(draft: Draft, say: Findings) -> None:
             path = target.removeprefix("file:")
             if path.startswith("/"):
                 glob = _TEMPLATE.sub("*", path)
-                written += [(f"the output of sink {name}", end) for end in (glob, glob + ".*", glob + "-*")]
+                written += [(f"the output of sink {name}", end) for end in (glob, glob + ".1", glob + ".1.gz")]
     for name, source in draft.sources.items():
         for i, include in enumerate(source.include):
             what = next((what for what, glob in written

@@ -120,7 +120,7 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         if event.tag is not None and event.tag != "!":
-            raise Wrong(_start(event), f"the tag {event.tag!r} is not supported; remove it")
+            raise Wrong(_start(event), _tagged(event.tag))
         if depth > MAX_HEIGHT:
             raise Wrong(_start(event), f"more than {MAX_HEIGHT} levels deep; no config needs that")
         node = self._new(event, path, depth)
@@ -160,7 +160,7 @@ class _Builder:
         if not isinstance(event, yaml.ScalarEvent):
             raise Wrong(place, 'a key must be text; quote a value that starts with { or [, or is "${NAME}" in a list')
         if event.tag is not None and event.tag != "!":
-            raise Wrong(place, f"the tag {event.tag!r} is not supported; remove it")
+            raise Wrong(place, _tagged(event.tag))
         if event.value == "<<" and not event.style:
             raise Wrong(place, "merge keys (<<) are not supported; write the keys out")
         if event.anchor is not None:
@@ -180,6 +180,10 @@ class _Builder:
         if parent.size > MAX_NODES or parent.height > MAX_HEIGHT:
             raise Wrong(child.place, f"more than {MAX_NODES} values or {MAX_HEIGHT} levels with all aliases written "
                                      "out; no config needs that")
+
+
+def _tagged(tag: str) -> str:
+    return f"the tag {tag.replace('tag:yaml.org,2002:', '!!')} is not supported; remove it"
 
 
 def _start(event: Any) -> Place:

@@ -1,0 +1,48 @@
+"""`shipper check`: is this config right, and what would run? Driver.
+
+Exit code 0: it may run (warnings go to stderr too); 2: it may not, and every problem is on stderr, one a line (P8).
+"""
+from __future__ import annotations
+
+import json
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+
+from ..errors import Usage
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", metavar="FILE", help="the config (YAML)")
+    parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the config, for editors, and end")
+
+
+def run(args: Namespace) -> int:
+    """Exit code 0 or 2."""
+    return run_check(args.config, args.schema)
+
+
+def run_check(path: str | None, schema: bool, environ: Mapping[str, str] = os.environ) -> int:
+    """Print the schema, or check the config at `path`: errors and warnings to stderr, one `ok` line to stdout."""
+    if schema:
+        from ..config.schema import json_schema
+
+        print(json.dumps(json_schema(), indent=1))
+        return 0
+    if path is None:
+        raise Usage("no config named; write shipper check -c FILE, or shipper check --schema")
+    from ..config.loader import load
+
+    try:
+        loaded = load(path, environ)
+    except Usage as error:
+        print(error, file=sys.stderr)
+        return 2
+    for warning in loaded.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    config = loaded.config
+    sources = ", ".join(f"{name} ({source.type})" for name, source in config.sources.items())
+    sinks = ", ".join(f"{name} ({sink.type})" for name, sink in config.sinks.items())
+    print(f"ok: {path}: sources {sources}; sinks {sinks}; state in {config.state_dir}")
+    return 0

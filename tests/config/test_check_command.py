@@ -1,0 +1,45 @@
+"""`shipper check`: what goes where, and the exit code."""
+import json
+
+import pytest
+
+from shipper.agent.check_command import run_check
+from shipper.config.schema import json_schema
+from shipper.errors import Usage
+
+GOOD = "sources:\n  c: {type: containers}\nsinks:\n  out: {type: syslog, address: 'h:1'}\n"
+
+
+def test_a_good_config_is_one_ok_line_with_what_would_run(tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD)
+    assert run_check(str(path), False, {}) == 0
+    assert capsys.readouterr() == (f"ok: {path}: sources c (containers); sinks out (syslog); state in /var/lib/shipper\n", "")
+
+
+def test_warnings_go_to_stderr_and_do_not_fail(tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("h:1'", "h:1', max_backlog: 2GiB"))
+    assert run_check(str(path), False, {}) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("ok: ")
+    assert err.startswith(f"warning: {path}:4:40: sinks.out.max_backlog: has no effect")
+
+
+def test_all_problems_go_to_stderr_and_the_code_is_2(tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD + "nod: a\nlog: {level: loud}\n")
+    assert run_check(str(path), False, {}) == 2
+    assert capsys.readouterr() == ("", (
+        f"{path}:5:1: nod: unknown key; did you mean 'node'?\n"
+        f"{path}:6:14: log.level: 'loud' is not one of debug, error, info, warning\n"))
+
+
+def test_the_schema_is_json_on_stdout(capsys):
+    assert run_check(None, True) == 0
+    assert json.loads(capsys.readouterr().out) == json_schema()
+
+
+def test_no_config_and_no_schema_is_wrong_usage():
+    with pytest.raises(Usage, match="write shipper check -c FILE"):
+        run_check(None, False)
