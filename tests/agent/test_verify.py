@@ -4,6 +4,7 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import sqlite3
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -100,12 +101,14 @@ def test_no_bytes_raise(data: bytes):
 # ---------------------------------------------------------------- ranges (R1 to R3)
 
 def shuffled_file(rng: random.Random, records: int) -> tuple[list[tuple[int, int]], int]:
-    """The spans of a file in which two streams interleave pieces, as a decoder would number them, and its length."""
-    at, spans, opened = 0, [], {"out": None, "err": None}
+    """The spans of a file in which two streams interleave pieces, as a decoder would number them, and its length.
+
+    Lines that do not decode have no stream and stand where they stand, also while both streams have a record open."""
+    at, spans, opened = 0, [], {"out": None, "err": None, "malformed": None}
     while len(spans) < records or any(opened.values()):
-        stream = rng.choice(["out", "err"])
+        stream = rng.choice(["out", "err", "malformed"])
         size = rng.randint(1, 300)
-        more = rng.random() < 0.4 and len(spans) < records
+        more = stream != "malformed" and rng.random() < 0.4 and len(spans) < records
         start, total = opened[stream] or (at, 0)
         opened[stream] = (start, total + size) if more else None
         if not more:
@@ -134,6 +137,29 @@ def test_a_missing_record_is_never_overlooked_and_never_counted_for_more_than_it
     assert found.missing_bytes <= gone[1] and found.overlap_bytes == 0
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_the_sql_of_the_docs_finds_the_same_bytes_missing(seed: int):
+    """Its last part, which both dialects share, on spans of several files."""
+    docs = (Path(__file__).parents[2] / "docs" / "verify.md").read_text()
+    queries = ["WITH sums AS (" + part.split("```")[0] for part in docs.split("), sums AS (")[1:]]
+    assert len(queries) == 2
+    rng = random.Random(seed)
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE pieces (file_key TEXT, start_byte INT, bytes INT)")
+    want = {}
+    for key in "abc":
+        spans, _ = shuffled_file(rng, 40)
+        for _ in range(rng.randrange(3)):
+            spans.pop(rng.randrange(len(spans)))
+        found = walk(sorted(spans))
+        if found.missing_bytes:
+            want[key] = (len(spans), found.covered_bytes, found.missing_bytes)
+        database.executemany("INSERT INTO pieces VALUES (?, ?, ?)", [(key, *span) for span in spans])
+    for query in queries:
+        assert {row[0]: row[1:] for row in database.execute(query)} == want
+    database.close()
+
+
 def test_a_hole_is_shown_where_it_is():
     found = walk([(0, 100), (150, 50), (200, 10), (300, 1)])
     assert (found.missing_bytes, found.holes) == (140, [(100, 150), (210, 300)])
@@ -148,6 +174,11 @@ def test_a_file_read_again_off_by_ten_bytes_is_an_overlap():
     spans = sorted([(at, 100) for at in range(0, 2000, 100)] + [(at + 10, 100) for at in range(0, 2000, 100)])
     found = walk(spans)
     assert found.overlap_bytes > 1_500 and found.missing_bytes == 0
+
+
+def test_a_large_record_that_is_over_does_not_excuse_an_overlap_behind_it():
+    spans = [(0, 100_000)] + [(100_000 + at + off, 100) for at in range(0, 2000, 100) for off in (0, 10)]
+    assert walk(spans).overlap_bytes > 1_500
 
 
 def test_spans_count_repeats_and_keep_each_once_also_when_they_are_large():
