@@ -71,10 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: sys.argv). Returns the exit code (C1); never raises."""
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
+        sys.stdout.flush()                      # here, where a reader that has gone away is no error
         return code
-    except SystemExit as exit_:                 # argparse: --help and --version have printed
-        return exit_.code if isinstance(exit_.code, int) else DONE
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:                     # `shipper status | head`
@@ -96,9 +94,16 @@ def _run(argv: list[str]) -> int:
     epilog = f"examples:\n{command.examples}" if command.examples else None
     parser = OneLineParser(prog=f"shipper {command.name}", description=command.help, epilog=epilog)
     module.add_arguments(parser)
-    args: Namespace = parser.parse_args(argv[1:])
-    code: int = module.run(args)
-    return code
+    args = _parse(parser, argv[1:])
+    return DONE if args is None else int(module.run(args))
+
+
+def _parse(parser: ArgumentParser, argv: list[str]) -> Namespace | None:
+    """None where argparse has printed what was asked for (--help, --version)."""
+    try:
+        return parser.parse_args(argv)
+    except SystemExit:
+        return None
 
 
 def find(name: str) -> Command:
@@ -125,7 +130,7 @@ def _top_level(argv: list[str]) -> int:
     if not argv:
         parser.print_help(sys.stderr)
         return USAGE
-    parser.parse_args(argv)
+    _parse(parser, argv)
     return DONE
 
 

@@ -41,7 +41,10 @@ class FakePipeline:
         self.calls.append("start")
         if self.start_gate is not None:
             self.running.set()
-            await self.start_gate.wait()
+            try:
+                await self.start_gate.wait()
+            finally:
+                self.calls.append("start ended")
         if self.start_error is not None:
             raise self.start_error
 

@@ -92,7 +92,7 @@ async def test_sigterm_during_recovery_ends_it_and_closes_what_was_opened(world:
     await running(world)
     terminate()
     assert await ended(task) == 0
-    assert world.pipeline.calls == ["lock", "start", "shutdown 1.5", "release"]
+    assert world.pipeline.calls == ["lock", "start", "start ended", "shutdown 1.5", "release"]
 
 
 @pytest.mark.parametrize(("error", "code"), [

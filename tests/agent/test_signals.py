@@ -68,8 +68,8 @@ def test_a_config_map_that_swaps_its_data_link_has_changed(tmp_path: Path) -> No
     """As the kubelet does it: c.yaml -> ..data/c.yaml, ..data -> ..2026_1; a new directory, then the link is renamed."""
     for name in ("..2026_1", "..2026_2"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "c.yaml").write_text("a: 1")
-        os.utime(tmp_path / name / "c.yaml", (1, 1))
+    (tmp_path / "..2026_1/c.yaml").write_text("a: 1")
+    os.link(tmp_path / "..2026_1/c.yaml", tmp_path / "..2026_2/c.yaml")         # as a reused inode would look
     os.symlink("..2026_1", tmp_path / "..data")
     os.symlink("..data/c.yaml", tmp_path / "c.yaml")
     watch = ConfigWatch(str(tmp_path / "c.yaml"))
