@@ -1,4 +1,4 @@
-"""Fakes that are strict: a buffer that refuses a cursor going back, a sink that notes what it is given, a clock turned by hand."""
+"""Fakes that are strict: a buffer that refuses a cursor going back, a sink that checks what it is given, a turned clock."""
 from __future__ import annotations
 
 import asyncio
@@ -47,18 +47,17 @@ class TurnedClock:
     async def until(self, met: Callable[[], bool], limit_s: float = 10_000.0) -> None:
         """Let things happen until `met()`; fails after `limit_s` turned seconds, or when nothing is going to happen."""
         end_s = self.elapsed_s + limit_s
-        idle = 0
+        for_threads = 0
         while not met():
-            for _ in range(12):
-                await asyncio.sleep(0)
-            if met():
-                return
-            idle += 1
-            if idle % 2:
+            await asyncio.sleep(0)
+            if asyncio.get_running_loop()._ready or met():  # type: ignore[attr-defined]
+                continue                                         # somebody else has something to do now
+            if self.turn(end_s):
+                for_threads = 0
                 continue
-            if not self.turn(end_s):
-                await asyncio.sleep(0.001)                       # a thread may be writing dead letters
-                assert idle < 2_000, f"nothing happens any more, {self.elapsed_s:.1f} s in"
+            await asyncio.sleep(0.001)                           # only a thread can change anything now
+            for_threads += 1
+            assert for_threads < 2_000, f"nothing happens any more, {self.elapsed_s:.1f} s in"
 
     def turn(self, end_s: float = 1e12) -> bool:
         while self._timers:
@@ -100,7 +99,8 @@ def section(src: Source, start: int, messages: Sequence[bytes], *, extra_bytes: 
         at += len(message) + extra_bytes
     batch = None
     if messages:
-        batch = Batch(src, key, [b"2026-11-20T09:04:05.1Z"] * len(ids), [b"stdout"] * len(ids), ids, list(messages), None, START_NS)
+        count = len(ids)
+        batch = Batch(src, key, [b"2026-11-20T09:04:05.1Z"] * count, [b"stdout"] * count, ids, list(messages), None, START_NS)
     return Section(file, start, at if messages else start + extra_bytes, "", batch)
 
 
@@ -307,7 +307,9 @@ def messages_of(request: Request) -> list[bytes]:
 class Rig:
     """One delivery with everything around it."""
 
-    def __init__(self, *, confirms: str = "on_send", spec: FakeSpec | None = None, sink: FakeSink | None = None, **common: Any) -> None:
+    def __init__(
+        self, *, confirms: str = "on_send", spec: FakeSpec | None = None, sink: FakeSink | None = None, **common: Any
+    ) -> None:
         common.setdefault("concurrency", 1)
         self.clock = TurnedClock()
         self.buffer = FakeBuffer(self.clock)

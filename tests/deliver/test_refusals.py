@@ -1,0 +1,249 @@
+"""Poison records end alone in the dead letters; a sink that refuses everything is not fed to them (V4, X6)."""
+from __future__ import annotations
+
+import pytest
+
+from shipper.errors import Rejected, Retryable, TooLarge
+from shipper.model import Request
+
+from .support import Rig, messages_of, source
+
+WEB, DB, API = source("web"), source("db", "payments"), source("api")
+POISON = b"poison"
+
+
+def refuse_poison(request: Request) -> None:
+    if any(POISON in m for m in messages_of(request)):
+        raise Rejected("400: cannot parse")
+
+
+def name_poison(rest_delivered: bool):
+    def answer(request: Request) -> None:
+        bad = tuple(n for n, m in enumerate(messages_of(request)) if POISON in m)
+        if bad:
+            raise Rejected("item refused", indexes=bad, rest_delivered=rest_delivered)
+    return answer
+
+
+def refuse_all(request: Request) -> None:
+    raise Rejected("400: no such index")
+
+
+def lines(count: int, *poison: int) -> list[bytes]:
+    return [POISON + b" %d" % n if n in poison else b"good %d" % n for n in range(count)]
+
+
+@pytest.mark.parametrize("place", [0, 4711, 9_999])
+async def test_a_poison_record_in_ten_thousand_ends_alone_without_an_index(place):
+    async with Rig(max_request_bytes=10_000_000) as rig:
+        rig.sink.answer = refuse_poison
+        rig.buffer.write(WEB, *lines(10_000, place))
+        await rig.until_done()
+        assert rig.letters.messages == [b"poison %d" % place]
+        assert rig.sink.messages == [m for m in lines(10_000, place) if POISON not in m]
+        assert len(rig.sink.tries) <= 2 * 14 + 1
+        counters = rig.delivery.status()["counters"]
+        assert counters["delivered_records"] == 9_999
+        assert counters["dead"] == {"rejected": [1, len(b"poison %d" % place) + 10]}
+        assert list(counters["dead_files"].values()) == [len(b"poison %d" % place) + 10]
+        assert rig.clock.elapsed_s == 0
+
+
+async def test_a_poison_record_that_is_named_costs_no_second_request_where_the_rest_was_taken():
+    async with Rig(max_request_bytes=10_000_000) as rig:
+        rig.sink.answer = name_poison(rest_delivered=True)
+        rig.buffer.write(WEB, *lines(10_000, 4711, 5000))
+        await rig.until_done()
+        assert rig.letters.messages == [b"poison 4711", b"poison 5000"]
+        assert len(rig.sink.tries) == 1
+
+
+async def test_the_rest_is_sent_again_in_order_where_it_was_not_taken():
+    async with Rig(max_request_bytes=10_000_000) as rig:
+        rig.sink.answer = name_poison(rest_delivered=False)
+        rig.buffer.write(WEB, *lines(1_000, 10, 500))
+        await rig.until_done()
+        assert rig.letters.messages == [b"poison 10", b"poison 500"]
+        assert rig.sink.messages == [m for m in lines(1_000, 10, 500) if POISON not in m]
+        assert [r.number for r in rig.sink.tries] == [1, 2]
+
+
+async def test_a_request_that_is_too_large_is_halved_and_a_record_that_is_alone_is_dead():
+    async with Rig(max_request_bytes=100_000) as rig:
+        def answer(request: Request) -> None:
+            if sum(map(len, messages_of(request))) > 1_000:
+                raise TooLarge("413")
+        rig.sink.answer = answer
+        rig.buffer.write(WEB, *[b"x" * 300] * 5, b"y" * 2_000, *[b"z" * 300] * 5)
+        await rig.until_done()
+        assert rig.letters.messages == [b"y" * 2_000]
+        assert {reason for reason, *_ in rig.letters.records.values()} == {"too_large"}
+        assert rig.sink.messages == [b"x" * 300] * 5 + [b"z" * 300] * 5
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+async def test_a_server_that_refuses_everything_gets_no_dead_letters_and_single_records_now_and_then(concurrency):
+    async with Rig(max_request_records=50, concurrency=concurrency) as rig:
+        rig.sink.answer = refuse_all
+        rig.buffer.write(WEB, *lines(10_000))
+        await rig.clock.until(lambda: rig.clock.elapsed_s > 3_600)
+        assert rig.letters.records == {}
+        assert rig.position == (0, 0)
+        status = rig.delivery.status()
+        assert status["state"] == "refusing"
+        assert status["last_error"] == "400: no such index"
+        tries = len(rig.sink.tries)
+        await rig.clock.until(lambda: rig.clock.elapsed_s > 7_200)
+        assert len(rig.sink.tries) - tries <= 2 * 121 and {len(messages_of(r)) for r in rig.sink.tries[tries:]} == {1}
+        rig.sink.answer = lambda request: None
+        await rig.until_done()
+        assert sorted(set(rig.sink.messages)) == sorted(lines(10_000))
+        assert rig.letters.records == {} and rig.delivery.status()["state"] == "ok"
+
+
+async def test_a_server_that_names_every_record_as_refused_gets_no_dead_letters():
+    async with Rig(max_request_records=1_000) as rig:
+        def answer(request: Request) -> None:
+            raise Rejected("all refused", indexes=tuple(range(request.records)), rest_delivered=True)
+        rig.sink.answer = answer
+        rig.buffer.write(WEB, *lines(3_000))
+        await rig.clock.until(lambda: rig.clock.elapsed_s > 3_600)
+        assert rig.letters.records == {} and rig.position == (0, 0)
+
+
+async def test_a_sink_that_starts_to_refuse_everything_after_a_good_hour_gets_no_dead_letters_in_bulk():
+    async with Rig(max_request_records=500) as rig:
+        rig.buffer.write(WEB, *lines(10_000))
+        await rig.until_done()
+        rig.sink.answer = refuse_all
+        rig.buffer.write(WEB, *lines(10_000))
+        await rig.clock.until(lambda: rig.clock.elapsed_s > 3_600)
+        assert rig.letters.records == {}
+        rig.sink.answer = lambda request: None
+        await rig.until_done()
+        assert rig.letters.records == {}
+        assert rig.delivery.status()["counters"]["delivered_records"] == 20_000
+
+
+async def test_in_a_trickle_at_most_one_record_is_believed_to_be_poison_before_the_sink_counts_as_refusing():
+    async with Rig() as rig:
+        rig.buffer.write(WEB, b"good")
+        await rig.until_done()
+        rig.sink.answer = refuse_all
+        for n in range(20):
+            rig.buffer.write(WEB, b"line %d" % n)
+            await rig.clock.finish(rig.clock.sleep(300))
+        assert len(rig.letters.records) <= 1
+        assert rig.delivery.status()["state"] == "refusing"
+
+
+async def test_a_lone_poison_record_waits_for_the_next_record_to_prove_the_sink():
+    async with Rig() as rig:
+        rig.sink.answer = refuse_poison
+        rig.buffer.write(WEB, POISON)
+        await rig.clock.until(lambda: rig.delivery.status()["held_records"] == 1)
+        assert rig.letters.records == {} and rig.position == (0, 0)
+        rig.buffer.write(WEB, b"good")
+        await rig.until_done()
+        assert rig.letters.messages == [POISON]
+        assert rig.clock.elapsed_s == 0
+
+
+async def test_two_poison_records_one_after_the_other_in_a_trickle_do_not_stop_what_follows():
+    async with Rig() as rig:
+        rig.sink.answer = refuse_poison
+        for n in range(2):
+            rig.buffer.write(WEB, POISON + b"%d" % n)
+            await rig.clock.finish(rig.clock.sleep(1))
+        rig.buffer.write(WEB, b"good")
+        await rig.until_done(limit_s=120)
+        assert rig.letters.messages == [b"poison0", b"poison1"]
+        assert set(rig.sink.messages) == {b"good"}
+
+
+async def test_a_whole_pod_of_poison_does_not_stop_the_others_for_longer_than_a_probe():
+    async with Rig(max_request_records=100) as rig:
+        rig.sink.answer = refuse_poison
+        rig.buffer.write(WEB, *[POISON + b"%d" % n for n in range(450)])
+        rig.buffer.write(API, *lines(100))
+        await rig.until_done(limit_s=300)
+        assert len(rig.letters.records) == 450
+        assert set(rig.sink.messages) == set(lines(100))
+
+
+async def test_dead_letters_are_on_disk_before_the_cursor_passes_and_a_full_disk_only_delays():
+    async with Rig(max_request_bytes=10_000) as rig:
+        rig.sink.answer = refuse_poison
+        rig.letters.fail = OSError(28, "No space left on device")
+        rig.buffer.write(WEB, *lines(10, 5))
+        await rig.clock.until(lambda: "cannot write dead letters" in rig.delivery.status()["last_error"])
+        assert rig.position == (0, 0)
+        rig.letters.fail = None
+        await rig.until_done()
+        assert rig.letters.messages == [b"poison 5"]
+
+
+async def test_a_record_that_cannot_be_encoded_is_halved_out_like_a_refused_one():
+    async with Rig(max_request_bytes=10_000) as rig:
+        plain = rig.sink.encode
+
+        def encode(batches):
+            if any(POISON in m for b in batches for m in b.messages):
+                raise IndexError("a bug in the encoder")
+            return plain(batches)
+        rig.sink.encode = encode
+        rig.buffer.write(WEB, *lines(50, 20))
+        await rig.until_done()
+        [(reason, message, response)] = rig.letters.records.values()
+        assert (reason, message, response) == ("rejected", b"poison 20", "cannot be encoded: unexpected IndexError")
+
+
+async def test_a_later_sink_that_names_a_record_is_confirmed_past_it_only_after_the_dead_letter():
+    async with Rig(confirms="later", max_request_records=10) as rig:
+        def answer(request: Request) -> None:
+            name_poison(rest_delivered=False)(request)
+            rig.context.confirmed(request.number)
+        rig.sink.answer = answer
+        rig.letters.fail = OSError(28, "No space left on device")
+        rig.buffer.write(WEB, *lines(10, 5))
+        await rig.clock.until(lambda: "cannot write dead letters" in rig.delivery.status()["last_error"])
+        assert rig.position == (0, 0)
+        rig.letters.fail = None
+        await rig.until_done()
+        assert rig.letters.messages == [b"poison 5"]
+
+
+async def test_once_a_held_record_is_decided_when_nothing_follows():
+    async with Rig() as rig:
+        rig.sink.answer = refuse_poison
+        rig.buffer.write(WEB, b"good")
+        await rig.until_done()
+        seq = rig.buffer.write(WEB, POISON)
+        await rig.clock.finish(rig.delivery.caught_up(seq, 60.0))
+        assert rig.letters.messages == [POISON]
+
+
+async def test_draining_into_a_sink_that_refuses_everything_ends_at_once_and_keeps_all():
+    async with Rig(max_request_records=50) as rig:
+        rig.sink.answer = refuse_all
+        rig.buffer.write(WEB, *lines(1_000))
+        await rig.clock.until(lambda: rig.delivery.status()["state"] == "refusing")
+        stays = await rig.clock.finish(rig.delivery.drain(25.0))
+        assert stays["records"] > 0 and rig.clock.elapsed_s < 1
+        assert rig.letters.records == {}
+
+
+async def test_a_refusing_sink_that_goes_down_and_comes_back_mended_gets_everything():
+    async with Rig(max_request_records=50) as rig:
+        rig.sink.answer = refuse_all
+        rig.buffer.write(WEB, *lines(500))
+        await rig.clock.until(lambda: rig.delivery.status()["state"] == "refusing")
+
+        def down(request: Request) -> None:
+            raise Retryable("refused")
+        rig.sink.answer = down
+        await rig.clock.finish(rig.clock.sleep(100))
+        rig.sink.answer = lambda request: None
+        await rig.until_done()
+        assert rig.letters.records == {}
+        assert set(rig.sink.messages) == set(lines(500))
