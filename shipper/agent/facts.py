@@ -11,6 +11,8 @@ from .audit import AuditFacts
 from .health import StageFacts
 from .status import FileFacts
 
+WRITER_SILENT_S = 30.0
+
 
 def files_of(reader: Reader, now_ns: int) -> list[FileFacts]:
     """One row per file that the reader follows."""
@@ -29,11 +31,23 @@ def audit_of(buffer: Buffer, counters: Mapping[str, Mapping[str, Any]]) -> Audit
     return audit_facts(buffer.positions, counters)
 
 
+def buffer_status(buffer: Buffer) -> dict[str, Any]:
+    """For /status."""
+    usage = buffer.usage
+    return {
+        "bytes": usage.total, "limit_bytes": buffer.limit_bytes, "full": buffer.full, "first_seq": buffer.first_seq,
+        "last_seq": buffer.appended_seq, "synced_seq": buffer.synced_seq, "source_bytes": buffer.total_bytes,
+        "use": {"segments": usage.segments, "quarantine": usage.quarantine, "others": usage.others},
+    }
+
+
 def stages_of(reader: Reader, buffer: Buffer, sinks: Mapping[str, Mapping[str, Any]]) -> Sequence[StageFacts]:
     """Reading and each sink, for /healthz: who could move and does not."""
     stages = [
-        StageFacts("reader", reader.unread_bytes() > 0, not (buffer.full or reader.blocked), buffer.troubled, reader.read_bytes)
+        StageFacts("reader", reader.unread_bytes() > 0, not (buffer.full or reader.blocked), False, reader.read_bytes)
     ]
+    # The writer thread: silent with work to do, and no disk that refuses it.
+    stages.append(StageFacts("buffer writer", buffer.stalled_s() > WRITER_SILENT_S, True, False, buffer.appended_seq, 0.0))
     for name, facts in sinks.items():
         waits = facts["state"] != "ok" or facts["in_flight_requests"] > 0 or facts["unconfirmed_records"] > 0
         progress = facts["delivered_bytes"] + facts["dead_records"] + facts["dropped_records"]

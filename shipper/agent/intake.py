@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,6 +38,7 @@ RESCAN_UNWATCHED_S = 2.0
 SCAN_PAUSE_S = 0.02
 SPARE_DESCRIPTORS = 100
 SCAN_SLICE = 200
+SEEN_EVERY_S = 3600.0
 
 
 def specs_of(config: Config) -> list[SourceSpec]:
@@ -97,7 +99,7 @@ class Intake:
         await self._scan(full=True)
         await self._adopt()
         self._remember_sources()
-        self.ready = True
+        self.ready = self.reader.complete = True
 
     def _rewire(self) -> None:
         watched = self._watch.watched if self._watch is not None else ()
@@ -220,8 +222,18 @@ class Intake:
                 self._telemetry.say("error", "scan_failed", why=str(error))
             if full:
                 self._full_due = False
+                self._tell_seen(loop.time())
                 watching = self._watch is not None and self._watch.working
                 next_full_s = loop.time() + (RESCAN_S if watching else RESCAN_UNWATCHED_S)
+
+    def _tell_seen(self, now_s: float) -> None:
+        """Each hour: positions of files that are not there any more are forgotten after 7 days."""
+        if now_s < self._next_seen_s:
+            return
+        self._next_seen_s = now_s + SEEN_EVERY_S
+        self._buffer.seen(self.reader.keys(), time.time())
+
+    _next_seen_s = 0.0
 
     async def once(self) -> None:
         """See Reader.once."""

@@ -16,6 +16,7 @@ from ..deliver.driver import Delivery
 from ..errors import Retryable
 from ..sinks import SinkContext
 from ..telemetry import Telemetry
+from .buffer_view import BufferForDelivery
 
 RESTART_S = 1.0
 CHANGE_DRAIN_S = 5.0
@@ -33,7 +34,7 @@ class Outlets:
     def start(self, config: Config) -> None:
         """Build and run every sink of the config."""
         self._config = config
-        self._buffer.keep_cursors(config.sinks)
+        self._buffer.retain(config.sinks)
         for entry in config.sinks.values():
             self._start(entry)
 
@@ -49,7 +50,7 @@ class Outlets:
         context = SinkContext(entry.name, self._config.node, self._config.state_dir, self._telemetry)
         sink = entry.spec.build(entry.config, context)
         return Delivery(
-            entry.name, entry.common, entry.spec, sink, self._buffer, context, self._telemetry,
+            entry.name, entry.common, entry.spec, sink, BufferForDelivery(self._buffer), context, self._telemetry,
             guarantee=_guarantee(entry.spec.guarantee(entry.config)),
         )
 
@@ -72,7 +73,7 @@ class Outlets:
         gone = [n for n in old.sinks if n not in config.sinks]
         changed = [n for n, e in config.sinks.items() if n in old.sinks and not _same(e, old.sinks[n])]
         await asyncio.gather(*(self._stop(name, CHANGE_DRAIN_S) for name in [*gone, *changed]))
-        self._buffer.keep_cursors(config.sinks)
+        self._buffer.retain(config.sinks)
         for name, entry in config.sinks.items():
             if name not in self._running:
                 self._start(entry)

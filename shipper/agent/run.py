@@ -8,15 +8,17 @@ Invariants: see pipeline.py.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..buffer.driver import Buffer
 from ..config.types import Config
 from ..telemetry import Telemetry
 from .audit import AuditFacts
-from .facts import audit_of, files_of, stages_of
+from .facts import audit_of, buffer_status, files_of, stages_of
 from .health import StageFacts
 from .intake import Intake
 from .outlets import Outlets
@@ -24,6 +26,26 @@ from .reload import Changes
 from .status import StatusFacts
 
 SYNC_S = 2.0
+OTHERS_EVERY_S = 5.0
+
+
+def others_of(state_dir: str) -> Callable[[], int]:
+    """What counts against max_size beside segments and quarantine: dead letters and spools. Looked at each 5 s."""
+    seen: list[float] = [0.0, 0.0]
+
+    def count() -> int:
+        now_s = time.monotonic()
+        if now_s - seen[0] > OTHERS_EVERY_S:
+            size = 0
+            for name in ("dead-letters", "spool", "sinks"):
+                for path, _, files in os.walk(os.path.join(state_dir, name)):
+                    for file in files:
+                        with contextlib.suppress(FileNotFoundError):   # evicted or rotated meanwhile
+                            size += os.stat(os.path.join(path, file)).st_size
+            seen[0], seen[1] = now_s, float(size)
+        return int(seen[1])
+
+    return count
 
 
 class Pipeline:
@@ -42,6 +64,7 @@ class Pipeline:
     async def start(self) -> None:
         config = self._config
         self._buffer = await Buffer.open(config.state_dir, config.buffer, self._telemetry)
+        self._buffer.others = others_of(config.state_dir)
         self._outlets = Outlets(self._buffer, self._telemetry)
         self._outlets.start(config)
         self._intake = Intake(config, self._buffer, self._telemetry)
@@ -97,7 +120,7 @@ class Pipeline:
     def status_facts(self) -> StatusFacts:
         if self._buffer is None or self._intake is None or self._outlets is None:
             return StatusFacts()
-        return StatusFacts(files_of(self._intake.reader, time.time_ns()), self._outlets.status(), self._buffer.status())
+        return StatusFacts(files_of(self._intake.reader, time.time_ns()), self._outlets.status(), buffer_status(self._buffer))
 
     def audit_facts(self) -> AuditFacts:
         assert self._buffer is not None and self._outlets is not None
@@ -134,8 +157,10 @@ class Pipeline:
                 yield (name,), facts["oldest_s"]
 
         def used() -> Iterator[tuple[tuple[str, ...], float]]:
-            for use, size in buffer.usage().items():
-                yield (use,), size
+            usage = buffer.usage
+            yield ("segments",), usage.segments
+            yield ("quarantine",), usage.quarantine
+            yield ("others",), usage.others
 
         def limit() -> Iterator[tuple[tuple[str, ...], float]]:
             yield (), buffer.limit_bytes

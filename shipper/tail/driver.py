@@ -21,10 +21,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..errors import GapReason
+from ..errors import BufferLost, GapReason
 from ..model import FileRef, Gap, Section, Source
 from ..telemetry import Telemetry
 from .accounting import account
+from .again import read_again
 from .cutter import LineDecoder
 from .ending import AtEnd, Verdict, may_close_open_records, verdict
 from .file import Changed, TailFile
@@ -43,6 +44,8 @@ POLL_WITHOUT_WATCH_S = 1.0
 LAST_SWEEP_S = 1.5
 LATE_WRITES_S = 30.0
 ONCE_TRIES = 40
+
+_NO_SETTINGS = Settings("", "raw", "beginning", 1 << 20, 1 << 20, 2.0, (), False)
 
 
 class Reader:
@@ -70,6 +73,7 @@ class Reader:
         self._goal: dict[str, dict[tuple[int, int], int]] | None = None
         self.rounds = self.read_bytes = 0
         self.blocked = False
+        self.complete = False                             # every lineage that there is was told: what is not found is gone
 
     # -------------------------------------------------------- what the agent tells
 
@@ -230,8 +234,7 @@ class Reader:
             self._in_flight_bytes -= size
             try:
                 await future
-            except OSError as error:
-                self._telemetry.say("warning", "append_failed", about=type(error).__name__)
+            except (BufferLost, OSError):                 # said by the buffer
                 self._rewind()
         self._handles.release(self._buffer.synced_seq)
         while self._buffer.full and not (stop is not None and stop.is_set()):
@@ -243,12 +246,14 @@ class Reader:
         while self._in_flight:
             await self._room()
             if self._in_flight:
-                future, size = self._in_flight.popleft()
-                self._in_flight_bytes -= size
-                await future
+                await asyncio.wait([self._in_flight[0][0]])
 
     def _submit(self, sections: list[Section], size: int) -> asyncio.Future[int]:
-        future = self._buffer.submit(sections)
+        try:
+            future = self._buffer.submit(sections)
+        except BufferLost as lost:                        # positions went back since: `_room` finds it and rewinds
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(lost)
         self._in_flight.append((future, size))
         self._in_flight_bytes += size
         self.read_bytes += size
@@ -458,6 +463,8 @@ class Reader:
             else:
                 self._look[name] = self.lineages[name]     # no event tells of a late write to a renamed file
         self._handles.close_quiet(now)
+        if self.complete:
+            self._read_lost(now)
         for lineage, file, unread in list(self._handles.over_limit(now)):
             ref = file.ref or lineage.define(file, self._formats, ending=True)
             self._submit_some(self._handles.let_go(lineage, file, ref, unread))
@@ -468,6 +475,16 @@ class Reader:
                     lineage.retry_look = False
                     self._look[name] = lineage
                 self._turns.add(lineage.source.namespace, name)
+
+    def _read_lost(self, now: float) -> None:
+        """Frames that were found damaged: a part of each lost range a second."""
+        for lost in list(self._buffer.positions.lost):
+            lineage = self.lineages.get(lost.file.source.lineage)
+            file = lineage.file_of(lost.file.key) if lineage is not None else None
+            settings = lineage.settings if lineage is not None else _NO_SETTINGS
+            form = (file.form if file is not None else "") or "raw"
+            decoder = self._make_decoder(lost.file.source, settings)
+            self._submit_some([read_again(lost, lineage, decoder, form, now)])
 
     def _submit_some(self, sections: list[Section]) -> None:
         if sections:
@@ -610,6 +627,10 @@ class Reader:
         return sum(
             max(0, f.size - f.offset - f.rest_bytes) for x in self.lineages.values() for f in x.files if f.handle is not None
         )
+
+    def keys(self) -> list[str]:
+        """The keys of all files that are there."""
+        return [f.ref.key for x in self.lineages.values() for f in [*x.files, *x.done] if f.ref is not None]
 
     def facts(self) -> list[dict[str, Any]]:
         """One row per file, for /status and `positions show`."""

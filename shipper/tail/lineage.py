@@ -313,17 +313,20 @@ class Lineage:
 
     def reread(self, piece: Piece) -> bytes:
         """Source bytes that were read before, b"" where their file is gone."""
-        for file in [*self.files, *self.done]:
-            if file.ref is None or file.ref.key != piece.key:
-                continue
-            if file.handle is not None:
-                return file.pread(piece.length, piece.start)
-            try:
-                file.attach(self.directory.open(file.path, self.settings))
-            except Refused:
-                return b""
-            data = file.pread(piece.length, piece.start)
-            file.close()
-            return data
-        return b""
+        file = self.file_of(piece.key)
+        if file is None:
+            return b""
+        if file.handle is not None:
+            return file.pread(piece.length, piece.start)
+        try:
+            file.attach(self.directory.open(file.path, self.settings))
+        except Refused:
+            return b""
+        data = file.pread(piece.length, piece.start)
+        file.close()
+        return data
+
+    def file_of(self, key: str) -> TailFile | None:
+        """The file with this key, as long as the lineage knows it."""
+        return next((f for f in [*self.files, *self.done] if f.ref is not None and f.ref.key == key), None)
 

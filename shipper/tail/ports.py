@@ -5,7 +5,7 @@ Plane: shapes only.
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -77,20 +77,29 @@ class Formats(Protocol):
 class Known(Protocol):
     """One file of the positions."""
 
-    file: FileRef
-    offset: int
-    guard: str
-    size: int
-    last_ns: int
-    closed: bool
+    @property
+    def file(self) -> FileRef: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def guard(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def last_ns(self) -> int: ...
+    @property
+    def closed(self) -> bool: ...
 
 
 class KnownLineage(Protocol):
     """One lineage of the positions."""
 
-    source: Source
-    state: tuple[Open, ...]
-    last_ns: int
+    @property
+    def source(self) -> Source: ...
+    @property
+    def state(self) -> tuple[Open, ...]: ...
+    @property
+    def last_ns(self) -> int: ...
 
 
 class KnownPositions(Protocol):
@@ -100,6 +109,8 @@ class KnownPositions(Protocol):
     def files(self) -> Mapping[str, Known]: ...
     @property
     def lineages(self) -> Mapping[str, KnownLineage]: ...
+    @property
+    def lost(self) -> Sequence[Any]: ...
     def keys_of(self, lineage: str) -> list[str]: ...
 
 
