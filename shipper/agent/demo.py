@@ -138,8 +138,10 @@ def kill_times_s(seconds: float, kills: int) -> list[float]:
 
 
 def _what_is_kept(directory: Path) -> str:
-    return (f"\nkept in {directory}: node/ (the log files), delivered/, state/, agent.log, demo.yaml\n"
-            f"look again:  shipper verify --ledger {directory}/audit.json {directory}/delivered/*.ndjson")
+    kept = f"\nkept in {directory}: node/ (the log files), delivered/, state/, agent.log, demo.yaml"
+    if not (directory / "audit.json").exists():
+        return kept
+    return f"{kept}\nlook again:  shipper verify --ledger {directory}/audit.json {directory}/delivered/*.ndjson"
 
 
 class Screen:
