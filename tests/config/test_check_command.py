@@ -23,7 +23,7 @@ def test_warnings_go_to_stderr_and_do_not_fail(tmp_path, capsys):
     assert run_check(str(path), False, {}) == 0
     out, err = capsys.readouterr()
     assert out.startswith("ok: ")
-    assert err.startswith(f"warning: {path}:4:40: sinks.out.max_backlog: has no effect")
+    assert err.startswith(f"warning: {path}:4:39: sinks.out.max_backlog: has no effect")
 
 
 def test_all_problems_go_to_stderr_and_the_code_is_2(tmp_path, capsys):

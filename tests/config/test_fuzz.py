@@ -15,7 +15,10 @@ previously tls headers anything one_or_more a b"""
 _TEXTS = "containers files fake /x/*.log /x/** 1MiB 5s no null ~ 0644 12:30:00 1e5 -1 true ${A} ${B:-x} $${C} ${"
 _SYNTAX = """'' " ' &a *a << !!str --- ... | > ? : [ ] { } , [[[[[[[["""
 KEYS, TEXTS = _KEYS.split(), _TEXTS.split()
-SYNTAX = [*_SYNTAX.split(), "%YAML 1.1", "# c", "\t", "\x00", "\x85", "\u2028", "é", "\ufeff", "- ", ": ", "\n", "\n  ", "\n    ", "9" * 30]
+SYNTAX = [
+    *_SYNTAX.split(), "%YAML 1.1", "# c", "\t", "\x00", "\x85", "\u2028", "é", "\ufeff", "- ", ": ", "\n", "\n  ", "\n    ",
+    "9" * 30,
+]
 
 
 def check(text):

@@ -49,12 +49,12 @@ def test_what_a_sinks_check_says_is_scrubbed():
 
 
 def test_the_shown_config_has_keys_and_defaults_and_no_secrets():
-    text = S + "sinks:\n  out: {type: fake, address: 'https://u:pw@h', token: '${T}', paths: [/x/hunter22], headers: {A: bcde}}\n"
+    text = S + "sinks:\n  out: {type: fake, address: 'https://u:pw@h/hunter22', token: '${T}', paths: [/x/hunter22], headers: {A: b}}\n"
     shown = redacted(load(text, T="hunter22").config)
     assert json.loads(json.dumps(shown)) == shown
     out = shown["sinks"]["out"]
     assert (out["type"], out["address"], out["token"], out["paths"], out["headers"]) == (
-        "fake", "https://***@h", "***", ["/x/***"], {"A": "***"})
+        "fake", "https://***@h/***", "***", ["/x/***"], {"A": "***"})
     assert (out["when_full"], out["limit"], out["timeout"]) == ("block", None, 5.0)
     assert shown["sources"]["c"]["type"] == "containers"
     assert shown["buffer"] == {"max_size": 2**30, "segment_size": 2**24, "sync_interval": 0.5}

@@ -37,10 +37,11 @@ def test_a_shipped_config_says_which_variable_it_misses(name, variable):
         load(str(ROOT / "config" / name), environ)
 
 
-def test_rsyslog_compat_sends_raw_lines_to_the_given_target():
-    config = load(str(ROOT / "config/rsyslog-compat.yaml"), RSYSLOG).config
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_rsyslog_compat_sends_raw_lines_to_the_given_target(protocol):
+    config = load(str(ROOT / "config/rsyslog-compat.yaml"), RSYSLOG | {"RSYSLOG_PROTOCOL": protocol}).config
     sink = config.sinks["rsyslog"].config
-    assert (sink.address, sink.protocol, sink.format) == ("10.0.0.1:514", "tcp", "container-logs")
+    assert (sink.address, sink.protocol, sink.format) == ("10.0.0.1:514", protocol, "container-logs")
     assert config.sources["containers"].format == "raw"
 
 
