@@ -32,100 +32,132 @@ def frame_of(head: Head, definitions: Definitions) -> Frame | None:
         return None
 
 
+Cost = tuple[list[Lost], int, int]
+
+
 class Fold:
-    """Frames and damage in, positions out. `needed_from`: the lowest frame that a cursor still needs (None: all)."""
+    """Frames and damage in, positions out. `needed_from`: the lowest frame that a cursor still needs (None: all).
+
+    A missing frame without header is blind: how many source bytes it held follows from the totals of its neighbours; whose
+    they were from the sections behind it. What stays open is told: `unknown_bytes`, `unknown_frames`.
+    """
 
     def __init__(self, positions: Positions, *, whole: bool = True, needed_from: int | None = None) -> None:
         self.positions, self._whole, self._needed_from = positions, whole, needed_from or 0
-        self.damaged_frames = 0
-        self.unknown_files = 0
-        self._ends: dict[str, int] = {}
-        self._lost: list[Lost] = []
-        self._last_seq = -1
+        self.damaged_frames = self.unknown_frames = self.unknown_bytes = 0
         self._covered_seq = positions.seq
-        self._damage_since = False    # unaccounted damage since the last whole frame
-        self._known_seqs: set[int] = set()
-        self._blind: set[int] = set()  # missing frames that are needed and whose header is gone too
+        self._last_seq, self._last_total = -1, -1
+        self._damage_since = False             # unaccounted damage since the last whole frame
+        self._heads: dict[int, int] = {}       # missing frames with header -> their source bytes
+        self._blind: set[int] = set()          # missing frames without, that positions cover and a cursor needs
+        self._blind_bytes = 0
         self._replay_loses = False
+        self._ends: dict[str, int] = {}
+        self._beginnings: list[Section] = []   # first sections of files, met after blind frames
+        self._lost: list[Lost] = []
 
     def begin(self, first_seq: int) -> None:
         """The next segment begins."""
-        self._missing_before(first_seq)
-        self._last_seq = first_seq - 1
+        if self._last_seq >= 0 and first_seq > self._last_seq + 1:
+            self._missing_before(first_seq, None)
+        self._last_seq = max(self._last_seq, first_seq - 1)
 
     def frame(self, frame: Frame) -> None:
         """The next whole frame."""
-        self._missing_before(frame.seq)
-        self._last_seq = frame.seq
-        if frame.seq > self._covered_seq:
-            delta = self.positions.plan_replay(
-                frame.seq, frame.sections, frame.read_ns, frame.total_bytes,
-                whole=self._whole, lose=self._replay_loses,
-            )
-            self.positions.commit(delta)
+        self._missing_before(frame.seq, frame.total_bytes - sum(s.source_bytes for s in frame.sections))
+        self._last_seq, self._last_total = frame.seq, frame.total_bytes
+        if frame.seq <= self._covered_seq:
+            for section in frame.sections:
+                self._compare(section)
             return
-        for section in frame.sections:
-            self._compare(section)
+        self.positions.commit(self.positions.plan_replay(
+            frame.seq, frame.sections, frame.read_ns, frame.total_bytes, whole=self._whole, lose=self._replay_loses
+        ))
 
     def damage(self, bad: Bad, definitions: Definitions, *, known: bool) -> None:
         """Bytes that are no whole frame, in their place among the frames. `known`: accounted for before (D3)."""
-        self._damage_since = not known
+        self._damage_since |= not known
         for head in bad.heads:
-            self._known_seqs.add(head.seq)
-            if known:
-                continue
             frame = frame_of(head, definitions)
-            self.damaged_frames += 1
-            needed = head.seq >= self._needed_from
-            if head.seq > self._covered_seq:
-                self._replay_loses |= needed
-                if frame is not None and not needed:
-                    self.frame(frame)
-            elif frame is None:
-                self._known_seqs.discard(head.seq)
-            elif needed:
+            if frame is None:
+                continue
+            self._heads[head.seq] = sum(s.source_bytes for s in frame.sections)
+            if not known:
+                self.damaged_frames += 1
+                self._missing(frame)
+
+    def _missing(self, frame: Frame) -> None:
+        """A damaged frame of which the header is whole."""
+        needed = frame.seq >= self._needed_from
+        if frame.seq <= self._covered_seq:
+            if needed:
                 self._lost += [Lost(s.file, s.start, s.end) for s in frame.sections if s.end > s.start]
+        elif needed:
+            self._replay_loses = True
+        else:
+            self.frame(frame)
 
     def finish(self) -> None:
         """After the last frame: commits what is lost to the positions."""
         if self._damage_since:
-            self._missing_before(max(self._covered_seq, self._last_seq) + 1)
+            self._missing_before(max(self._covered_seq, self._last_seq) + 1, self.positions.total_bytes)
         for key, found in self.positions.files.items():
-            if found.seq in self._blind:
-                if key not in self._ends:
-                    self.unknown_files += 1
-                elif self._ends[key] < found.offset:
-                    self._lost.append(Lost(found.file, self._ends[key], found.offset))
+            if found.seq in self._blind and self._ends.get(key, found.offset) < found.offset:
+                self._lose_blind(Lost(found.file, self._ends[key], found.offset))
+        if self._blind_bytes > 0 and len(self._beginnings) == 1:
+            section = self._beginnings[0]
+            if section.start >= self._blind_bytes:
+                self._lose_blind(Lost(section.file, section.start - self._blind_bytes, section.start))
+        self.unknown_bytes += max(0, self._blind_bytes)
         self.positions.commit(self.positions.plan_lost(self._lost))
-        self._lost = []
+        self._lost, self._blind_bytes = [], 0
 
-    def _missing_before(self, seq: int) -> None:
+    def _missing_before(self, seq: int, total_bytes: int | None) -> None:
+        """Frame `seq` is the next whole one, and `total_bytes` stood before it (None: unknown)."""
         if not self._damage_since:
             return
         self._damage_since = False
-        low = self._last_seq + 1 if self._last_seq >= 0 else seq - 1
-        missing = {n for n in range(max(low, seq - 10_000), seq) if n not in self._known_seqs}
+        between = range(max(self._last_seq + 1, seq - 10_000), seq)
+        missing = {n for n in between if n not in self._heads}
         self.damaged_frames += len(missing)
         needed = {n for n in missing if n >= self._needed_from}
-        self._blind |= {n for n in needed if n <= self._covered_seq}
         self._replay_loses |= any(n > self._covered_seq for n in needed)
+        blind = {n for n in needed if n <= self._covered_seq}
+        if not blind:
+            return
+        self._blind |= blind
+        if self._last_total < 0 or total_bytes is None:
+            self.unknown_frames += len(blind)
+        else:
+            self._blind_bytes += total_bytes - self._last_total - sum(self._heads.get(n, 0) for n in between)
 
     def _compare(self, section: Section) -> None:
         key = section.file.key
         end = self._ends.get(key)
-        if end is not None and self._blind and section.start > end:
+        if end is None:
+            if self._blind and section.start:
+                self._beginnings.append(section)
+        elif self._blind and section.start > end:
             low = end
             for gap in sorted(section.gaps):
                 if gap.start <= low < gap.end:
                     low = gap.end
             if low < section.start:
-                self._lost.append(Lost(section.file, low, section.start))
+                self._lose_blind(Lost(section.file, low, section.start))
         self._ends[key] = max(section.end, end or 0)
 
+    def _lose_blind(self, entry: Lost) -> None:
+        known = sum(min(e.end, entry.end) - max(e.start, entry.start) for e in self._lost
+                    if e.file.key == entry.file.key and e.start < entry.end and entry.start < e.end)
+        self._lost.append(entry)
+        self._blind_bytes -= entry.end - entry.start - known
 
-def lost_in(read: Read, size: int, salt: int, bad: Bad, positions: Positions, needed_from: int | None) -> list[Lost]:
-    """For damage met while delivering: what of the positions it costs. Walks the headers of the segment where the
-    damaged frame's own header is gone."""
+
+def lost_in(
+    read: Read, first_seq: int, size: int, salt: int, bad: Bad, positions: Positions, needed_from: int | None
+) -> Cost:
+    """For damage met while delivering: the ranges that it costs, and the bytes and frames of which they are not known.
+    Walks the headers of the segment."""
     def known(key: str) -> FileRef | None:
         found = positions.files.get(key)
         return found.file if found else None
@@ -133,6 +165,7 @@ def lost_in(read: Read, size: int, salt: int, bad: Bad, positions: Positions, ne
     fold = Fold(positions.copy(), needed_from=needed_from)
     before = len(positions.lost)
     definitions = Definitions(fallback=known)
+    fold.begin(first_seq)
     for piece in walk(read, SEGMENT_HEAD.size, size, salt, verify=False):
         if isinstance(piece, Head):
             frame = frame_of(piece, definitions)
@@ -143,7 +176,7 @@ def lost_in(read: Read, size: int, salt: int, bad: Bad, positions: Positions, ne
         elif piece.start == bad.start:
             fold.damage(bad, definitions, known=False)
     fold.finish()
-    return list(fold.positions.lost[before:])
+    return list(fold.positions.lost[before:]), fold.unknown_bytes, fold.unknown_frames
 
 
 class Quarantine:

@@ -24,15 +24,16 @@ from dataclasses import replace
 from typing import Any
 
 from ..config.types import BufferSettings
-from ..errors import BufferLost, Fatal
+from ..errors import BufferLost, Fatal, GapReason
 from ..model import Frame, Section
 from ..telemetry import Telemetry
 from .cursors import CursorPosition
+from .damage import Cost
 from .engine import BUFFER_FULL, Engine, Job, Outcome
 from .files import Files, OsFiles
 from .limits import Usage
 from .log import Damaged
-from .positions import Lost, Positions
+from .positions import Positions
 from .recovery import CURSORS, SEGMENTS, Recovered, recover
 from .ring import Ring
 
@@ -93,6 +94,8 @@ class Buffer:
             telemetry.say(level, event, about=about, **fields)
         if found.damaged_frames:
             telemetry.count("shipper_buffer_damaged_frames_total", found.damaged_frames)
+        if found.unknown_bytes:
+            telemetry.count("shipper_gap_bytes_total", found.unknown_bytes, GapReason.BUFFER_DAMAGED.value)
         buffer._apply(outcome)
         buffer._thread.start()
         return buffer
@@ -409,7 +412,7 @@ class Buffer:
         fresh = [d for d in damage if (d.first_seq, d.bad.start) not in self._damaged]
         self._damaged.update((d.first_seq, d.bad.start) for d in fresh)
         for damaged in fresh:
-            lost = await self._loop.run_in_executor(self._reading, self._lost_in, damaged)
+            lost, unknown_bytes, unknown_frames = await self._loop.run_in_executor(self._reading, self._cost, damaged)
             delta = self.positions.plan_lost(lost)
             self.positions.commit(delta)
             self._put(Job(delta, lost=tuple(lost), damaged=(damaged,)))
@@ -418,8 +421,16 @@ class Buffer:
                 "error", "frame_damaged", about=damaged.path, start=damaged.bad.start, end=damaged.bad.end,
                 then="set aside in quarantine/, read again from the log files", files=len({e.file.key for e in lost}),
             )
+            self._count_unknown(unknown_bytes, unknown_frames)
 
-    def _lost_in(self, damaged: Damaged) -> list[Lost]:
+    def _count_unknown(self, unknown_bytes: int, unknown_frames: int) -> None:
+        if unknown_bytes or unknown_frames:
+            self._telemetry.count("shipper_gaps_total", 1, GapReason.BUFFER_DAMAGED.value)
+            self._telemetry.count("shipper_gap_bytes_total", unknown_bytes, GapReason.BUFFER_DAMAGED.value)
+            self._telemetry.say("error", "damaged_ranges_unknown", about=self.directory, bytes=unknown_bytes,
+                                frames=unknown_frames, then="which files they are of is not known; shipper verify shows it")
+
+    def _cost(self, damaged: Damaged) -> Cost:
         engine = self._engine
         with engine.lock:
             held = engine.cursors.held_from()

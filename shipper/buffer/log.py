@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..model import Frame
-from .damage import lost_in
+from .damage import Cost, lost_in
 from .files import NO_ROOM, Files, Writer
 from .index import Fallback, SegmentIndex, build, read_frames
-from .positions import Lost, Positions
+from .positions import Positions
 from .segment import SEGMENT_HEAD, Definitions, encode_frame, header_records, segment_head
 from .walk import Bad, Head, walk
 
@@ -281,15 +281,15 @@ class Log:
                     records += header_records(piece.header) - (index if piece.seq == seq else 0)
         return records
 
-    def lost_in(self, damaged: Damaged, positions: Positions, needed_from: int | None) -> list[Lost]:
-        """The file ranges that a damaged frame costs (damage.lost_in); [] where its segment is gone."""
+    def lost_in(self, damaged: Damaged, positions: Positions, needed_from: int | None) -> Cost:
+        """The file ranges that a damaged frame costs (damage.lost_in); none where its segment is gone."""
         for segment in self.segments:
             if segment.first_seq == damaged.first_seq:
                 try:
-                    return lost_in(self._reader(segment), segment.size, segment.salt, damaged.bad, positions, needed_from)
+                    return lost_in(self._reader(segment), segment.first_seq, segment.size, segment.salt, damaged.bad, positions, needed_from)
                 except FileNotFoundError:
-                    return []
-        return []
+                    break
+        return [], 0, 0
 
     def total_before(self, seq: int) -> int | None:
         """Source bytes of all frames before `seq`, where an index at hand knows it. No I/O; any thread."""

@@ -47,6 +47,7 @@ class Recovered:
     last_seq: int = 0
     quarantine_bytes: int = 0
     damaged_frames: int = 0
+    unknown_bytes: int = 0
     dirty: bool = False
     notes: list[tuple[str, str, str, dict[str, Any]]] = field(default_factory=list)
 
@@ -172,9 +173,10 @@ def _replay(
             files.delete(path)
     fold.finish()
     found.damaged &= _still_there(found)
-    if fold.unknown_files:
-        found.note("error", "damaged_ranges_unknown", directory, files=fold.unknown_files,
-                   then="these files may miss records; compare with shipper verify")
+    if fold.unknown_bytes or fold.unknown_frames:
+        found.note("error", "damaged_ranges_unknown", directory, bytes=fold.unknown_bytes, frames=fold.unknown_frames,
+                   then="which files they are of is not known; shipper verify shows it")
+    found.unknown_bytes = fold.unknown_bytes
     if fold.damaged_frames:
         found.damaged_frames, found.dirty = fold.damaged_frames, True
 

@@ -140,7 +140,9 @@ def _section_header(section: Section, count: int) -> list[Any]:
         section.file.key, section.start, section.end, section.guard, count, section.size, section.last_ns,
     ]
     if section.state or section.drops or section.gaps or section.closed:
-        out += [section.state, section.drops, section.gaps, section.closed]
+        # orjson refuses subclasses of tuple.
+        state = [(item.stream, item.kind, [tuple(piece) for piece in item.pieces]) for item in section.state]
+        out += [state, section.drops, [tuple(gap) for gap in section.gaps], section.closed]
     return out
 
 
