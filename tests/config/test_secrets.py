@@ -49,7 +49,8 @@ def test_what_a_sinks_check_says_is_scrubbed():
 
 
 def test_the_shown_config_has_keys_and_defaults_and_no_secrets():
-    text = S + "sinks:\n  out: {type: fake, address: 'https://u:pw@h/hunter22', token: '${T}', paths: [/x/hunter22], headers: {A: b}}\n"
+    text = S + "sinks:\n  out: {type: fake, address: 'https://u:pw@h/hunter22', token: '${T}', " \
+               "paths: [/x/hunter22], headers: {A: b}}\n"
     shown = redacted(load(text, T="hunter22").config)
     assert json.loads(json.dumps(shown)) == shown
     out = shown["sinks"]["out"]
