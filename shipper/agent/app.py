@@ -19,7 +19,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .. import __version__
 from ..errors import ShipperError, Usage
@@ -59,22 +59,32 @@ def _build(config: Config, telemetry: Telemetry) -> Pipeline:
     return Built(config, telemetry)
 
 
-def _lock(config: Config, telemetry: Telemetry) -> Awaitable[Any]:
-    from ..buffer.lock import acquire
+async def _lock(config: Config, telemetry: Telemetry) -> Releasable:
+    from ..buffer.lock import Lock
 
-    return acquire(config.state_dir, config.lock_wait, telemetry)
+    try:
+        os.makedirs(config.state_dir, 0o700, exist_ok=True)
+    except OSError as error:
+        raise Usage(f"state_dir {config.state_dir} cannot be made: {error.strerror}; make it, or name another one") from None
+    return await Lock.take(config.state_dir, config.lock_wait, telemetry)
+
+
+class Releasable(Protocol):
+    """A held lock."""
+
+    def release(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the agent is put together from; tests put in their own.
 
-    lock  waits until the state directory is ours; what it gives has `release()`. It makes the directory
+    lock  makes the state directory and waits until it is ours
     """
 
     load: Callable[[str, Mapping[str, str]], Loaded] = _load
     build: Callable[[Config, Telemetry], Pipeline] = _build
-    lock: Callable[[Config, Telemetry], Awaitable[Any]] = _lock
+    lock: Callable[[Config, Telemetry], Awaitable[Releasable]] = _lock
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     log_fd: int = 2
 
