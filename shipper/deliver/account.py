@@ -16,6 +16,7 @@ Pure. Once per frame, section and request; ids are parsed only at a cut and for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -44,14 +45,14 @@ def record_pieces(key: str, item: bytes) -> list[tuple[str, int, int]]:
 
 
 def offset_of(section: Section, count: int) -> int:
-    """The source offset where the first `count` records of the section end. Monotonic in `count`, inside the range (A2)."""
+    """The source offset where the first `count` records of the section end: it depends on `count` alone (A2)."""
     batch = section.batch
     if count <= 0:
         return section.start
     if batch is None or count >= len(batch):
         return section.end
     ends = [start + length for key, start, length in record_pieces(batch.key, batch.ids[count - 1]) if key == section.file.key]
-    return min(max(ends, default=section.start), section.end)
+    return min(max(section.start, *ends), section.end) if ends else section.start
 
 
 def bytes_by_file(frames: Iterable[Frame], start: Position, matches: Callable[[Source], bool]) -> dict[str, int]:
@@ -181,7 +182,7 @@ class Counters:
         if not data:
             return cls(total_bytes=total_bytes, before_start_bytes=total_bytes)
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
-        counters = cls(**known)
+        counters = cls(**deepcopy(known))
         if data.get("position") == list(position):
             return counters
         moved_bytes = total_bytes - counters.total_bytes

@@ -33,15 +33,16 @@ MIB = 1024 * 1024
 IDS_KEPT = 200_000
 _EXCERPT_CHARACTERS = 512
 _SECRETS = re.compile(
-    r"(?i)(\b(?:bearer|basic|splunk|token|apikey|api[-_]key|authorization|password|passwd|secret|access_token|sig|signature)\b"
-    r"[\"']?\s*[:=]?\s*[\"']?)(?!(?:bearer|basic)\b)[^\s\"'&,;<>]{4,}|(?<=://)[^/\s@]+@"
+    r"(?i)\b(authorization|bearer|basic|splunk|(?:access_|api_)?(?:token|key)|api-?key|password|passwd|secret|sig(?:nature)?)"
+    r"([\"']?\s*[:=]\s*[\"']?|\s+)(?:(?:bearer|basic|splunk|token)\s+)?[^\s\"'&,;<>]{6,}"
 )
+_USER_INFO = re.compile(r"://[^/\s@]+@")
 
 
 def scrub(response: str) -> str:
     """An excerpt of a server's answer that is safe to keep (L5)."""
-    text = _SECRETS.sub(lambda found: f"{found[1] or ''}***" + ("@" if found[1] is None else ""), response[: 8 * 1024])
-    return " ".join(text.split())[:_EXCERPT_CHARACTERS]
+    text = _SECRETS.sub(r"\1\2***", response[: 8 * 1024])
+    return " ".join(_USER_INFO.sub("://***@", text).split())[:_EXCERPT_CHARACTERS]
 
 
 def dead_line(batch: Batch, reason: str, response: str, at_ns: int) -> bytes:
@@ -103,18 +104,18 @@ class DeadLetters:
         if self._numbers is None:
             self._open()
         lines: list[bytes] = []
-        ids: list[str] = []
+        ids: dict[str, None] = {}
         reasons: dict[str, int] = {}
         for batch, reason, response in candidates:
             for index, item in enumerate(batch.ids):
                 record_id = f"{batch.key}:{item.decode('ascii', 'replace')}"
                 if record_id not in self._seen and record_id not in ids:
-                    ids.append(record_id)
+                    ids[record_id] = None
                     lines.append(dead_line(batch.slice(index, index + 1), reason.value, response, now_ns))
                     reasons[reason.value] = reasons.get(reason.value, 0) + 1
         if lines:
             self._append(b"".join(lines))
-            self._remember(ids)
+            self._remember(list(ids))
         return reasons, self._evict(now_ns)
 
     def _append(self, data: bytes) -> None:

@@ -1,0 +1,131 @@
+"""Dead letters on a real disk. L: dead_letters.py."""
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from shipper.deliver.dead_letters import DeadLetters, scrub
+from shipper.deliver.split import Candidate
+from shipper.errors import DropReason
+from shipper.telemetry import Telemetry
+
+from .support import START_NS, section, source
+
+
+def candidate(number: int, message: bytes = b"x") -> Candidate:
+    batch = section(source("web", labels={"app": "web"}), number * 1000, [message]).batch
+    assert batch is not None
+    return Candidate(batch, DropReason.REJECTED, "400: bad field")
+
+
+@pytest.fixture
+def letters(tmp_path):
+    return DeadLetters(str(tmp_path / "dead-letters" / "central"), "central", Telemetry())
+
+
+async def test_a_line_holds_the_record_its_source_the_reason_the_answer_and_the_time(letters):
+    await letters.write([candidate(1, b'a "quoted" line')], START_NS)
+    [line] = letters.read()
+    assert line["reason"] == "rejected" and line["response"] == "400: bad field"
+    assert line["at"] == "2023-11-14T22:13:20.000000000Z"
+    assert line["record"]["message"] == 'a "quoted" line'
+    assert line["record"]["id"] == "key-default-web:3e8+19"
+    assert line["record"]["kubernetes"]["pod_name"] == "web"
+    assert line["source"]["labels"] == {"app": "web"} and line["key"] == "key-default-web"
+    assert "message_base64" not in line
+
+
+async def test_a_message_that_is_not_utf8_is_kept_exactly(letters):
+    await letters.write([candidate(1, b"caf\xe9 \x00\xff")], START_NS)
+    [line] = letters.read()
+    assert base64.b64decode(line["message_base64"]) == b"caf\xe9 \x00\xff"
+    assert line["record"]["message"] == "caf\ufffd \x00\ufffd"
+
+
+async def test_files_and_directory_are_for_the_agent_alone(letters):
+    await letters.write([candidate(1)], START_NS)
+    [name] = os.listdir(letters.directory)
+    assert stat.S_IMODE(os.stat(f"{letters.directory}/{name}").st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(letters.directory).st_mode) == 0o700
+
+
+async def test_they_are_synced_before_write_returns(letters, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd, real=os.fsync: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+    await letters.write([candidate(1)], START_NS)
+    assert synced == [f"{letters.directory}/000001.ndjson", letters.directory]
+
+
+async def test_an_id_is_written_once_also_after_a_restart(letters):
+    assert await letters.write([candidate(1), candidate(1), candidate(2)], START_NS) == 2
+    assert await letters.write([candidate(2)], START_NS) == 0
+    again = DeadLetters(letters.directory, "central", Telemetry())
+    assert await again.write([candidate(1), candidate(3)], START_NS) == 1
+    assert len(list(again.read())) == 3
+    assert letters.telemetry.value("shipper_sink_dead_letters_total", "central", "rejected") == 2
+
+
+async def test_a_torn_last_line_is_cut_and_its_record_written_again(letters):
+    await letters.write([candidate(1), candidate(2)], START_NS)
+    path = Path(letters.directory, "000001.ndjson")
+    os.truncate(path, path.stat().st_size - 7)
+    again = DeadLetters(letters.directory, "central", Telemetry())
+    assert await again.write([candidate(1), candidate(2)], START_NS) == 1
+    found = [json.loads(line)["record"]["id"] for line in path.read_bytes().splitlines()]
+    assert found == ["key-default-web:3e8+b", "key-default-web:7d0+b"]
+
+
+async def test_over_its_size_the_oldest_file_goes_and_is_counted(letters):
+    letters.file_bytes, letters.max_bytes = 2_000, 6_000
+    for number in range(40):
+        await letters.write([candidate(number)], START_NS)
+    held = list(letters.read())
+    size = sum(os.path.getsize(f"{letters.directory}/{name}") for name in os.listdir(letters.directory))
+    evicted = letters.telemetry.value("shipper_sink_dropped_records_total", "central", "dead_letter_evicted")
+    assert size <= 6_000 + 2_000 and evicted > 0 and evicted + len(held) == 40
+    assert held[-1]["record"]["id"] == "key-default-web:9858+b"
+
+
+async def test_over_their_age_old_files_go(letters):
+    letters.file_bytes = 1
+    await letters.write([candidate(1)], START_NS)
+    os.utime(f"{letters.directory}/000001.ndjson", (1_000, 1_000))
+    await letters.write([candidate(2)], START_NS)
+    assert [line["record"]["id"] for line in letters.read()] == ["key-default-web:7d0+b"]
+
+
+async def test_a_write_that_fails_leaves_nothing_behind_and_can_be_repeated(letters, monkeypatch):
+    await letters.write([candidate(1)], START_NS)
+
+    def no_room(fd):
+        raise OSError(28, "No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_room)
+        with pytest.raises(OSError, match="No space"):
+            await letters.write([candidate(2)], START_NS)
+    assert len(list(letters.read())) == 1
+    assert await letters.write([candidate(2)], START_NS) == 1
+
+
+@pytest.mark.parametrize("secret", [
+    "Authorization: Bearer abcdef123456", "authorization=Basic dXNlcjpwYXNz", '{"token": "abcdef123456"}',
+    "https://user:hunter22@logs.example.com/x", "?access_token=abcdef123456&x=1", "password=abcdef123456",
+])
+def test_what_looks_like_a_credential_in_an_answer_is_masked(secret):
+    clean = scrub(f"refused: {secret} end")
+    assert "abcdef123456" not in clean and "hunter22" not in clean and "dXNlcjpwYXNz" not in clean
+    assert "***" in clean and clean.startswith("refused:")
+
+
+def test_an_answer_is_shortened():
+    assert len(scrub("very long " * 10_000)) <= 512
+
+
+async def test_names_that_are_not_utf8_can_be_buried(letters):
+    batch = section(source("we\udcffb"), 0, [b"x"], key="abcdefghijklmnop").batch
+    assert await letters.write([Candidate(batch, DropReason.REJECTED, "no")], START_NS) == 1
