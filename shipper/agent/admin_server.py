@@ -21,6 +21,7 @@ from .. import __version__
 from ..telemetry import Telemetry
 from .admin import Door, Views, allowed
 from .logging import describe
+from .text import json_default
 
 CONNECTIONS = 64
 CONNECTION_S = 30.0
@@ -118,5 +119,5 @@ def _text(body: str, status: int = 200) -> web.Response:
 
 
 def _json(value: Any) -> web.Response:
-    body = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
+    body = orjson.dumps(value, default=json_default, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
     return web.Response(body=body, content_type="application/json", headers=HEADERS)

@@ -27,6 +27,7 @@ from ..telemetry import Telemetry
 from .admin import Admin, Views
 from .health import SAMPLE_EVERY_S, Health
 from .logging import LogWriter, describe, loop_exception_handler, route_library_logs, writer
+from .loop_watch import LoopWatch
 from .reload import Reloader
 from .signals import WATCH_EVERY_S, ConfigWatch, Signals
 from .status import AgentFacts, StatusFacts, assemble
@@ -120,7 +121,7 @@ class Agent:
     def __init__(self, config_path: str, config: Config, telemetry: Telemetry, log: LogWriter, parts: Parts) -> None:
         self._path, self._telemetry, self._log, self._parts = config_path, telemetry, log, parts
         self._pipeline = parts.build(config, telemetry)
-        self._health = Health()
+        self._health, self._loop_watch = Health(), LoopWatch(telemetry)
         self._reloader = Reloader(config, lambda: parts.load(config_path, parts.environ).config, self._pipeline, telemetry)
         self._started_s, self._started_monotonic_s = time.time(), time.monotonic()
         self._signals = Signals(self._exit_at_once)
@@ -179,6 +180,7 @@ class Agent:
             gc.collect()
             gc.freeze()
             side = self._side_tasks()
+            self._loop_watch.start()
             notify("READY=1", self._parts.environ)
             self._telemetry.say("info", "started", after_s=round(time.monotonic() - self._started_monotonic_s, 3))
             code = await self._main(once, timeout_s)
@@ -187,6 +189,7 @@ class Agent:
             for task in side:
                 task.cancel()
             await asyncio.gather(*side, return_exceptions=True)
+            self._loop_watch.close()
             await self._shut_down()
         return code
 
@@ -243,6 +246,7 @@ class Agent:
 
     def _sample_health(self) -> None:
         now_s = time.monotonic()
+        self._loop_watch.beat()
         self._health.beat("loop", now_s)
         self._health.sample(self._pipeline.stage_facts(), now_s)
         for problem in self._health.problems(now_s):

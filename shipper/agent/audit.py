@@ -201,7 +201,8 @@ def _files_text(files: Sequence[Mapping[str, Any]], all_files: bool) -> list[str
     lines = table(("FILE", "KEY", "SIZE", "READ", "UNREAD", "NOT DELIVERED"), rows) if rows else []
     quiet = len(files) - len(noted)
     if quiet:
-        lines.append(f"{quiet} {'other ' if rows else ''}files are read to their end, without a gap")
+        which = f"{quiet} {'other ' if rows else ''}{'file is' if quiet == 1 else 'files are'}"
+        lines.append(f"{which} read to the end, without a gap")
     return lines or ["no files"]
 
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ShipperError
 from ..telemetry import Telemetry
-from .text import printable
+from .text import json_default, printable
 
 QUEUE_LINES = 1_000
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -108,7 +108,7 @@ def renderer(format: str) -> Callable[[Line], bytes]:
 
     def json_bytes(value: Any, **_: Any) -> bytes:
         try:
-            return orjson.dumps(value, default=str, option=options)
+            return orjson.dumps(value, default=json_default, option=options)
         except TypeError:                       # a path that is not UTF-8, an integer over 64 bits
             return orjson.dumps({name: _plain(entry) for name, entry in value.items()}, option=options)
 

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class Pipeline(Protocol):
     """Built by `Pipeline(config, telemetry)`; touches nothing until `start`."""
 
-    ready: bool
-    """True once the first scan of the log files is done (/readyz)."""
+    @property
+    def ready(self) -> bool:
+        """True once the first scan of the log files is done (/readyz)."""
 
     async def start(self) -> None:
         """Open the buffer (recovery), the sinks and the reader. Raises Usage or Fatal; then nothing is left running."""

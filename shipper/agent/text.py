@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 def size(count_bytes: float | None) -> str:
@@ -42,3 +43,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def json_default(value: Any) -> Any:
+    """For orjson: durations (a float of our own type) as numbers, anything else as text."""
+    return float(value) if isinstance(value, float) else str(value)

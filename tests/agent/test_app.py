@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +23,6 @@ from shipper.config.types import Admin, Log
 from shipper.errors import Fatal, Usage
 
 from .fakes import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(str(tmp_path))
-    yield made
-    os.close(made.log_fd)
-    gc.unfreeze()
-    gc.set_threshold(700, 10, 10)
 
 
 def started(world: World, **settings: Any) -> asyncio.Task[int]:

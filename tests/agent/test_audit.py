@@ -65,7 +65,7 @@ def test_the_text_says_what_is_off_and_shows_files_that_need_a_word() -> None:
     quiet = replace(FILE, key="q" * 16, path="/q.log", size_bytes=0, read_bytes=0, framed_bytes=0)
     text = human(to_json(replace(GOOD, files=[FILE, quiet])))
     assert "/var/log/a.log" in text and "/q.log" not in text
-    assert "1 other files are read to their end, without a gap" in text
+    assert "1 other file is read to the end, without a gap" in text
     assert text.endswith("BALANCED: every byte read is accounted for in every sink")
     off = human(to_json(replace(GOOD, total_bytes=99)))
     assert "NOT BALANCED: files: read + retired = 100 bytes, which is 1 more than the buffer's total of 99" in off

@@ -13,6 +13,7 @@ import pytest
 
 from shipper.agent import logging as under_test
 from shipper.agent.logging import LogWriter, describe, loop_exception_handler, renderer, route_library_logs, writer
+from shipper.config.units import Seconds
 from shipper.errors import Fatal
 from shipper.telemetry import Telemetry
 
@@ -39,11 +40,11 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_a_json_line_has_time_level_event_and_then_the_fields(pipe: tuple[int, int]) -> None:
     log = writer("info", "json", fd=pipe[1])
-    log("warning", "degraded", {"about": "buffer_full", "n": 3})
+    log("warning", "degraded", {"about": "buffer_full", "n": 3, "wait_s": Seconds(0.5)})
     line, = written(pipe, log)
-    assert list(line) == ["time", "level", "event", "about", "n"]
+    assert list(line) == ["time", "level", "event", "about", "n", "wait_s"]
     assert str(line.pop("time")).endswith("Z")
-    assert line == {"level": "warning", "event": "degraded", "about": "buffer_full", "n": 3}
+    assert line == {"level": "warning", "event": "degraded", "about": "buffer_full", "n": 3, "wait_s": 0.5}
 
 
 def test_a_text_line_is_one_line_whatever_stands_in_it() -> None:
