@@ -12,7 +12,7 @@ Invariants:
       reboots the node when it is opened and closed), so O_RDONLY comes after the decision. Costs one open more
   O3  a descriptor is returned or closed; nothing leaks on any path
   O4  roots are compared on component boundaries, both sides resolved
-Needs /proc. Driver: once per opened file; measured 22 us for the whole (os.open alone 6 us).
+Needs /proc. Driver: once per opened file; measured 18 us for the whole (os.open and close alone 3.5 us).
 """
 from __future__ import annotations
 

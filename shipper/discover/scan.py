@@ -12,8 +12,8 @@ Invariants:
   D5  a look at an unchanged directory is one stat, never a listing. Where a watcher reports changes, watched directories
       are looked at in turn, a sixth per full scan: what an event missed shows within a minute
   D6  no name on disk raises
-Driver: file system calls in the loop's thread. A full scan that finds nothing at 5,000 lineages costs 20 ms without a
-watcher, 4 ms with one; the first one 0.5 s (2 cores, ext4, 4 us per stat; tests/bench/bench_discover.py).
+Driver: file system calls in the loop's thread. A full scan that finds nothing at 5,000 lineages costs 16 to 20 ms without a
+watcher, 3 to 4 ms with one; the first one 0.5 s (2 cores, ext4, 4 us per stat; tests/bench/bench_discover.py).
 """
 from __future__ import annotations
 

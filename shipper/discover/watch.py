@@ -20,8 +20,8 @@ Invariants:
 IN_ATTRIB is not asked for: every chmod and unlink inside would wake us, and the rescan tries unreadable files anyway.
 Not watched: the parents of container directories, unless an include pattern walks them. The link in
 /var/log/containers is made after the log file, and a restart's <n+1>.log is made in the watched directory.
-Driver: loop thread. Measured (5,000 files and directories, 2 cores): arm 7 us, an event 1 us, a directory watch 5 us;
-about 1 KB of kernel memory per watch (fs.inotify.max_user_watches counts them).
+Driver: loop thread. Measured (5,000 files and directories, 2 cores, tests/bench/bench_discover.py): arm 7 us, an event
+1 us, a directory watch 5 us; about 1 KB of kernel memory per watch (fs.inotify.max_user_watches counts them).
 """
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ class Watcher:
         self._fd = -1
         self._loop: asyncio.AbstractEventLoop | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._exhausted = False
         self._wanted: set[str] = set()
         self._watch_of_directory: dict[str, int] = {}
         self._directories: dict[int, list[str]] = {}
@@ -140,7 +141,8 @@ class Watcher:
         self._retry = None
         if self._fd < 0 and not self._open():
             return
-        if self._watch_missing():
+        self._watch_missing()
+        if not self._exhausted:
             self._telemetry.recovered(EXHAUSTED)
 
     # The watches
@@ -152,6 +154,7 @@ class Watcher:
             return ino.add_watch(self._fd, path, mask)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.ENOMEM):
+                self._exhausted = True
                 held = len(self._tokens) + len(self._directories)
                 self._telemetry.degraded(EXHAUSTED, f"{held} watches held, no more to be had: the rest is polled; "
                                          "raise fs.inotify.max_user_watches")
@@ -167,20 +170,17 @@ class Watcher:
             if error.errno != errno.EINVAL:  # EINVAL: fired or deleted meanwhile, its event is still to be read
                 raise
 
-    def _watch_missing(self) -> bool:
-        """Watch what is wanted and not watched; whether there was room for all."""
-        if self._fd < 0:
-            return False
-        for path in self._wanted - self._watch_of_directory.keys():
+    def _watch_missing(self) -> None:
+        """Watch what is wanted and not watched, as far as there is room."""
+        self._exhausted = False
+        for path in self._wanted - self._watch_of_directory.keys() if self._fd >= 0 else ():
             watch = self._add(os.fsencode(path), _DIRECTORY)
-            if watch is None:
-                if self._retry is not None:
-                    break  # no room: the others would hear the same
-                continue
-            self._watch_of_directory[path] = watch
-            self._directories.setdefault(watch, []).append(path)
-            self._on_directory(path)  # W3
-        return self._retry is None
+            if watch is not None:
+                self._watch_of_directory[path] = watch
+                self._directories.setdefault(watch, []).append(path)
+                self._on_directory(path)  # W3
+            elif self._exhausted:
+                break  # the others would hear the same
 
     def _unwatch(self, path: str) -> None:
         watch = self._watch_of_directory.pop(path)

@@ -5,7 +5,9 @@ import shutil
 import pytest
 
 from shipper.discover.names import source_of
+from shipper.discover.resolve import MAX_HOPS, resolve
 from shipper.discover.scan import TURNS
+from shipper.errors import FileRefused
 from tests.discover.node import ID, UID, unsure_now_ns
 
 
@@ -79,6 +81,16 @@ def test_a_link_that_is_gone_keeps_its_lineage_while_files_are_left(node):
     assert list(discoverer.files) == []
 
 
+def test_a_lineage_without_files_vanishes_when_its_link_goes(node):
+    discoverer = node.discoverer()
+    log = node.pod_log("web-0")
+    [logfile] = discoverer.scan().appeared
+    log.unlink()
+    assert not discoverer.scan().vanished
+    node.link("web-0").unlink()
+    assert discoverer.scan().vanished == [logfile]
+
+
 def test_a_deleted_pod_vanishes_with_its_directory_though_its_link_is_left_and_comes_back_with_it(node):
     discoverer = node.discoverer()
     log = node.pod_log("web-0")
@@ -124,6 +136,35 @@ def test_docker_s_chain_of_links_is_one_lineage_in_docker_s_directory(node):
     assert discoverer.scan().vanished == [logfile]
 
 
+def test_a_link_in_the_middle_of_the_chain_that_leads_elsewhere_is_followed(node):
+    docker = node.root / "docker"
+    logs = []
+    for container_id in ("a" * 64, "b" * 64):
+        (docker / container_id).mkdir(parents=True)
+        logs.append(docker / container_id / f"{container_id}-json.log")
+        logs[-1].write_bytes(b"{}\n")
+    pods = node.pods / f"default_web-0_{UID}" / "web"
+    pods.mkdir(parents=True)
+    (pods / "0.log").symlink_to(logs[0])
+    node.link("web-0").symlink_to(pods / "0.log")
+    discoverer = node.discoverer(node.containers(allowed_roots=(str(docker),)))
+    assert [f.live_path for f in discoverer.scan().appeared] == [str(logs[0])]
+    (pods / "0.log").unlink()
+    (pods / "0.log").symlink_to(logs[1])
+    changes = discoverer.scan()
+    assert ([f.live_path for f in changes.appeared], changes.vanished) == ([str(logs[1])], []), "the old one has its file"
+
+
+def test_a_chain_of_too_many_links_is_refused(node):
+    log = node.pod_log("web-0", link=False)
+    (node.root / "link0").symlink_to(log)
+    for number in range(1, MAX_HOPS + 1):
+        (node.root / f"link{number}").symlink_to(f"link{number - 1}")
+    assert resolve(str(node.root / f"link{MAX_HOPS - 1}")).path == str(log)
+    with pytest.raises(FileRefused, match="lead nowhere"):
+        resolve(str(node.root / f"link{MAX_HOPS}"))
+
+
 def test_a_file_belongs_to_the_first_source_and_the_overlap_is_said_once(node):
     for number in range(3):
         node.pod_log(f"web-{number}")
@@ -158,6 +199,19 @@ def test_a_new_directory_with_a_deleted_one_s_inode_is_another_lineage(node, mon
     changes = discoverer.scan()
     assert (names(changes.appeared), changes.vanished) == (["app.log"], [old])
     assert changes.appeared[0].directory == f"{node.root}/b"
+
+
+def test_a_directory_renamed_and_made_anew_is_two_lineages(node):
+    (node.root / "a").mkdir()
+    (node.root / "a" / "app.log").write_bytes(b"x")
+    discoverer = node.discoverer(node.hosts("*/app.log"))
+    discoverer.scan()
+    (node.root / "a").rename(node.root / "b")
+    (node.root / "a").mkdir()
+    (node.root / "a" / "app.log").write_bytes(b"y")
+    changes = discoverer.scan()
+    assert ([f.directory for f in changes.appeared], changes.vanished) == ([f"{node.root}/b"], [])
+    assert node.said("sources_overlap") == []
 
 
 def test_a_link_that_leads_outside_the_roots_is_no_lineage(node):
@@ -365,6 +419,17 @@ class TestCost:
         watched |= discoverer.directories()
         discoverer.distrust()
         assert self.scan_counted(calls, discoverer)[1]["stat"] == 31
+
+    def test_a_noted_directory_is_looked_at_in_a_full_scan_too(self, node):
+        logs = [node.pod_log(f"web-{number}") for number in range(TURNS)]
+        watched: set[str] = set()
+        discoverer = node.discoverer(watched=watched)
+        discoverer.scan()
+        watched |= discoverer.directories()
+        for log in logs:
+            log.rename(f"{log}.20261120-090405")
+            discoverer.note(str(log.parent))
+        assert len(discoverer.scan().changed) == TURNS
 
     def test_a_young_stamp_is_not_believed(self, node, calls):
         log = node.pod_log("web-0")

@@ -266,6 +266,17 @@ async def test_a_directory_that_is_not_there_and_a_file_in_its_place_stop_nothin
     assert heard.telemetry.degraded_since == {}
 
 
+async def test_one_that_is_missing_does_not_keep_the_others_from_being_watched(heard, tmp_path):
+    directories = [tmp_path / str(number) for number in range(20)]
+    for directory in directories:
+        directory.mkdir()
+    heard.watcher.watch_directories(map(str, directories[:1]))
+    directories[0].rmdir()
+    await heard.until(lambda: not heard.watcher.watched)
+    heard.watcher.watch_directories(map(str, directories))
+    assert sorted(heard.watcher.watched) == sorted(map(str, directories[1:]))
+
+
 async def test_a_full_queue_fires_every_token_and_reports_every_directory(heard, log, tmp_path):
     events = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     (tmp_path / "noisy").mkdir()
