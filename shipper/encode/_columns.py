@@ -84,8 +84,10 @@ def counted(slots: Sequence[Slot]) -> Column:
     """b"231 " for each row: the octet counts of RFC 6587 section 3.4.1."""
     constant, varying = _parted(slots)
     counts = _COUNTS
-    if len(varying) == 2:            # the usual case, in one pass: 55 ns a line instead of 70
+    if len(varying) == 2:            # the usual cases, in one pass: 55 ns a line instead of 70
         return Column([counts[len(a) + len(b) + constant] for a, b in zip(*varying)])
+    if len(varying) == 3:
+        return Column([counts[len(a) + len(b) + len(c) + constant] for a, b, c in zip(*varying)])
     return Column([counts[size] for size in sizes(slots)])
 
 
@@ -134,19 +136,29 @@ def full_times(times: Sequence[bytes], lead: bytes) -> bytes | None:
     return None
 
 
-def stamped(times: Sequence[bytes], read_time: bytes, digits: int, lead: bytes) -> tuple[Slot, bytes]:
-    """The times with `lead` in front (see full_times) and at most `digits` (6 or 9) digits, and a constant to follow.
+def stamped(times: Sequence[bytes], read_time: bytes, digits: int, lead: bytes) -> tuple[list[Slot], bytes]:
+    """Slots of the times with `lead` in front (see full_times) and at most `digits` (6 or 9) digits, and a constant to follow.
 
     `read_time` (already of that form) stands in where a line has no time of its own.
     """
     if digits < 9 and (blob := full_times(times, lead)) is not None:
         keep = len(lead) + _MICROSECONDS
-        return Column(_cut_rows(blob, keep, _FULL_TIME - _MICROSECONDS), keep), b"Z"
+        return [Column(_cut_rows(blob, keep, _FULL_TIME - _MICROSECONDS), keep)], b"Z"
     if not any(times):
-        return lead + read_time, b""
+        return [lead + read_time], b""
     if digits < 9:
-        return Column([lead + normal_time(t) if t else lead + read_time for t in times]), b""
-    return Column([lead + (t or read_time) for t in times]), b""
+        if _all_utc(times):
+            # Go trims the fraction's zeros, so that in every batch one time in ten is shorter: 50 ns a line.
+            cut = _MICROSECONDS
+            return [lead, Column([t[:cut] if len(t) > cut else t[:-1] for t in times])], b"Z"
+        return [Column([lead + normal_time(t) if t else lead + read_time for t in times])], b""
+    return [Column([lead + (t or read_time) for t in times])], b""
+
+
+def _all_utc(times: Sequence[bytes]) -> bool:
+    """Does each of these end with Z?"""
+    blob = b"\n".join(times)
+    return blob.endswith(b"Z") and blob.count(b"Z\n") == len(times) - 1
 
 
 def seconds(times: Sequence[bytes]) -> list[bytes] | None:

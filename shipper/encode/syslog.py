@@ -115,7 +115,7 @@ class SyslogEncoder:
         columns = Columns(batch.times, batch.streams, batch.ids, batch.messages)
         if batch.marks and self.marks_in_id:
             columns.ids = marked_ids(batch.ids, batch.marks)
-        if self.options.framing == "newline" and has_newline(batch.messages):
+        if self.options.framing == "newline" and batch.newlines and has_newline(batch.messages):
             columns.messages = [m.replace(b"\n", b"#012") for m in batch.messages]
         slots = self._slots(batch, columns)
         limit = (self.options.max_message_bytes or 0) + len(self._begin)
@@ -146,7 +146,7 @@ class Rfc5424Encoder(SyslogEncoder):
         one, column = self._priority(columns.streams)
         digits = self.options.time_digits
         time, zone = stamped(columns.times, read_time(batch.read_ns), digits, one + b">1 ")
-        start: list[Slot] = [time] if column is None else [column, time]
+        start: list[Slot] = time if column is None else [column, *time]
         return [*start, zone + head + batch.key.encode() + b":", Column(columns.ids), tail, Column(columns.messages)]
 
 
