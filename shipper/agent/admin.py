@@ -30,7 +30,7 @@ from typing import Any, Protocol
 from ..config.types import Admin as AdminSettings
 from ..errors import Fatal, Usage
 from ..telemetry import Telemetry
-from .client import SOCKET_NAME
+from . import SOCKET_NAME
 
 OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 STATUS_PATHS = frozenset({"/", "/status"})

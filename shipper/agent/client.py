@@ -9,9 +9,9 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from ..errors import Fatal, Usage
+from . import SOCKET_NAME
 
 DEFAULT_STATE_DIR = "/var/lib/shipper"
-SOCKET_NAME = "admin.sock"
 TIMEOUT_S = 10.0
 
 

@@ -14,10 +14,10 @@ from ..buffer.lock import Lock, holder
 from ..buffer.positions import FilePosition
 from ..buffer.view import View, inspect
 from ..errors import Fatal
+from . import SOCKET_NAME
 from .accounts import audit_facts as audit_of
 from .accounts import file_facts
 from .audit import AuditFacts
-from .client import SOCKET_NAME
 from .status import StatusFacts
 
 
