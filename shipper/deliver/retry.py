@@ -96,14 +96,28 @@ class Persistence:
         self, attempt: Callable[[], Awaitable[None]], called_off: Callable[[], bool],
         pausing: Callable[[BaseException, float], None],
     ) -> None:
-        """B2. `attempt` is called until it returns; `pausing(error, delay_s)` before each pause."""
+        """B2. `attempt` is called until it returns; `pausing(error, delay_s)` before each pause.
+
+        The first try goes without tenacity: its AsyncRetrying refers to itself, and what it holds (a request's batches)
+        would stay until the next garbage collection. Measured: 850 MB instead of 60 MB in catch-up.
+        """
         started_s = self.clock.now_s()
+        if called_off():
+            raise Interrupted("called off")
+        try:
+            return await attempt()
+        except (Rejected, TooLarge, Interrupted):
+            raise
+        except Exception as error:  # noqa: BLE001 - judged below, as every later one
+            failed: list[BaseException] = [error]
 
         def gave_up(error: BaseException | None) -> bool:
             limit_s = self.give_up_after_s
             return limit_s is not None and not isinstance(error, Fatal) and self.clock.now_s() - started_s >= limit_s
 
         async def once() -> None:
+            if failed:
+                raise failed.pop()
             if called_off():
                 raise Interrupted("called off")
             await attempt()
