@@ -17,6 +17,7 @@ from ..errors import Retryable
 from ..sinks import SinkContext
 from ..telemetry import Telemetry
 from .buffer_view import BufferForDelivery
+from .logging import describe
 
 RESTART_S = 1.0
 CHANGE_DRAIN_S = 5.0
@@ -61,7 +62,7 @@ class Outlets:
                 return
             except Exception as error:  # noqa: BLE001 - O1: the others go on, and so does this one
                 self._telemetry.count("shipper_errors_total", 1, "deliver")
-                self._telemetry.say("error", "sink_ended", about=entry.name, why=f"{type(error).__name__}: {error}")
+                self._telemetry.say("error", "sink_ended", about=entry.name, **describe(error))
                 await asyncio.sleep(RESTART_S)
                 delivery = self._build(entry)
                 self._running[entry.name] = entry, delivery, self._running[entry.name][2]

@@ -156,6 +156,10 @@ class Pipeline:
             for name, facts in outlets.status().items():
                 yield (name,), facts["oldest_s"]
 
+        def states() -> Iterator[tuple[tuple[str, ...], float]]:
+            for name, facts in outlets.status().items():
+                yield (name, facts["state"]), 1
+
         def used() -> Iterator[tuple[tuple[str, ...], float]]:
             usage = buffer.usage
             yield ("segments",), usage.segments
@@ -171,5 +175,6 @@ class Pipeline:
         gauge("shipper_held_deleted_bytes", held)
         gauge("shipper_sink_backlog_bytes", backlog)
         gauge("shipper_sink_oldest_seconds", oldest)
+        gauge("shipper_sink_state", states)
         gauge("shipper_buffer_bytes", used)
         gauge("shipper_buffer_limit_bytes", limit)
