@@ -77,6 +77,7 @@ class Tally:
 
     records, source_bytes  what matches the route;  unrouted_*: what does not
     lost_bytes             source bytes of frames that were not there any more
+    again_bytes            source bytes of frames that the buffer took back (a failed sync): the same bytes come once more
     dead                   reason -> [records, source bytes]; a part of `records`, filled in by delivery
     dead_files             file key -> source bytes of dead records
     """
@@ -86,6 +87,7 @@ class Tally:
     unrouted_records: int = 0
     unrouted_bytes: int = 0
     lost_bytes: int = 0
+    again_bytes: int = 0
     dead: dict[str, list[int]] | None = None
     dead_files: dict[str, int] | None = None
 
@@ -102,8 +104,8 @@ class Tally:
 
     @property
     def total_bytes(self) -> int:
-        """All source bytes of the range."""
-        return self.source_bytes + self.unrouted_bytes + self.lost_bytes
+        """By how much the buffer's total rises over the range."""
+        return self.source_bytes + self.unrouted_bytes + self.lost_bytes - self.again_bytes
 
 
 @dataclass(slots=True)
@@ -146,6 +148,7 @@ class Counters:
         self.unrouted_bytes += tally.unrouted_bytes
         if tally.lost_bytes:
             _add(self.dropped, "buffer_damaged", 0, tally.lost_bytes)
+        self.delivered_bytes -= tally.again_bytes
         self.total_bytes += tally.total_bytes
 
     @property

@@ -103,7 +103,7 @@ class Delivery:
             self._progress.open()
             self._read_from_end()
             while not self._stopping:
-                await self._turn()
+                await self._turn_or_wait()
         finally:
             await self._close()
 
@@ -151,6 +151,16 @@ class Delivery:
         self._wake.set()
 
     # ------------------------------------------------------------ the loop
+
+    async def _turn_or_wait(self) -> None:
+        """A buffer that cannot be read is trouble like any other: said, and tried again."""
+        try:
+            await self._turn()
+        except OSError as error:
+            self._trouble.note("buffer", error)
+            await self._naps.nap(LOOK_S)
+        else:
+            self._trouble.clear("buffer")
 
     async def _turn(self) -> None:
         """One decision. Whatever it waits for ends with `_wake`."""

@@ -127,11 +127,14 @@ class Former:
         return True
 
     def _enter(self, frame: Frame) -> None:
-        """Bytes between the last frame and this one that no frame holds are lost (damaged frames), and counted."""
+        """Bytes between the last frame and this one that no frame holds are lost (damaged frames); where the total falls,
+        frames were taken back after a failed sync, and their bytes come again. Both are counted."""
         before_bytes = frame.total_bytes - sum([section.end - section.start for section in frame.sections])
         if before_bytes > self._total_bytes:
             self._span.tally.lost_bytes += before_bytes - self._total_bytes
-            self._total_bytes = before_bytes
+        elif before_bytes < self._total_bytes:
+            self._span.tally.again_bytes += self._total_bytes - before_bytes
+        self._total_bytes = before_bytes
         if not self._span.read_ns:
             self._span.read_ns = frame.read_ns
 

@@ -5,7 +5,7 @@ import asyncio
 
 import pytest
 
-from shipper.errors import Fatal, Retryable
+from shipper.errors import Fatal, Retryable, TooLarge
 from shipper.model import Request
 
 from .support import FakeSpec, Rig, messages_of, section, source
@@ -210,6 +210,38 @@ async def test_a_later_sink_moves_the_cursor_when_it_confirms_and_not_before():
         assert rig.buffer.cursor("central").state == {"length": 20}
         rig.context.confirmed(3)
         assert rig.done and rig.buffer.cursor("central").state == {"length": 20}
+
+
+async def test_a_halved_request_of_a_later_sink_is_passed_when_its_last_half_is_confirmed():
+    async with Rig(confirms="later") as rig:
+        def answer(request: Request) -> None:
+            if request.records > 1:
+                raise TooLarge("one record per datagram")
+        rig.sink.answer = answer
+        rig.buffer.write(WEB, b"0", b"1")
+        await rig.clock.until(lambda: len(rig.sink.sent) == 2)
+        assert [r.number for r in rig.sink.sent] == [2, 3]
+        rig.context.confirmed(2)
+        assert rig.position == (0, 0)
+        rig.context.confirmed(3)
+        assert rig.done
+
+
+async def test_a_buffer_that_cannot_be_read_is_tried_again():
+    async with Rig() as rig:
+        read, failures = rig.buffer.read, [OSError(5, "Input/output error")] * 3
+
+        async def broken(seq, max_bytes):
+            if failures:
+                raise failures.pop()
+            return await read(seq, max_bytes)
+        rig.buffer.read = broken
+        rig.buffer.write(WEB, b"0")
+        await rig.clock.until(lambda: rig.delivery.status()["state"] == "retrying")
+        assert rig.delivery.status()["last_error"] == "[Errno 5] Input/output error"
+        await rig.until_done()
+        assert rig.clock.elapsed_s == 3.0
+        await rig.clock.until(lambda: rig.delivery.status()["state"] == "ok")
 
 
 async def test_resend_goes_back_to_the_cursor_with_the_same_bytes_and_new_numbers():

@@ -113,6 +113,27 @@ async def test_nothing_is_dropped_while_it_is_being_sent():
         assert counters["delivered_records"] + counters["dropped"].get("max_backlog", [0])[0] == 6
 
 
+async def test_a_request_in_a_pause_is_dropped_only_when_no_other_is_being_sent():
+    async with Rig(max_backlog=22, max_request_records=1, concurrency=2) as rig:
+        gate = asyncio.Event()
+
+        async def answer(request: Request) -> None:
+            if request.number == 1:
+                raise Retryable("down")
+            await gate.wait()
+        rig.sink.answer = answer
+        for n in range(2):
+            rig.buffer.write(WEB, b"%d" % n)
+        await rig.clock.until(lambda: len(rig.sink.tries) == 2)
+        rig.buffer.write(WEB, b"2")
+        await rig.clock.finish(rig.clock.sleep(100))
+        assert rig.delivery.status()["counters"]["dropped"] == {}
+        gate.set()
+        await rig.until_done()
+        assert rig.sink.messages == [b"1", b"1", b"2"]
+        assert rig.delivery.status()["counters"]["dropped"] == {"max_backlog": [1, 11]}
+
+
 async def test_what_is_dropped_behind_unconfirmed_requests_is_passed_after_them():
     async with Rig(confirms="later", max_backlog=33, max_request_records=1) as rig:
         rig.buffer.write(WEB, b"0")

@@ -150,6 +150,17 @@ def test_a_frame_that_is_gone_is_counted_as_lost():
     assert (sums.total_bytes, sums.delivered_bytes, sums.imbalance()) == (250, 200, 0)
 
 
+def test_bytes_of_frames_that_the_buffer_took_back_are_counted_once():
+    """A sync failed after frames 0 and 1 were delivered from memory: the reader goes back, the same bytes come as frame 2."""
+    def frame(seq: int, start: int, total_bytes: int) -> Frame:
+        return Frame(seq, [section(SOURCES[1], start, [b"x" * 90])], total_bytes, 1)
+    sums = Counters()
+    for span in spans_of([frame(0, 0, 100), frame(1, 100, 200), frame(2, 100, 200), frame(3, 200, 300)], 100, 1):
+        sums.delivered(span.tally)
+        assert sums.imbalance() == 0
+    assert (sums.total_bytes, sums.delivered_bytes, sums.delivered_records, sums.dropped) == (300, 300, 4, {})
+
+
 def test_a_frame_given_twice_is_refused():
     former = Former(paying)
     former.add([Frame(3, [], 0, 1)])
