@@ -97,8 +97,9 @@ class Engine:
         self._broken, self._epoch = False, 0
         self._retry_at_s, self._retry_s = 0.0, RETRY_FIRST_S
         self._commit_s = self._positions_s = -1e9
-        self._written_seq = -1 if found.dirty else found.positions.seq  # what positions.json on disk covers
-        self._positions_changed = self._positions_now = found.dirty
+        self._written_seq = found.written_seq  # what positions.json on disk covers
+        self._positions_now = found.dirty
+        self._positions_changed = found.dirty or found.positions.seq > found.written_seq
         self._space: Space | None = None
         self._base_bytes = self.log.used_bytes
         self._usage = Usage()
@@ -205,6 +206,7 @@ class Engine:
     def _lose(self, out: Outcome, error: OSError, now_s: float) -> None:
         """B2: back to the durable positions. What damage reports said stays said."""
         synced = self.log.synced_seq
+        self._settle()
         self._apply_pending(synced)
         for job in [*(job for _, job in self._pending), *self._queue]:
             if job.frame is None and job.lost:

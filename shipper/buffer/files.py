@@ -65,6 +65,9 @@ class Files(Protocol):
     def truncate(self, path: str, size: int) -> None:
         """Cut a file and sync it."""
 
+    def sync_file(self, path: str) -> None:
+        """Content and name of an existing file survive a power cut when it returns."""
+
     def replace(self, path: str, data: bytes) -> None:
         """F1."""
 
@@ -129,6 +132,14 @@ class OsFiles:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def sync_file(self, path: str) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        _sync_dir(os.path.dirname(path))
 
     def replace(self, path: str, data: bytes) -> None:
         temp = path + TEMP_SUFFIX

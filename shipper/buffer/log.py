@@ -70,7 +70,8 @@ class Log:
         self.dirty_bytes = 0
         self._writer: Writer | None = None
         self._defined = Definitions()
-        self._ended = False
+        self._ended = False                     # a write failed: the segment gets no more frames (L2)
+        self._failed: Segment | None = None     # to be cut back to its last sync before anything is appended
         self._indexed: OrderedDict[int, Segment] = OrderedDict()
         self._index_lock = threading.Lock()
 
@@ -180,23 +181,24 @@ class Log:
 
     def abandon(self) -> None:
         """After a failed write or sync: cut the segment back to the last sync (L3). OSError: call it again later."""
-        if self._writer is None and not self._ended:
-            return
-        self._ended = True
-        segment = self.segments[-1]
+        if self._failed is None:
+            if self._writer is None:
+                return
+            self._failed = self.segments[-1]
+            self._failed.size, self._failed.index = self._failed.synced_size, None
+            self._failed.last_seq = self.appended_seq = self.synced_seq
+            self.dirty_bytes = 0
         if self._writer is not None:
-            self._close_writer(ended=True)
-        segment.size, segment.index = segment.synced_size, None
-        if segment.synced_size:
-            self._files.truncate(segment.path, segment.synced_size)
-            segment.last_seq = self.synced_seq
+            self._close_writer()
+        if self._failed.synced_size:
+            self._files.truncate(self._failed.path, self._failed.synced_size)
         else:
-            self._files.delete(segment.path)
-            self.segments = self.segments[:-1]
-        self.appended_seq, self.dirty_bytes, self._ended = self.synced_seq, 0, False
+            self._files.delete(self._failed.path)
+            self.segments = tuple(segment for segment in self.segments if segment is not self._failed)
+        self._failed = None
 
-    def _close_writer(self, ended: bool = False) -> None:
-        writer, self._writer, self._ended = self._writer, None, ended
+    def _close_writer(self) -> None:
+        writer, self._writer, self._ended = self._writer, None, False
         if writer is not None:
             writer.close()
 
@@ -205,7 +207,7 @@ class Log:
         removed = 0
         while self.segments and (self._writer is None or len(self.segments) > 1):
             oldest = self.segments[0]
-            if oldest.last_seq >= held_seq:
+            if oldest.last_seq >= held_seq or oldest is self._failed:
                 break
             self._files.delete(oldest.path)
             self.segments = self.segments[1:]

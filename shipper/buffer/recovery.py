@@ -37,7 +37,8 @@ SEGMENTS, CURSORS, QUARANTINE, POSITIONS = "buffer", "cursors", "quarantine", "p
 @dataclass(slots=True)
 class Recovered:
     """What a Buffer begins with. `notes`: (level, event, about, fields) to be said; `damaged_frames` to be counted;
-    `dirty`: positions.json must be written before anything is appended."""
+    `written_seq`: what positions.json on disk covers (-1: there is none); `dirty`: it must be written before anything is
+    appended."""
 
     uuid: bytes
     positions: Positions
@@ -45,6 +46,7 @@ class Recovered:
     cursors: dict[str, CursorPosition] = field(default_factory=dict)
     damaged: set[tuple[int, int]] = field(default_factory=set)
     last_seq: int = 0
+    written_seq: int = -1
     quarantine_bytes: int = 0
     damaged_frames: int = 0
     unknown_bytes: int = 0
@@ -62,6 +64,7 @@ def recover(files: Files, directory: str, new_uuid: bytes, *, change: bool = Tru
     found = Recovered(uuid, Positions(), cursors=seen.cursors, notes=seen.notes)
     if seen.snapshot is not None:
         found.positions = seen.snapshot.positions
+        found.written_seq = found.positions.seq
         found.damaged = set(seen.snapshot.damaged)
     else:
         found.dirty = True
@@ -227,6 +230,9 @@ def _walk_segment(
         highest = max(highest, frame.seq)
     if last:
         segment.last_seq = highest
+        if change and segment.size > SEGMENT_HEAD.size:
+            # After kill -9 its frames may be in the page cache alone; from here on they count as synced.
+            files.sync_file(segment.path)
     segment.synced_size = segment.size
 
 

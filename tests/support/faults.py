@@ -124,6 +124,10 @@ class FaultyFiles:
         self.durable[path] = bytes(data)
         self.poisoned.pop(path, None)
 
+    def sync_file(self, path: str) -> None:
+        self._maybe("sync")
+        self.durable[path] = bytes(self._content(path))
+
     def replace(self, path: str, data: bytes) -> None:
         self._maybe("replace")
         self._changed()
