@@ -96,8 +96,7 @@ class Connection:
             if not data:
                 self.peer_closed = True
                 return self.end(f"{self.peer} closed the connection")
-            if not self.half_closed:
-                self._take(data)
+            self._take(data)
 
     def end(self, why: str) -> None:
         """This connection takes nothing more. The first reason stays."""
@@ -115,6 +114,8 @@ class Connection:
         Cancelled or failed with a part written, it ends the connection (N3).
         """
         self.poll()
+        if self.ended is not None:
+            raise self.ended
         before = self.written_bytes
         whole = False
         try:
@@ -244,18 +245,23 @@ class TlsConnection(Connection):
             yield self._out.read()
 
     def _take(self, data: bytes) -> None:
-        """Tickets, key updates, alerts. What they make us answer goes out in front of the next write."""
+        """Tickets, key updates, alerts. What they make us answer goes out in front of the next write.
+
+        Behind our half-close too: a peer that refuses the session may well have read all bytes, and closes like one
+        that took them. Its own close_notify is then what we wait for; its FIN follows.
+        """
         self._in.write(data)
         try:
             while self._tls.read(_READ_BYTES):
                 pass
-            self.end(f"{self.peer} closed the TLS session")
         except ssl.SSLWantReadError:
             return
         except ssl.SSLZeroReturnError:
-            self.end(f"{self.peer} closed the TLS session")
+            pass
         except ssl.SSLError as error:
-            self.end(_tls_message(self.peer, error))
+            return self.end(_tls_message(self.peer, error))
+        if not self.half_closed:
+            self.end(f"{self.peer} closed the TLS session")
 
     def _farewell(self) -> bytes:
         try:

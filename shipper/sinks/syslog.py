@@ -210,7 +210,7 @@ class SyslogSink:
     def _advance(self) -> None:
         """The window rule, in order: behind a draining connection nothing is confirmed (L1)."""
         current, draining = self._current, self._draining
-        if draining is not None:
+        if draining is not None and (draining.connection.ended is None or draining.connection.peer_closed):
             self._confirm(self._sample(draining))
         if current is not None and current.connection.ended is None:
             if draining is not None:
