@@ -16,7 +16,7 @@ import contextlib
 import os
 import resource
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import orjson
@@ -72,13 +72,16 @@ def raise_descriptor_limit() -> int:
 class Intake:
     """Runs between `start` and the end of `run`. The reader outlives a reload; the discoverer is made anew."""
 
-    def __init__(self, config: Config, buffer: Buffer, telemetry: Telemetry) -> None:
+    def __init__(
+        self, config: Config, buffer: Buffer, telemetry: Telemetry, pace: Callable[[], Awaitable[None]]
+    ) -> None:
         self._config, self._buffer, self._telemetry = config, buffer, telemetry
         self._watch: Watcher | None = None
         self._discoverer = Discoverer(specs_of(config), telemetry)
         self._directory = NodeDirectory(self._discoverer, None)
         self.reader = Reader(
             buffer, self._directory, DecodeFormats(), decoder_for(Budget()), telemetry, max_open_files=raise_descriptor_limit(),
+            pace=pace,
         )
         self._noted = asyncio.Event()
         self._seen_path = os.path.join(config.state_dir, "sources.json")

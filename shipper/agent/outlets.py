@@ -16,7 +16,7 @@ from ..deliver.driver import Delivery
 from ..errors import Retryable
 from ..sinks import SinkContext
 from ..telemetry import Telemetry
-from .buffer_view import BufferForDelivery
+from .buffer_view import BufferForDelivery, pace
 from .logging import describe
 
 RESTART_S = 1.0
@@ -29,6 +29,7 @@ class Outlets:
     def __init__(self, buffer: Buffer, telemetry: Telemetry) -> None:
         self._buffer, self._telemetry = buffer, telemetry
         self._running: dict[str, tuple[SinkEntry, Delivery, asyncio.Task[None]]] = {}
+        self._views: dict[str, BufferForDelivery] = {}
         self._held: dict[str, dict[str, Any]] = {}
         self._config: Config | None = None
 
@@ -48,10 +49,11 @@ class Outlets:
 
     def _build(self, entry: SinkEntry) -> Delivery:
         assert self._config is not None
+        view = self._views[entry.name] = BufferForDelivery(self._buffer)
         context = SinkContext(entry.name, self._config.node, self._config.state_dir, self._telemetry)
         sink = entry.spec.build(entry.config, context)
         return Delivery(
-            entry.name, entry.common, entry.spec, sink, BufferForDelivery(self._buffer), context, self._telemetry,
+            entry.name, entry.common, entry.spec, sink, view, context, self._telemetry,
             guarantee=_guarantee(entry.spec.guarantee(entry.config)),
         )
 
@@ -85,6 +87,11 @@ class Outlets:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         self._running.pop(name, None)
+        self._views.pop(name, None)
+
+    async def pace(self) -> None:
+        """See buffer_view.pace."""
+        await pace(self._views.values())
 
     async def caught_up(self, seq: int, timeout_s: float | None) -> list[str]:
         """Wait until every sink has confirmed frame `seq`; what the ones say that have not."""

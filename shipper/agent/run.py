@@ -67,7 +67,7 @@ class Pipeline:
         self._buffer.others = others_of(config.state_dir)
         self._outlets = Outlets(self._buffer, self._telemetry)
         self._outlets.start(config)
-        self._intake = Intake(config, self._buffer, self._telemetry)
+        self._intake = Intake(config, self._buffer, self._telemetry, self._outlets.pace)
         await self._intake.start()
         self._gauges()
 

@@ -18,7 +18,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from ..errors import BufferLost, GapReason
@@ -48,16 +48,21 @@ ONCE_TRIES = 40
 _NO_SETTINGS = Settings("", "raw", "beginning", 1 << 20, 1 << 20, 2.0, (), False)
 
 
+async def _no_pace() -> None:
+    await asyncio.sleep(0)
+
+
 class Reader:
     """Reads every lineage that it was told of, for ever. `make_decoder(source, settings)` gives a fresh decoder."""
 
     def __init__(
         self, buffer: BufferPort, directory: Directory, formats: Formats, make_decoder: Callable[[Source, Settings], LineDecoder],
         telemetry: Telemetry, *, max_open_files: int, now_s: Callable[[], float] = time.monotonic,
-        now_ns: Callable[[], int] = time.time_ns,
+        now_ns: Callable[[], int] = time.time_ns, pace: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._buffer, self._directory, self._formats, self._make_decoder = buffer, directory, formats, make_decoder
         self._telemetry, self._now_s, self._now_ns = telemetry, now_s, now_ns
+        self._pace = pace or _no_pace
         self.lineages: dict[str, Lineage] = {}
         self._handles = Handles(self.lineages, max_open_files)
         self._turns: Turns[str] = Turns()
@@ -169,6 +174,7 @@ class Reader:
             while self._turns:
                 await self._room()
                 await self._turn()
+                await self._pace()
             if self._progress() == before:                # a file that cannot be opened just now, a gz that is replaced
                 tries += 1
                 await asyncio.sleep(TICK_S)
@@ -188,7 +194,7 @@ class Reader:
         await self._room(stop)
         if not stop.is_set():
             await self._turn()
-            await asyncio.sleep(0)
+            await self._pace()
 
     def prepare(self, now: float) -> bool:
         """What is due by time or by event is queued; is anything?"""
