@@ -110,7 +110,8 @@ def _file(found: FilePosition, sources: _Sources) -> dict[str, Any]:
 
 
 def _lineage(found: LineagePosition, sources: _Sources) -> dict[str, Any]:
-    return {"source": sources.place(found.source), "last_ns": found.last_ns, "keys": found.keys, "state": found.state}
+    state = [(item.stream, item.kind, [tuple(piece) for piece in item.pieces]) for item in found.state]
+    return {"source": sources.place(found.source), "last_ns": found.last_ns, "keys": found.keys, "state": state}
 
 
 def _decode(data: dict[str, Any]) -> Snapshot:
