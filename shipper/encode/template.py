@@ -31,7 +31,7 @@ from ..model import Batch, Source
 
 Use = Literal["path", "header", "syslog", "text"]
 
-MAX_COMPONENT_BYTES = 255 - 32      # a file name may have 255 bytes; 32 are kept for ".20261120T090405Z-999.gz.tmp" (N3)
+MAX_COMPONENT_BYTES = 255 - 32      # a file name may have 255 bytes; 32 are kept for ".20261120T090405Z_999.gz.tmp" (N3)
 _FIELDS: dict[str, Callable[[Source], str]] = {
     "node": lambda s: s.node, "source": lambda s: s.name, "kind": lambda s: s.kind, "namespace": lambda s: s.namespace,
     "pod": lambda s: s.pod, "pod_uid": lambda s: s.pod_uid, "container": lambda s: s.container,
