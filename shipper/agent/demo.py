@@ -347,5 +347,5 @@ class Demo:
 
 def read_bytes(status: dict[str, Any]) -> int:
     """Source bytes read so far: the buffer's total, which outlives a crash and counts files that are gone."""
-    total = status.get("buffer", {}).get("total_bytes")
+    total = status.get("buffer", {}).get("source_bytes")
     return int(total) if total is not None else sum(file.get("position_bytes", 0) for file in status.get("files", ()))

@@ -113,7 +113,7 @@ def test_delivered_lines_are_counted_as_files_grow_and_again_when_one_is_cut(tmp
 
 
 def test_what_was_read_is_the_buffers_total_where_it_says_so():
-    assert demo.read_bytes({"buffer": {"total_bytes": 7}, "files": [{"position_bytes": 3}]}) == 7
+    assert demo.read_bytes({"buffer": {"source_bytes": 7}, "files": [{"position_bytes": 3}]}) == 7
     assert demo.read_bytes({"files": [{"position_bytes": 3}, {"position_bytes": 4}]}) == 7
 
 
