@@ -251,6 +251,7 @@ async def test_resend_goes_back_to_the_cursor_with_the_same_bytes_and_new_number
         await rig.clock.until(lambda: len(rig.sink.sent) == 3)
         rig.context.confirmed(1)
         rig.context.resend(Retryable("connection reset"))
+        assert rig.delivery.status()["state"] == "retrying"
         await rig.clock.until(lambda: len(rig.sink.sent) == 5)
         assert rig.sink.messages == [b"0", b"1", b"2", b"1", b"2"]
         assert [r.number for r in rig.sink.sent] == [1, 2, 3, 4, 5]
@@ -258,7 +259,7 @@ async def test_resend_goes_back_to_the_cursor_with_the_same_bytes_and_new_number
         rig.context.confirmed(3)                        # too late: about requests that are forgotten
         assert rig.position == (1, 0)
         rig.context.confirmed(5)
-        assert rig.done
+        assert rig.done and rig.delivery.status()["state"] == "ok"
 
 
 async def test_resend_while_a_send_is_failing_calls_that_send_off():

@@ -1,6 +1,8 @@
 """Poison records end alone in the dead letters; a sink that refuses everything is not fed to them (V4, X6)."""
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from shipper.errors import Rejected, Retryable, TooLarge
@@ -109,6 +111,24 @@ async def test_a_server_that_names_every_record_as_refused_gets_no_dead_letters(
         rig.buffer.write(WEB, *lines(3_000))
         await rig.clock.until(lambda: rig.clock.elapsed_s > 3_600)
         assert rig.letters.records == {} and rig.position == (0, 0)
+        assert len([r for r in rig.sink.tries if r.records > 1]) == 1
+        assert len(rig.sink.tries) <= 1 + 120 * 8
+
+
+async def test_a_request_that_stopped_half_refused_goes_again_when_another_is_accepted_meanwhile():
+    async with Rig(max_request_records=300, max_request_bytes=100_000, concurrency=2) as rig:
+        gate = asyncio.Event()
+
+        async def answer(request: Request) -> None:
+            refuse_poison(request)
+            await gate.wait()
+        rig.sink.answer = answer
+        rig.buffer.write(WEB, *[POISON + b"%d" % n for n in range(300)])
+        rig.buffer.write(API, *lines(300))
+        await rig.clock.until(lambda: len(rig.sink.tries) > 200 and rig.delivery.status()["in_flight_requests"] == 1)
+        gate.set()
+        await rig.until_done(limit_s=120)
+        assert len(rig.letters.records) == 300 and set(rig.sink.messages) == set(lines(300))
 
 
 async def test_a_sink_that_starts_to_refuse_everything_after_a_good_hour_gets_no_dead_letters_in_bulk():

@@ -84,6 +84,23 @@ async def test_what_is_called_off_is_not_tried_again():
     assert isinstance(error, Interrupted) and len(tries) == 2
 
 
+async def test_what_is_called_off_during_a_pause_is_not_tried_again():
+    clock = TurnedClock()
+    naps = Naps(clock)
+    off, tries = [], []
+
+    async def attempt():
+        tries.append(1)
+        raise Retryable("x")
+    work = asyncio.ensure_future(Persistence(clock, naps, uniform=longest).persist(attempt, lambda: bool(off), lambda *_: None))
+    await clock.until(lambda: len(naps) == 1)
+    off.append(True)
+    naps.wake_all()
+    with pytest.raises(Interrupted):
+        await work
+    assert len(tries) == 1
+
+
 async def test_all_pauses_end_together_and_are_short_in_a_hurry():
     clock = TurnedClock()
     naps = Naps(clock)
