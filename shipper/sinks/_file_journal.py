@@ -55,9 +55,11 @@ class Journal:
         self.marks: list[Mark] = []
 
     def load(self) -> None:
-        """Read what is on disk. May be called again."""
+        """Read what is on disk. May be called again. Synced first: the last mark may have been written and not synced by a
+        process that was killed, and what is trusted here must survive a power cut."""
         self.close()
         self._descriptor = self._open(self._path)
+        self._disk.sync(self._descriptor)
         data = self._disk.read(self._descriptor, self._disk.look_at(self._descriptor).size_bytes, 0)
         self._disk.sync_names()
         self.marks = [mark for mark in map(parse, data.split(b"\n")) if mark is not None]
