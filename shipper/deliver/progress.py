@@ -2,7 +2,9 @@
 
 Invariants:
   P1  the cursor, its sums and the sink's state go to the buffer in one step, and belong to the same position
-  P2  a state that a sink gave for request n is stored once the cursor covers n, never before
+  P2  a state that a sink gave for request n is stored once the cursor covers n, never before; and the cursor moves over
+      what it proves in the same step. Else a cursor could stand at n - 1 with a state that does not know n - 1 yet, and
+      a sink that goes back to its state (file) would cut off what the cursor has passed
   P3  `sink.durable(n)` is called only after the buffer said that a cursor covering n is on disk
 Driver: once per request. Not thread-safe: everything is called in the loop.
 """
@@ -41,13 +43,17 @@ class Progress:
 
     def confirm(self, number: int, state: Any) -> bool:
         """All requests up to `number` are delivered; True where the cursor moved."""
-        if state is not None:
+        if state is None:
+            self.window.confirm(number)
+        else:
             self._states.append((number, state))
-        self.window.confirm(number)
         return self.advance()
 
     def advance(self) -> bool:
         """Move the cursor over what is done (P1); True where it moved."""
+        while self._states and self.window.decided(self._states[0][0]):
+            number, self.state = self._states.popleft()
+            self.window.confirm(number)
         entries = self.window.passed()
         if not entries:
             return False
@@ -62,17 +68,18 @@ class Progress:
         count("shipper_sink_delivered_records_total", counters.delivered_records - before_records, self.name)
         count("shipper_sink_delivered_bytes_total", counters.delivered_bytes - before_bytes, self.name)
         self._passed_number = max(self._passed_number, *(entry.number for entry in entries))
-        while self._states and self._states[0][0] <= self._passed_number:
-            self.state = self._states.popleft()[1]
         position = self.window.position
         self._undurable.append((position, self._passed_number))
         self.buffer.advance(self.name, position.seq, position.record, self.state, counters.to_json(position))
         return True
 
     def rewind(self) -> int:
-        """Forget what is unconfirmed; returns how many records of it had been sent."""
+        """Forget what is unconfirmed, and tell the sink where it asks to be told; returns how many records had been sent."""
         self._states.clear()
         repeated = self.window.rewind()
+        rewound = getattr(self.sink, "rewound", None)
+        if rewound is not None:
+            rewound(self._passed_number)
         if repeated:
             self.telemetry.count("shipper_sink_repeated_records_total", repeated, self.name)
         return repeated

@@ -98,6 +98,10 @@ class Window:
             if entry.stage is Stage.HANDED:
                 entry.stage = Stage.DONE
 
+    def decided(self, number: int) -> bool:
+        """No request up to `number` is still being sent or held back: confirming it passes all of them at once."""
+        return not any(e.stage in (Stage.SENDING, Stage.HELD) and 0 < e.number <= number for e in self._entries)
+
     def passed(self) -> list[Entry]:
         """Take what is done off the front and move the position over it (W1)."""
         entries = []

@@ -8,6 +8,9 @@ Two ways to confirm (`SinkSpec.confirms`):
              requests up to `number` are proven delivered, and `context.resend(why)` when what is unconfirmed must be
              sent again (delivery then goes back to the cursor; the disk buffer holds the bytes, the sink holds none)
 
+A sink may have a method `rewound(number: int) -> None`: delivery calls it when it goes back to its cursor, for whatever
+reason. What was sent after request `number` will come again under new numbers, and states given for it are void.
+
 Invariants that every sink keeps (one shared contract test):
   S1  `encode` is pure: equal batches give equal bytes
   S2  `send` may be cancelled at any await; sending the same payload again is safe

@@ -28,11 +28,34 @@ async def test_a_state_is_stored_when_the_cursor_covers_its_request_and_not_befo
     second = progress.window.launch(Position(2, 0), Tally())
     progress.window.handed(first)
     progress.window.hold(second)
-    assert progress.confirm(2, {"length": 200})
-    assert progress.window.position == (1, 0) and progress.buffer.cursor("central").state is None
+    assert not progress.confirm(2, {"length": 200})
+    assert progress.window.position == (0, 0) and progress.buffer.cursor("central").state is None
     progress.window.done(second)
     assert progress.advance()
-    assert progress.buffer.cursor("central").state == {"length": 200}
+    assert progress.window.position == (2, 0) and progress.buffer.cursor("central").state == {"length": 200}
+
+
+async def test_a_cursor_never_stands_behind_a_request_that_its_state_does_not_know():
+    progress = opened()
+    entries = [progress.window.launch(Position(seq, 0), Tally()) for seq in (1, 2, 3)]
+    for entry in entries[:2]:
+        progress.window.handed(entry)
+    progress.confirm(1, {"length": 100})
+    progress.confirm(3, {"length": 300})             # while 3 is still on its way, and 2 has no state of its own
+    assert (progress.window.position, progress.buffer.cursor("central").state) == ((1, 0), {"length": 100})
+    progress.window.handed(entries[2])
+    assert progress.advance()
+    assert (progress.window.position, progress.buffer.cursor("central").state) == ((3, 0), {"length": 300})
+
+
+async def test_a_sink_that_asks_is_told_of_every_rewind():
+    progress, told = opened(), []
+    progress.sink.rewound = told.append
+    progress.window.handed(progress.window.launch(Position(1, 0), Tally()))
+    progress.confirm(1, {"length": 100})
+    progress.window.handed(progress.window.launch(Position(2, 0), Tally()))
+    progress.rewind()
+    assert told == [1]
 
 
 async def test_a_state_from_before_a_rewind_is_forgotten():
