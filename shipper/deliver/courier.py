@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import DropReason, Rejected, Retryable, SinkError, TooLarge
 from ..model import Batch, Request
 from ..telemetry import Telemetry
-from .form import Span, between
+from .form import Former, Span, between
 from .retry import GaveUp, Interrupted, Persistence, describe
 from .route import Predicate
 from .split import Candidate, Refusals, judge
@@ -56,6 +56,7 @@ class Courier:
     called_off: Callable[[], bool]
     on_accepted: Callable[[], None]
     trouble: Troubles
+    former: Former
     last_refusal: str = ""
 
     async def carry(self, entry: Entry, span: Span) -> Outcome:
@@ -68,12 +69,16 @@ class Courier:
             try:
                 await self.persistence.persist(parcel.attempt, self.called_off, parcel.pausing)
             except (TooLarge, Rejected) as error:
+                if isinstance(error, TooLarge) and not error.indexes and parcel.span is not None and span.records > 1:
+                    self.former.too_large(span.message_bytes)
                 waiting += self._refused(error, await parcel.load(), parcel.number, entry, outcome, lifted)
             except GaveUp as error:
                 outcome.dead += [Candidate(batch, DropReason.GAVE_UP, str(error)) for batch in await parcel.load()]
                 outcome.sure = True
             else:
                 entry.number = parcel.number
+                if parcel.span is not None:
+                    self.former.taken()
                 self._accepted(outcome)
             finally:
                 self.trouble.clear(parcel)

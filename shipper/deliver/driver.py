@@ -79,7 +79,7 @@ class Delivery:
         self._courier = Courier(
             name, sink, buffer, self._routed, self._window, self._refusals,
             Persistence(self._clock, self._naps, common.give_up_after, uniform=uniform), telemetry, self._is_called_off,
-            self._accepted, self._trouble,
+            self._accepted, self._trouble, self._former,
         )
         context.confirmed, context.resend = self._confirmed, self._resend_from_cursor
         self._wake, self._finished = asyncio.Event(), asyncio.Event()

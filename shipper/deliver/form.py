@@ -50,6 +50,7 @@ class Former:
     def __init__(self, routed: Predicate, limit_bytes: int = UNLIMITED, limit_records: int = UNLIMITED) -> None:
         self._routed = routed
         self.limit_bytes, self.limit_records = limit_bytes, limit_records
+        self._most_bytes = limit_bytes
         self.reset(Position(0, 0), 0)
 
     def reset(self, start: Position, total_bytes: int) -> None:
@@ -69,6 +70,15 @@ class Former:
                 raise ValueError(f"frame {frame.seq} was given twice, the next one is {self.next_seq}")
             self._frames.append(frame)
             self.next_seq = frame.seq + 1
+
+    def too_large(self, message_bytes: int) -> None:
+        """A request of that size was over the far side's limit: form smaller ones, down to a sixteenth."""
+        self.limit_bytes = max(min(self.limit_bytes, message_bytes) // 2, self._most_bytes // 16, 1)
+
+    def taken(self) -> None:
+        """A request was taken: grow back by a sixty-fourth (one huge record must not make all requests small for ever)."""
+        if self.limit_bytes < self._most_bytes:
+            self.limit_bytes = min(self.limit_bytes + max(self._most_bytes // 64, 1), self._most_bytes)
 
     @property
     def records(self) -> int:

@@ -57,6 +57,8 @@ class Window:
         self.last_number = 0
         self._entries: deque[Entry] = deque()
         self._confirmed_number = 0
+        self.total_bytes = 0
+        """Source bytes in flight."""
 
     def next_number(self) -> int:
         """W2."""
@@ -75,6 +77,7 @@ class Window:
         if entry.end < self.end:
             raise ValueError(f"an entry that ends at {entry.end} cannot follow {self.end}")
         self._entries.append(entry)
+        self.total_bytes += entry.tally.total_bytes
         return entry
 
     def handed(self, entry: Entry) -> None:
@@ -106,7 +109,9 @@ class Window:
         """Take what is done off the front and move the position over it (W1)."""
         entries = []
         while self._entries and self._entries[0].stage is Stage.DONE:
-            entries.append(self._entries.popleft())
+            entry = self._entries.popleft()
+            self.total_bytes -= entry.tally.total_bytes
+            entries.append(entry)
         if entries:
             self.position = entries[-1].end
         return entries
@@ -115,15 +120,11 @@ class Window:
         """Forget what is in flight (W5). Returns how many records of it had been sent, wholly or in part."""
         records = sum(entry.tally.records for entry in self._entries if entry.number)
         self._entries.clear()
+        self.total_bytes = 0
         return records
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    @property
-    def total_bytes(self) -> int:
-        """Source bytes in flight. Cost: the entries."""
-        return sum(entry.tally.total_bytes for entry in self._entries)
 
     @property
     def end(self) -> Position:

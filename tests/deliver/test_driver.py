@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 import pytest
 
@@ -210,6 +211,20 @@ async def test_a_later_sink_moves_the_cursor_when_it_confirms_and_not_before():
         assert rig.buffer.cursor("central").state == {"length": 20}
         rig.context.confirmed(3)
         assert rig.done and rig.buffer.cursor("central").state == {"length": 20}
+
+
+async def test_no_bytes_of_unconfirmed_requests_are_held():
+    async with Rig(confirms="later", max_request_records=1) as rig:
+        for n in range(3):
+            rig.buffer.write(WEB, b"%d" % n)
+        batches = [frame.sections[0].batch for frame in rig.buffer.frames]
+        before = [sys.getrefcount(batch) for batch in batches]
+        await rig.clock.until(lambda: len(rig.sink.sent) == 3)
+        rig.sink.sent.clear()
+        rig.sink.tries.clear()
+        await rig.clock.finish(rig.clock.sleep(1))
+        assert rig.delivery.status()["unconfirmed_records"] == 3
+        assert [sys.getrefcount(batch) for batch in batches] == before
 
 
 async def test_a_halved_request_of_a_later_sink_is_passed_when_its_last_half_is_confirmed():

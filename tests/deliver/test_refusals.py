@@ -83,6 +83,27 @@ async def test_a_request_that_is_too_large_is_halved_and_a_record_that_is_alone_
         assert rig.sink.messages == [b"x" * 300] * 5 + [b"z" * 300] * 5
 
 
+async def test_requests_get_smaller_where_the_far_side_takes_less_and_grow_again():
+    async with Rig(max_request_bytes=16_000) as rig:
+        largest = 3_000
+
+        def answer(request: Request) -> None:
+            if sum(map(len, messages_of(request))) > largest:
+                raise TooLarge("413")
+        rig.sink.answer = answer
+        for _ in range(400):
+            rig.buffer.write(WEB, *[b"x" * 90] * 10)
+        await rig.until_done()
+        refused = len(rig.sink.tries) - len(rig.sink.sent)
+        assert len(rig.sink.sent) > 100 and refused < len(rig.sink.sent) / 4
+        assert rig.letters.records == {}
+        largest = 1 << 30
+        for _ in range(2_000):
+            rig.buffer.write(WEB, *[b"x" * 90] * 10)
+        await rig.until_done()
+        assert rig.sink.sent[-2].records > 100
+
+
 @pytest.mark.parametrize("concurrency", [1, 4])
 async def test_a_server_that_refuses_everything_gets_no_dead_letters_and_single_records_now_and_then(concurrency):
     async with Rig(max_request_records=50, concurrency=concurrency) as rig:

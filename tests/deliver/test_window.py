@@ -35,7 +35,7 @@ class WindowMachine(RuleBasedStateMachine):
     @rule(target=entries, records=st.integers(1, 5))
     def launch(self, records):
         end = Position(self.window.end.seq, self.window.end.record + records)
-        return self._launched(self.window.launch(end, Tally(records=records)))
+        return self._launched(self.window.launch(end, Tally(records=records, source_bytes=7 * records)))
 
     @rule(frames=st.integers(1, 3))
     def skip(self, frames):
@@ -104,6 +104,7 @@ class WindowMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_in_flight_adds_up(self):
+        assert self.window.total_bytes == sum(entry.tally.total_bytes for entry in self.model)
         assert self.window.unconfirmed_records == sum(entry.tally.records for entry in self.model)   # W6
         assert self.window.end == (self.model[-1].end if self.model else self.window.position)
 
