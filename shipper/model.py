@@ -147,6 +147,7 @@ class Batch:
     key        the file key that the id items belong to
     read_ns    wall clock of the read, in ns since 1970
     newlines   False: proven that no message holds a newline (they were split at newlines); saves a pass of 60 ns a line
+    utc        True: proven that every time is RFC 3339 and ends with Z
     """
 
     source: Source
@@ -158,6 +159,7 @@ class Batch:
     marks: Marks | None = None
     read_ns: int = 0
     newlines: bool = True
+    utc: bool = False
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -169,7 +171,7 @@ class Batch:
         marks = {i - low: m for i, m in self.marks.items() if low <= i < high} if self.marks else None
         return Batch(
             self.source, self.key, self.times[low:high], self.streams[low:high], self.ids[low:high],
-            self.messages[low:high], marks or None, self.read_ns, self.newlines,
+            self.messages[low:high], marks or None, self.read_ns, self.newlines, self.utc,
         )
 
 

@@ -21,7 +21,7 @@ import orjson
 
 from ..model import Batch, Marks, Open, Piece, Source
 from .records import MAX_PIECES, Budget, Opened, Pending, Reread
-from .times import RFC3339, to_ns, valid
+from .times import RFC3339, Shape, column, to_ns
 
 _STREAMS = (b"stdout", b"stderr")
 _STREAM_BYTES = {"stdout": b"stdout", "stderr": b"stderr"}
@@ -165,12 +165,21 @@ class Decoder:
         whole = tags.count(b"F")
         if whole != count and whole + tags.count(b"P") != count:
             return False, None
-        if streams.count(b"stdout") + streams.count(b"stderr") != count or not valid(times):
+        if streams.count(b"stdout") + streams.count(b"stderr") != count:
             return False, None
+        shape = column(times)
+        if shape is Shape.BAD:
+            return False, None
+        utc = shape is Shape.UTC
         sizes = [len(line) + 1 for line in lines]
         if whole == count and not self.opened.by_stream:
-            return True, Batch(self.source, key, times, streams, _ids(start, sizes), messages, None, read_ns, False)
-        return True, self._cri_with_pieces(key, start, (times, streams, tags, messages), sizes, read_ns, now_s, reread)
+            return True, Batch(self.source, key, times, streams, _ids(start, sizes), messages, None, read_ns, False, utc)
+        # A record that is open already began in another batch, perhaps with a time of another shape.
+        utc = utc and all(pending.time.endswith(b"Z") for pending in self.opened.by_stream.values())
+        batch = self._cri_with_pieces(key, start, (times, streams, tags, messages), sizes, read_ns, now_s, reread)
+        if batch is not None:
+            batch.utc = utc
+        return True, batch
 
     def _cri_with_pieces(
         self, key: str, start: int, columns: tuple[Any, Any, Any, Any], sizes: list[int], read_ns: int, now_s: float,
@@ -212,9 +221,11 @@ class Decoder:
             messages = [log[:-1].encode() for log in logs]
         except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeEncodeError):
             return None
-        if not valid(times):
+        shape = column(times)
+        if shape is Shape.BAD:
             return None
-        return Batch(self.source, key, times, streams, _ids(start, [len(x) + 1 for x in lines]), messages, None, read_ns)
+        ids = _ids(start, [len(x) + 1 for x in lines])
+        return Batch(self.source, key, times, streams, ids, messages, None, read_ns, True, shape is Shape.UTC)
 
     def _careful(
         self, key: str, start: int, lines: Sequence[bytes], read_ns: int, now_s: float, reread: Reread

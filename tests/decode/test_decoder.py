@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.decode import Budget, Decoder, from_ns, sniff, to_ns
-from shipper.decode.times import valid
+from shipper.decode.times import Shape, column
 from shipper.model import Batch, Piece, Source
 
 SOURCE = Source("containers", "c", "/l", "/l", "n1", "default", "web")
@@ -176,10 +176,34 @@ def test_formats_are_told_apart_by_the_first_line():
 
 def test_times_are_checked_as_a_column():
     good = [b"2026-11-20T09:04:05Z", b"2026-11-20T09:04:05.1Z", T]
-    assert valid(good) and valid([*good, b"2026-11-20T10:04:05.1Z"]) and valid([b"2026-11-20T09:04:05.1+09:00"] * 3)
-    for bad in (b"", b"x", b"2026-11-20T09:04:05", b"2026-11-20 09:04:05Z", T + b"\n", b'2026-11-20T09:04:05"Z', T + b"Z"):
-        assert not valid([*good, bad]), bad
-        assert not valid([bad, *good]), bad
+    assert column(good) is Shape.UTC and column([*good, b"2026-11-20T10:04:05.1Z"]) is Shape.UTC
+    assert column([b"2026-11-20T09:04:05.1+09:00"] * 3) is Shape.GOOD
+    assert column([*good, b"2026-11-20T09:04:05.1+09:00"]) is Shape.GOOD
+    for bad in (b"", b"x", b"2026-11-20T09:04:05", b"2026-11-20 09:04:05Z", T + b"\n", b'2026-11-20T09:04:05"Z'):
+        assert column([*good, bad]) is Shape.BAD, bad
+        assert column([bad, *good]) is Shape.BAD, bad
+
+
+@given(st.lists(st.binary(max_size=30).map(lambda b: b.replace(b"\n", b"")), min_size=1, max_size=5))
+def test_a_column_of_any_bytes_never_passes_a_byte_that_would_need_escaping(times):
+    """D1"""
+    if column(times) is not Shape.BAD:
+        assert not b"".join(times).strip(b"0123456789-:.TZ+")
+    if column([T, *times]) is not Shape.BAD:
+        assert not b"".join(times).translate(None, b"0123456789-:.TZ+")
+
+
+def test_a_batch_says_utc_only_where_every_time_ends_with_z():
+    east = b"2026-11-20T18:04:05.5+09:00"
+    made = decoder()
+    first = made.decode(KEY, 0, [T + b" stdout F a", east + b" stdout P b"], read_ns=1, now_s=0.0, reread=lambda p: b"")
+    assert first is not None and not first.utc
+    rest = [T + b" stdout F c", T + b" stdout F d"]
+    second = made.decode(KEY, 100, rest, read_ns=1, now_s=0.0, reread=lambda p: b"")
+    assert second is not None and list(second.messages) == [b"bc", b"d"]
+    assert not second.utc and second.times[0] == east
+    third = made.decode(KEY, 200, rest, read_ns=1, now_s=0.0, reread=lambda p: b"")
+    assert third is not None and third.utc
 
 
 def test_times_become_nanoseconds_and_back():
