@@ -73,6 +73,7 @@ class Reader:
         self._look: dict[str, Lineage] = {}
         self._in_flight: deque[tuple[asyncio.Future[int], int]] = deque()
         self._in_flight_bytes = 0
+        self._claimed: set[str] = set()                   # keys that are in no frame yet
         self._wake = asyncio.Event()
         self._next_tick_s = self._next_poll_s = 0.0
         self._goal: dict[str, dict[tuple[int, int], int]] | None = None
@@ -90,7 +91,7 @@ class Reader:
             known.look_due = True
             self._look[source.lineage] = known
             return
-        lineage = Lineage(source, settings, self._make_decoder(source, settings), self._directory)
+        lineage = Lineage(source, settings, self._make_decoder(source, settings), self._directory, self._claim)
         position = self._buffer.positions.lineages.get(source.lineage)
         if position is not None:
             lineage.decoder.restore(position.state, self._now_s())
@@ -260,12 +261,21 @@ class Reader:
         except BufferLost as lost:                        # positions went back since: `_room` finds it and rewinds
             future = asyncio.get_running_loop().create_future()
             future.set_exception(lost)
+        else:
+            self._claimed -= {section.file.key for section in sections}     # the positions have them from here on
         self._in_flight.append((future, size))
         self._in_flight_bytes += size
         self.read_bytes += size
         for section in sections:
             account(section, self._telemetry)
         return future
+
+    def _claim(self, key: str) -> bool:
+        """Lineage.claim: two files of one key would be one file with jumps to the buffer, which refuses them."""
+        if key in self._claimed or key in self._buffer.positions.files:
+            return False
+        self._claimed.add(key)
+        return True
 
     # -------------------------------------------------------- one turn
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 
 from ..errors import GapReason
 from ..model import FileRef, Gap, Piece, Section, Source
@@ -28,12 +29,17 @@ class Lineage:
     """State of one stream. The Reader drives it; nothing here waits."""
 
     __slots__ = (
-        "armed", "cutter", "decoder", "directory", "done", "eof_ticks", "files", "ignored", "last_ns", "look_due", "opener",
-        "outbox", "retry_look", "retry_open_s", "salted", "settings", "source", "vanished",
+        "armed", "claim", "cutter", "decoder", "directory", "done", "eof_ticks", "files", "ignored", "last_ns", "look_due",
+        "opener", "outbox", "retry_look", "retry_open_s", "salted", "settings", "source", "vanished",
     )
 
-    def __init__(self, source: Source, settings: Settings, decoder: LineDecoder, directory: Directory) -> None:
+    def __init__(
+        self, source: Source, settings: Settings, decoder: LineDecoder, directory: Directory,
+        claim: Callable[[str], bool] = lambda key: True,
+    ) -> None:
+        """`claim(key)`: True where no other file has this key; it is this lineage's from then on."""
         self.source, self.settings, self.decoder, self.directory = source, settings, decoder, directory
+        self.claim = claim
         self.cutter = Cutter(decoder, self.reread)
         self.files: list[TailFile] = []
         self.done: list[TailFile] = []
@@ -232,7 +238,8 @@ class Lineage:
         salt = secrets.token_hex(5) if self.settings.host_file else ""
         key = file_key(self.source, line, salt)
         again = 1
-        while key in taken or key in self.salted:        # another file of this lineage begins with the same line (F2)
+        # Another file begins with the same line (F2): of this lineage, or of a copy of the pod's directory.
+        while key in taken or key in self.salted or not self.claim(key):
             key = file_key(self.source, line, f"{salt}{again}")
             again += 1
         file.ref = FileRef(key, self.source, file.path, file.device, file.inode, len(head), digest(head))
