@@ -50,7 +50,8 @@ class Outlets:
     def _build(self, entry: SinkEntry) -> Delivery:
         assert self._config is not None
         view = self._views[entry.name] = BufferForDelivery(self._buffer)
-        context = SinkContext(entry.name, self._config.node, self._config.state_dir, self._telemetry)
+        # Any: mypy takes a dataclass field that holds a function for a method, which could not be assigned.
+        context: Any = SinkContext(entry.name, self._config.node, self._config.state_dir, self._telemetry)
         sink = entry.spec.build(entry.config, context)
         return Delivery(
             entry.name, entry.common, entry.spec, sink, view, context, self._telemetry,
