@@ -141,7 +141,7 @@ def _what_is_kept(directory: Path) -> str:
     kept = f"\nkept in {directory}: node/ (the log files), delivered/, state/, agent.log, demo.yaml"
     if not (directory / "audit.json").exists():
         return kept
-    return f"{kept}\nlook again:  shipper verify --ledger {directory}/audit.json {directory}/delivered/*.ndjson"
+    return f"{kept}, audit.json\nlook again:  shipper verify --ledger {directory}/audit.json {directory}/delivered/*.ndjson"
 
 
 class Screen:
@@ -163,14 +163,6 @@ class Screen:
         elif live.elapsed_s >= self._next_line_s:
             self._out.write(line(live) + "\n")
             self._next_line_s = live.elapsed_s + LINE_EACH_S
-        self._out.flush()
-
-    def say(self, text: str) -> None:
-        """A line that stays, above the panel."""
-        if self._drawn:
-            self._out.write(f"\x1b[{self._drawn}A\r\x1b[0J")
-            self._drawn = 0
-        self._out.write(text + "\n")
         self._out.flush()
 
 
@@ -311,6 +303,8 @@ class Demo:
         self._check_agent()
         self._delivered.look()
         self.live.delivered = self._delivered.lines
+        if writer is not None and writer.running:       # its report is up to a tick old; what is delivered was written
+            self.live.written = max(self.live.written, self.live.delivered)
         now_s = time.monotonic()
         self.live.elapsed_s = now_s - self._begin_s
         if now_s >= self._next_ask_s:

@@ -70,10 +70,10 @@ def panel(live: Live, colour: bool) -> list[str]:
     dim, bold, green, red, plain = (DIM, BOLD, GREEN, RED, PLAIN) if colour else ("",) * 5
     most = max(live.written, 1)
     kills = f"   kill -9: {live.kills} of {live.kills_planned}" if live.kills_planned else ""
-    agent = f"{green if live.agent.startswith('running') else red}{live.agent}{plain}"
+    agent = f"{green if live.agent.startswith('running') else red if live.agent.startswith('killed') else ''}{live.agent}{plain}"
     happened = "  ".join(f"{name} {count}" for name, count in live.happened.items())
     rows = [
-        f"{bold}shipper demo{plain}   {min(live.elapsed_s, 9999):.1f} s of {live.seconds:g} s   {live.phase}{kills}",
+        f"{bold}shipper demo{plain}   {min(live.elapsed_s, live.seconds):.1f} s of {live.seconds:g} s   {live.phase}{kills}",
         f"  written    {live.written:>12,} lines  {size(live.written_bytes):>10}  {bar(1.0)}",
         f"  read       {'':>12}        {size(live.read_bytes):>10}  {bar((live.read_bytes or 0) / max(live.written_bytes, 1))}",
         f"  delivered  {live.delivered:>12,} lines  {'':>10}  {green}{bar(live.delivered / most)}{plain}",
@@ -125,7 +125,7 @@ def result(outcome: Outcome, colour: bool) -> str:
 
 
 def _back(seconds: tuple[float, ...]) -> str:
-    return f"reading again after {max(seconds):.1f} s at most" if seconds else ""
+    return f"it answers again after {max(seconds):.1f} s at most" if seconds else ""
 
 
 def _verified(report: Report) -> str:

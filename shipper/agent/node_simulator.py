@@ -1,6 +1,6 @@
 """`python -m shipper.agent.node_simulator`: moves a simulated node by the clock, in a process of its own.
 
-    stdout    a JSON line each 200 ms: {"written", "bytes", "rotations", "restarts", "deletions", "copytruncates", "pods"};
+    stdout    a JSON line each tick: {"written", "bytes", "rotations", "restarts", "deletions", "copytruncates", "pods"};
               the last one, when all is settled in the files, has "ledger" too
     SIGTERM   (or SIGINT, or the end of --seconds): settle, say the last line, exit 0
 
@@ -25,9 +25,8 @@ __all__ = ["Node", "Pace", "main", "move"]
 
 TICK_S = 0.05
 MONITOR_S = 1.0
-REPORT_S = 0.2
 MOST_LINES_A_TICK = 20_000
-ROTATE_EACH_S = 4.0
+ROTATE_EACH_S = 2.0
 BYTES_A_LINE = 210            # what the simulator's lines are on average, by measurement
 LEAST_MAX_BYTES = 64 * 1024
 EVENTS = ((0.2, "restart"), (0.3, "end pod"), (0.35, "copytruncate"), (0.45, "restart"), (0.6, "end pod"), (0.7, "restart"),
@@ -43,7 +42,7 @@ class Pace(NamedTuple):
 
 
 def max_bytes_for(rate: float, containers: int) -> int:
-    """A size at which each container's log is rotated about each 4 s, so that a short run sees many rotations."""
+    """A size at which each container's log is rotated about each 2 s, so that a short run sees many rotations."""
     return max(LEAST_MAX_BYTES, int(rate * BYTES_A_LINE * ROTATE_EACH_S / max(1, containers)))
 
 
@@ -53,7 +52,7 @@ def move(node: Node, pace: Pace, stopped: Callable[[], bool], report: Callable[[
     events = [(pace.seconds * share, name) for share, name in EVENTS]
     ended: list[tuple[float, Pod]] = []
     wrote = 0
-    next_monitor = next_report = 0.0
+    next_monitor = 0.0
     while (now := time.monotonic() - begin) < pace.seconds and not stopped():
         due = min(int(pace.rate * now) - wrote, MOST_LINES_A_TICK)
         node.write(due, leave_open=True)
@@ -66,9 +65,7 @@ def move(node: Node, pace: Pace, stopped: Callable[[], bool], report: Callable[[
             _happen(node, events.pop(0)[1], now + pace.gc_s, ended)
         while ended and ended[0][0] <= now:
             node.remove(ended.pop(0)[1])
-        if now >= next_report:
-            report(node.progress())
-            next_report = now + REPORT_S
+        report(node.progress())
         time.sleep(TICK_S)
     node.close()
     report(node.summary())
@@ -95,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=2000.0, help="lines per second (2000)")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long (20)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--max-bytes", type=int, default=0, help="size at which a log is rotated (about each 4 s)")
+    parser.add_argument("--max-bytes", type=int, default=0, help="size at which a log is rotated (about each 2 s)")
     parser.add_argument("--max-files", type=int, default=5, help="the kubelet's containerLogMaxFiles (5)")
     parser.add_argument("--gc-s", type=float, default=6.0, help="seconds until the files of an ended pod are removed (6)")
     args = parser.parse_args(argv)

@@ -4,6 +4,8 @@ from __future__ import annotations
 import io
 import os
 import re
+import signal
+import subprocess
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError
@@ -14,7 +16,7 @@ import pytest
 from shipper.agent import demo
 from shipper.agent.demo_children import Agent, Delivered, Writer, writer_command
 from shipper.agent.demo_view import BAR_CELLS, Live, Outcome, bar, line, panel, redraw, result
-from shipper.agent.simulator import Counted
+from shipper.agent.simulator import Count, Counted
 from shipper.agent.verify_report import Tally, make_report
 from shipper.errors import Usage
 
@@ -157,3 +159,33 @@ def test_without_a_terminal_there_is_a_plain_line_a_second(monkeypatch: pytest.M
     for tenth in range(25):
         screen.show(Live(elapsed_s=tenth / 10))
     assert len(out.getvalue().splitlines()) == 3 and "\x1b" not in out.getvalue()
+
+
+# ---------------------------------------------------------------- the whole, with the real agent
+
+def test_an_agent_killed_on_the_way_delivers_every_line_exactly_once(tmp_path: Path):
+    """P2, P3, P11 as a newcomer meets them; D3, D4."""
+    directory = tmp_path / "play"
+    options = ["--seconds", "2", "--rate", "3000", "--kill", "2", "--keep", str(directory)]
+    done = subprocess.run([sys.executable, "-m", "shipper", "demo", *options], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"kill -9 +2 ", done.stdout) and "0 lost, 0 repeated" in done.stdout
+    assert (directory / "audit.json").exists() and (directory / "demo.yaml").exists() and not done.stderr
+    count = Count()
+    count.add_lines((directory / "delivered" / "records.ndjson").read_bytes().splitlines())
+    assert f"every one of {count.delivered:,} lines once" in done.stdout and count.damaged == 0
+
+
+def test_ctrl_c_ends_the_writing_and_not_the_proof(tmp_path: Path):
+    """D4, D5"""
+    command = [sys.executable, "-u", "-m", "shipper", "demo", "--seconds", "600", "--rate", "500"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for text in process.stdout:
+            if re.search(r"delivered [1-9]", text):
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+        assert process.wait(60) == 0, rest
+    assert "0 lost, 0 repeated" in rest and not list(tmp_path.iterdir())
