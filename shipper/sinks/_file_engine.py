@@ -48,6 +48,14 @@ class Written:
     before: list[tuple[Output, int]]
 
 
+class Given(NamedTuple):
+    """A state that was given out for a request number."""
+
+    number: int
+    generation: int
+    state: dict[str, Any]
+
+
 class Engine:
     """See the module. `root`: the directory that all paths lie below. OSError and Retryable go to the caller."""
 
@@ -60,8 +68,8 @@ class Engine:
         self._outputs: OrderedDict[str, Output] = OrderedDict()      # least recently used first
         self._open_count = 0
         self._log: deque[Written] = deque()
-        self._issued: deque[tuple[int, int]] = deque()               # (number, generation) of states given out
-        self._generation = self._durable_generation = self._durable_number = self._last_number = 0
+        self._given: deque[Given] = deque([Given(0, 0, {})])        # the last durable one, and those behind it
+        self._generation = self._durable_generation = self._last_number = 0
         self._broken = ""
         self.notices: deque[Notice] = deque()
 
@@ -97,8 +105,8 @@ class Engine:
 
     def undo(self, number: int) -> None:
         """Take back what was written for requests after `number`. What cannot be cut now is cut before the next write."""
-        while self._issued and self._issued[-1][0] > number:
-            self._issued.pop()
+        while len(self._given) > 1 and self._given[-1].number > number:
+            self._given.pop()
         while self._log and self._log[-1].number > number:
             for output, length in reversed(self._log.pop().before):
                 output.length, output.generation, output.uncut = length, None, True
@@ -114,12 +122,14 @@ class Engine:
         self._broken = ""
 
     def sync(self) -> tuple[int, dict[str, Any]] | None:
-        """All bytes and names to the disk; (number, state) for `confirmed`, None where that number has its state already (one
-        number, one state: `durable` names only the number). OSError: see FE3; then everything has to be sent again."""
+        """All bytes and names to the disk; (number, state) for `confirmed`, None before the first request. A number has one
+        state, which is given again where nothing was written since: `durable` names only the number. OSError: see FE3; then
+        everything has to be sent again."""
         if self._broken:
             raise Retryable(f"going back after a failed sync: {self._broken}")
-        if self._last_number <= (self._issued[-1][0] if self._issued else self._durable_number):
-            return None
+        given = self._given[-1]
+        if self._last_number <= given.number:
+            return (given.number, given.state) if given.number else None
         try:
             self._cut_leftovers()
             changed = [output for output in self._outputs.values() if output.generation is None]
@@ -133,13 +143,15 @@ class Engine:
         self._generation += 1
         for output in changed:
             output.generation = self._generation
-        self._issued.append((self._last_number, self._generation))
-        return self._last_number, state_of(self._generation, [output for output in self._outputs.values() if output.announced])
+        state = state_of(self._generation, [output for output in self._outputs.values() if output.announced])
+        self._given.append(Given(self._last_number, self._generation, state))
+        return self._last_number, state
 
     def durable(self, number: int) -> None:
         """The state given out for `number`, or the newest one before it, is on disk with its cursor."""
-        while self._issued and self._issued[0][0] <= number:
-            self._durable_number, self._durable_generation = self._issued.popleft()
+        while len(self._given) > 1 and self._given[1].number <= number:
+            self._given.popleft()
+        self._durable_generation = self._given[0].generation
         while self._log and self._log[0].number <= number:
             self._log.popleft()
         needed = [mark for mark in self._journal.marks if self._is_needed(mark)]
@@ -164,7 +176,7 @@ class Engine:
         marks = self._journal.marks
         paths = dict.fromkeys([*stored, *[mark.path for mark in marks if mark.generation >= generation]])
         self._forget()
-        self._issued.append((0, generation))         # a state may be in memory only as yet; the first `durable` tells
+        self._given[0] = Given(0, generation, {})       # it may be in memory only as yet: the first `durable` tells
         self._generation = max([generation, *[mark.generation for mark in marks]])
         for path in paths:
             self._restore(path, stored.get(path), [mark for mark in marks if mark.path == path], generation)
@@ -175,8 +187,8 @@ class Engine:
             self._shut(output)
         self._outputs.clear()
         self._log.clear()
-        self._issued.clear()
-        self._last_number, self._durable_number, self._durable_generation, self._broken = 0, 0, -1, ""
+        self._given = deque([Given(0, 0, {})])
+        self._last_number, self._durable_generation, self._broken = 0, -1, ""
 
     def _restore(self, path: str, stored: Output | None, marks: list[Mark], generation: int) -> None:
         seen = self._disk.look(path)
