@@ -9,6 +9,7 @@ import posixpath
 import re
 
 _WILD = re.compile(r"[*?\[]")
+_FIELD = re.compile(r"\{[^}]*\}")
 _TOKEN = re.compile(r"\*\*/?|\*|\?|\[[!^]?\]?[^\]/]*\]|.", re.DOTALL)
 
 
@@ -57,6 +58,12 @@ def _steps(a: tuple[str, ...], b: tuple[str, ...], i: int, j: int) -> list[tuple
 def excluded(path: str, globs: list[str]) -> bool:
     """Does an exclude glob cover this path (or this whole pattern, taken as it is written)?"""
     return any(fnmatch.fnmatchcase(path if "/" in glob else posixpath.basename(path), glob) for glob in globs)
+
+
+def output_glob(target: str) -> str | None:
+    """The glob of what a sink with this target (`SinkSpec.targets`: "file /path/{pod}.log") writes; None: no files."""
+    path = target.removeprefix("file ")
+    return _FIELD.sub("*", path) if path.startswith("/") else None
 
 
 def _tokens(pattern: str) -> tuple[str, ...]:

@@ -5,7 +5,8 @@ import fnmatch
 from typing import Any
 
 from .draft import NAME, Draft, Findings, duration, size
-from .types import SourceSettings
+from .patterns import intersect, output_glob
+from .types import SinkEntry, SourceSettings
 from .when import when_problems
 
 RATE_BYTES_S = 1_000_000
@@ -29,6 +30,19 @@ def _targets(draft: Draft, say: Findings) -> None:
             if first != name:
                 say.error(("sinks", name), f"writes to {target}, and so does sink {first}: their records would be mixed or cut; "
                                            "give it another target, or put both rules into one sink")
+        _meetings(name, sink, draft, say)
+
+
+def _meetings(name: str, sink: SinkEntry, draft: Draft, say: Findings) -> None:
+    """Templates that differ and may still give one path: a warning, since nobody knows the names beforehand."""
+    earlier = list(draft.sinks.items())[:list(draft.sinks).index(name)]
+    for target in sink.spec.targets(sink.config):
+        for other_name, other in earlier:
+            for second in other.spec.targets(other.config):
+                a, b = output_glob(target), output_glob(second)
+                if target != second and a is not None and b is not None and intersect(a, b):
+                    say.warn(("sinks", name), f"can write to the same file as sink {other_name} ({a} and {b}): their records "
+                                              "would be mixed or cut; give them directories of their own")
 
 
 def _raw(draft: Draft, say: Findings) -> None:

@@ -1,13 +1,12 @@
 """Rules about what is read: patterns, allowed roots, and the loop of an agent that reads what it writes. Pure."""
 from __future__ import annotations
 
-import re
-
 from .draft import Draft, Findings
-from .patterns import excluded, intersect, static_prefix
+from .patterns import excluded, intersect, output_glob, static_prefix
 from .types import ContainersSource
 
-_TEMPLATE = re.compile(r"\{[^}]*\}")
+_ROTATED = ".????????T??????Z"
+"""What the file sink adds to a rotated file's name."""
 
 
 def _patterns(draft: Draft, say: Findings) -> None:
@@ -61,10 +60,9 @@ def _loops(draft: Draft, say: Findings) -> None:
     written = [(f"the agent's own state ({draft.state_dir})", glob) for glob in _state_globs(draft.state_dir)]
     for name, sink in draft.sinks.items():
         for target in sink.spec.targets(sink.config):
-            path = target.removeprefix("file:")
-            if path.startswith("/"):
-                glob = _TEMPLATE.sub("*", path)
-                written += [(f"the output of sink {name}", end) for end in (glob, glob + ".1", glob + ".1.gz")]
+            glob = output_glob(target)
+            if glob is not None:
+                written += [(f"the output of sink {name}", glob + end) for end in ("", _ROTATED, _ROTATED + ".gz")]
     for name, source in draft.sources.items():
         for i, include in enumerate(source.include):
             what = next((what for what, glob in written

@@ -48,7 +48,7 @@ FAKE = SinkSpec(
     summary="Takes all and keeps nothing.", config=FakeConfig, check=_check, concurrency=1,
     build=lambda config, context: None,  # type: ignore[arg-type,return-value]
     guarantee=lambda config: Guarantee(delivered_means="", can_repeat="", can_lose=""),
-    targets=lambda config: [*config.paths, f"{config.address}:{config.port}"],
+    targets=lambda config: [*(f"file {path}" for path in config.paths), f"{config.address}:{config.port}"],
     needs_raw=lambda config: config.format == "raw",
 )
 

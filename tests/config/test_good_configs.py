@@ -177,6 +177,14 @@ class TestWarnings:
         assert warnings(S + "sinks:\n  out: {type: fake, address: a, concurrency: 8}\n") == [
             "4:33: sinks.out.concurrency: has no effect: fake works with 1; remove it"]
 
+    def test_two_sinks_that_may_write_to_one_file(self):
+        paths = (("a", "/o/{pod}/x.log"), ("b", "/o/web/{namespace}.log"), ("c", "/p/x.log"))
+        text = S + "sinks:\n" + "".join(
+            f"  {n}: {{type: fake, address: {n}, when_full: drop_oldest, paths: ['{path}']}}\n" for n, path in paths)
+        assert warnings(text) == [
+            "5:3: sinks.b: can write to the same file as sink a (/o/web/*.log and /o/*/x.log): their records would be mixed or "
+            "cut; give them directories of their own"]
+
     def test_the_whole_file_system_as_a_root(self):
         assert warnings("sources:\n  a: {type: files, include: [/*.log]}\n" + K) == [
             "2:3: sources.a.allowed_roots: the whole file system is allowed, so a link in a log directory can make the agent "
