@@ -1,0 +1,24 @@
+"""The table of events: what happened to the agent, how often, how many lines were lost and how many came twice.
+
+Kept in tests/results/hostile_events.json by the last run of each test.
+"""
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+
+RESULTS = Path(__file__).parents[1] / "results" / "hostile_events.json"
+
+
+def note(event: str, *, tries: int, lost: int, repeated: int) -> None:
+    """One row; the newest of an event replaces the one before."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    with open(RESULTS, "a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        rows = json.loads(file.read() or "{}")
+        rows[event] = {"tries": tries, "lost": lost, "repeated": repeated}
+        file.seek(0)
+        file.truncate()
+        file.write(json.dumps(rows, indent=1, sort_keys=True) + "\n")
