@@ -101,7 +101,9 @@ class Engine:
         self._positions_now = found.dirty
         self._positions_changed = found.dirty or found.positions.seq > found.written_seq
         self._space: Space | None = None
-        self._base_bytes = self.log.used_bytes
+        # Since the last commit. Not log.dirty_bytes: that is 0 again after each full segment, so that a reader in
+        # catch-up put 60 MB into a buffer of 8 MiB between two commits.
+        self._base_bytes, self._appended_bytes = self.log.used_bytes, 0
         self._usage = Usage()
 
     @property
@@ -191,8 +193,10 @@ class Engine:
         else:
             self._degraded.pop(DISK_FULL, None)
         self._settle()
+        stored_bytes = sum(frame.stored_bytes for frame in out.written)
+        self._appended_bytes += stored_bytes
         out.counts.append(("shipper_buffer_frames_total", len(out.written), ()))
-        out.counts.append(("shipper_buffer_appended_bytes_total", sum(f.stored_bytes for f in out.written), ()))
+        out.counts.append(("shipper_buffer_appended_bytes_total", stored_bytes, ()))
 
     def _settle(self) -> None:
         """Move the jobs that are in the page cache to those that wait for the sync."""
@@ -253,7 +257,7 @@ class Engine:
         self._write_cursors(out, now_s)
         self._write_positions(out, now_s)
         self._make_room(out, now_s)
-        self._base_bytes = self.log.used_bytes
+        self._base_bytes, self._appended_bytes = self.log.used_bytes, 0
         self._look_at_space()
 
     def _sync(self, out: Outcome, now_s: float) -> None:
@@ -383,7 +387,7 @@ class Engine:
         self._small.restore_ballast(self._space)
 
     def _limits(self, out: Outcome) -> None:
-        self._usage = Usage(self._base_bytes + self.log.dirty_bytes, self._quarantine.bytes, self.others())
+        self._usage = Usage(self._base_bytes + self._appended_bytes, self._quarantine.bytes, self.others())
         used = self._usage.total
         allowed = limit_bytes(self._max_size, used, self._space)
         if is_full(BUFFER_FULL in self._degraded, used, allowed, self._max_size):
