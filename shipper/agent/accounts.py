@@ -75,7 +75,7 @@ def _file_audit(found: FilePosition, lost: Iterable[Lost], size_bytes: int, open
             gaps.append(Gap(0, jumped, reason))
         elif jumped:
             dropped[reason] = jumped
-        if count > jumped:
+        if count > jumped or not count:          # 0: something went unread, and nobody can know how much
             gaps.append(Gap(found.offset, -1, reason, count - jumped))
     return FileAudit(
         found.file.key, found.file.path, size_bytes, found.offset, found.read_bytes, sorted(gaps), dropped, open_bytes,

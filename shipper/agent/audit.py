@@ -185,7 +185,9 @@ def human(audit: Mapping[str, Any], all_files: bool = False) -> str:
     lines = [*_files_text(audit["files"], all_files), "", *_sinks_text(audit["sinks"]), ""]
     lines.append(f"read {totals['read_bytes']} + retired {totals['retired_bytes']} = {totals['total_bytes']} bytes in all; "
                  f"unread {totals['unread_bytes']}, open {totals['open_bytes']}")
-    lines += [f"never read, {reason}: {count} bytes" for reason, count in totals["gap_bytes"].items()]
+    unknown = {gap["reason"] for file in audit["files"] for gap in file["gaps"] if gap["end"] < 0}
+    lines += [f"never read, {reason}: {'at least ' if reason in unknown else ''}{count} bytes"
+              for reason, count in totals["gap_bytes"].items()]
     if totals["balanced"]:
         lines.append("BALANCED: every byte read is accounted for in every sink")
     else:
