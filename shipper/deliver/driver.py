@@ -113,7 +113,7 @@ class Delivery:
         try:
             await self._sink.close()
         except (ShipperError, OSError) as error:
-            self._telemetry.say("warning", "sink did not close", about=self.name, why=describe(error))
+            self._telemetry.say("warning", "sink_not_closed", about=self.name, why=describe(error))
         finally:
             self._trouble.stopped = True
             self._goals.fail(f"sink {self.name} was stopped")
@@ -130,7 +130,7 @@ class Delivery:
             try:
                 await self.caught_up(self._buffer.appended_seq, deadline_s)
             except Retryable as error:
-                self._telemetry.say("warning", "sink not drained", about=self.name, why=describe(error))
+                self._telemetry.say("warning", "sink_not_drained", about=self.name, why=describe(error))
             self._stopping = True
             self._wake_all()
             timer = self._clock.call_later(2.0, self._main.cancel)
@@ -266,7 +266,7 @@ class Delivery:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Interrupted):
             self._telemetry.count("shipper_errors_total", 1, f"deliver:{self.name}")
-            self._telemetry.say("error", "delivery failed unexpectedly", about=self.name, why=describe(error))
+            self._telemetry.say("error", "delivery_failed", about=self.name, why=describe(error))
             self._resend_from_cursor(Retryable(describe(error)))
 
     async def _end_tasks(self) -> None:

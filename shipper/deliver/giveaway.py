@@ -45,7 +45,7 @@ async def give_away(drop: Drop, progress: Progress, buffer: BufferView, routed: 
         await asyncio.sleep(0)
     if given_bytes:
         telemetry.say(
-            "warning", "records dropped", about=progress.name, reason=drop.reason.value, records=records, source_bytes=given_bytes
+            "warning", "records_dropped", about=progress.name, reason=drop.reason.value, records=records, source_bytes=given_bytes
         )
     return records
 
