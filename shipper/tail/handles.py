@@ -23,11 +23,10 @@ HELD_DELETED_S = 600.0
 
 
 class Handles:
-    """`quiet`: lineage name -> quiet since, longest first."""
+    """`quiet` (attention.py): lineage name -> quiet since, longest first; it loses the names that are closed here."""
 
-    def __init__(self, lineages: Mapping[str, Lineage], max_open_files: int) -> None:
-        self._lineages, self._max_open = lineages, max_open_files
-        self.quiet: dict[str, float] = {}
+    def __init__(self, lineages: Mapping[str, Lineage], quiet: dict[str, float], max_open_files: int) -> None:
+        self._lineages, self.quiet, self._max_open = lineages, quiet, max_open_files
         self._retired: deque[tuple[Future[int], Lineage, TailFile]] = deque()
 
     # -------------------------------------------------------- quiet ones
@@ -56,10 +55,15 @@ class Handles:
 
     # -------------------------------------------------------- deleted ones
 
-    def over_limit(self, now: float) -> Iterable[tuple[Lineage, TailFile, int]]:
-        """Deleted files that may not be held any longer, with their unread bytes (H1)."""
+    def over_limit(self, names: dict[str, None], now: float) -> Iterable[tuple[Lineage, TailFile, int]]:
+        """Deleted files that may not be held any longer, with their unread bytes (H1). `names`: the lineages that have any;
+        loses those that have none any more."""
         held = 0
-        for lineage in self._lineages.values():
+        for name in list(names):
+            lineage = self._lineages.get(name)
+            if lineage is None or not any(file.deleted_since_s is not None for file in lineage.files):
+                del names[name]
+                continue
             for file in list(lineage.files):
                 if file.deleted_since_s is None or file.handle is None:
                     continue

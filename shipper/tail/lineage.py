@@ -30,7 +30,7 @@ class Lineage:
 
     __slots__ = (
         "armed", "claim", "cutter", "decoder", "directory", "done", "eof_ticks", "files", "ignored", "last_ns", "look_due",
-        "opener", "outbox", "retry_look", "retry_open_s", "salted", "settings", "source", "vanished",
+        "opener", "outbox", "passed_over", "salted", "settings", "source", "vanished",
     )
 
     def __init__(
@@ -50,8 +50,7 @@ class Lineage:
         self.eof_ticks = 0
         self.armed = self.vanished = False
         self.look_due = True
-        self.retry_open_s = 0.0
-        self.retry_look = False
+        self.passed_over = False
 
     # -------------------------------------------------------- looking
 
@@ -245,9 +244,46 @@ class Lineage:
         file.ref = FileRef(key, self.source, file.path, file.device, file.inode, len(head), digest(head))
         return file.ref
 
-    def define_form(self, file: TailFile, formats: Formats) -> None:
-        """The format of a file that was resumed: its definition says which file, not how it is written."""
-        file.form = self._form(first_line(file.head()) or b"", formats)
+    def form_of(self, file: TailFile, formats: Formats) -> str:
+        """The format of a file, also of one that was resumed: its definition says which file, not how it is written."""
+        if not file.form and file.handle is not None:
+            file.form = self._form(first_line(file.head()) or b"", formats)
+        return file.form or self._form(b"", formats)
+
+    def begin_read(self, file: TailFile, now_s: float, read_ns: int) -> None:
+        """Before each read of `file`: the decoder and the cutter know where they are."""
+        self.cutter.now_s, self.cutter.read_ns = now_s, read_ns
+        if file.form and self.decoder.form != file.form:
+            self.decoder.form = file.form
+
+    def take_outbox(self) -> list[Section]:
+        """Sections that were made beside a read: losses, closings."""
+        sections, self.outbox = self.outbox, []
+        return sections
+
+    def place_of(self, key: str, positions: KnownPositions) -> tuple[FileRef, int, str, int] | None:
+        """(definition, offset, guard, size) of one of its files, where it stands now: sections may be on their way."""
+        file = self.file_of(key)
+        if file is not None and file.ref is not None:
+            guard = digest(file.guard) if file.guard is not None else file.guard_hash
+            return file.ref, file.offset, guard, max(file.size, file.offset)
+        known = positions.files.get(key)
+        return None if known is None else (known.file, known.offset, known.guard, max(known.size, known.offset))
+
+    def rewind(self, positions: KnownPositions, now_s: float) -> None:
+        """Every file back to where the positions are, and what was open with them."""
+        for file in [*self.done, *self.files]:
+            if file.ref is None:
+                continue
+            known = positions.files.get(file.ref.key)
+            at = known.offset if known is not None else 0
+            if file.offset != at:
+                file.resume(file.ref, at, known.guard if known is not None else "")
+                if file in self.done:
+                    self.done.remove(file)
+                    self.files.insert(0, file)
+        state = positions.lineages.get(self.source.lineage)
+        self.decoder.restore(state.state if state is not None else (), now_s)
 
     def finish(self, file: TailFile, formats: Formats) -> list[Section]:
         """The closing sections of a file that nobody will go on with; its unfinished last line becomes a record."""

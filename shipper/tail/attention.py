@@ -1,0 +1,93 @@
+"""Who is looked at, and when. Pure but for the wake event: names and times in, names out.
+
+    ready ──► busy: each tick ──► quiet after SWEEPS_BEFORE_WATCH empty looks: the kernel tells (or, unwatched, each poll)
+
+Invariants:
+  Q1  a lineage is in at most one of busy, quiet; `ready` puts it into busy from wherever it is
+  Q2  a tick costs per busy lineage, a poll per lineage that asked for it; nothing costs per known lineage
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+TICK_S = 0.05
+POLL_S = 1.0
+SWEEPS_BEFORE_WATCH = 4
+LATE_WRITES_S = 30.0
+
+
+class Attention:
+    """By lineage name. `quiet`: quiet since, longest first. `waiting`: something of theirs ends by time."""
+
+    def __init__(self) -> None:
+        self.wake = asyncio.Event()
+        self.busy: dict[str, None] = {}
+        self.quiet: dict[str, float] = {}
+        self.waiting: dict[str, None] = {}
+        self.look: dict[str, None] = {}
+        self.deleted: dict[str, None] = {}
+        self._unwatched: dict[str, None] = {}
+        self._trailing: dict[str, float] = {}
+        self._again: dict[str, tuple[float, bool]] = {}
+        self._next_tick_s = self._next_poll_s = 0.0
+
+    def ready(self, name: str) -> None:
+        """Somebody wrote to it, or may have."""
+        self.quiet.pop(name, None)
+        self._unwatched.pop(name, None)
+        self.busy[name] = None
+        self.wake.set()
+
+    def look_at(self, name: str) -> None:
+        """Its directory changed."""
+        self.look[name] = None
+        self.wake.set()
+
+    def quieten(self, name: str, now: float, *, watched: bool) -> None:
+        """Read to its end for some ticks."""
+        self.busy.pop(name, None)
+        self.quiet[name] = now
+        if not watched:
+            self._unwatched[name] = None
+
+    def trail(self, name: str, now: float) -> None:
+        """A file of it was renamed and read to its end: no event tells of a late write, so look for a while."""
+        self._trailing[name] = now + LATE_WRITES_S
+
+    def again(self, name: str, now: float, *, look: bool) -> None:
+        """Something could not be opened or read just now: another try in POLL_S."""
+        self.busy.pop(name, None)
+        self._again[name] = now + POLL_S, look or self._again.get(name, (0.0, False))[1]
+
+    def forget(self, name: str) -> None:
+        for table in (
+            self.busy, self.quiet, self.waiting, self.look, self.deleted, self._unwatched, self._trailing, self._again
+        ):
+            table.pop(name, None)
+
+    def tick(self, now: float) -> bool:
+        """Is a tick due? Then the next one is set."""
+        if now < self._next_tick_s:
+            return False
+        self._next_tick_s = now + TICK_S
+        return True
+
+    def poll(self, now: float) -> Iterable[str] | None:
+        """None where no poll is due; else who is read now because nobody tells of them."""
+        if now < self._next_poll_s:
+            return None
+        self._next_poll_s = now + POLL_S
+        for name, until_s in list(self._trailing.items()):
+            self.look[name] = None
+            if now > until_s:
+                del self._trailing[name]
+        due = [name for name, (at_s, _) in self._again.items() if now >= at_s]
+        for name in due:
+            if self._again.pop(name)[1]:
+                self.look[name] = None
+        return [*self._unwatched, *due]
+
+    def sleep_s(self, now: float) -> float:
+        """How long nothing is due."""
+        return max(0.0, self._next_tick_s - now) if self.busy or self.waiting else POLL_S

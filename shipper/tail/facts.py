@@ -1,0 +1,39 @@
+"""What the reader knows, as rows. Pure: reads attributes and sizes, changes nothing."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from .file import TailFile
+from .lineage import Lineage
+
+
+def rows_of(lineages: Iterable[Lineage]) -> list[dict[str, Any]]:
+    """One row per file."""
+    rows = []
+    for lineage in lineages:
+        source = lineage.source
+        for file in [*lineage.done, *lineage.files]:
+            size = file.stat_size()
+            rows.append({
+                "path": file.path, "key": file.ref.key if file.ref else "", "source": source.name,
+                "namespace": source.namespace, "pod": source.pod, "container": source.container,
+                "size": size, "position": file.offset, "lag_bytes": max(0, size - file.offset),
+                "last_record_ns": lineage.last_ns, "state": _state_of(lineage, file),
+            })
+    return rows
+
+
+def unread_bytes_of(lineages: Iterable[Lineage]) -> int:
+    """Bytes that could be read now: open files, without the unfinished lines that only their writer can finish."""
+    return sum(max(0, f.size - f.offset - f.rest_bytes) for x in lineages for f in x.files if f.handle is not None)
+
+
+def _state_of(lineage: Lineage, file: TailFile) -> str:
+    if file in lineage.done:
+        return "done"
+    if file.deleted_since_s is not None:
+        return "deleted"
+    if file is not lineage.files[0]:
+        return "waiting"
+    return "quiet" if lineage.armed else "reading"

@@ -1,0 +1,66 @@
+"""Sections on their way into the buffer: how many bytes at most, and what to do when a write or sync failed. Driver.
+
+Invariants:
+  B1  bytes read and not yet appended are bounded by IN_FLIGHT_BYTES (P7)
+  B2  after a failed append `on_lost` is called before anything else is submitted: the positions went back, and so must
+      every file
+  B3  a key belongs to one file: two files of one key would be one file with jumps, which the buffer refuses
+"""
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from ..errors import BufferLost
+from ..model import Section
+from ..telemetry import Telemetry
+from .accounting import account
+from .ports import BufferPort
+
+IN_FLIGHT_BYTES = 4 * 1024 * 1024
+
+
+class InFlight:
+    """`read_bytes`: source bytes submitted since the start."""
+
+    def __init__(self, buffer: BufferPort, telemetry: Telemetry, on_lost: Callable[[], None]) -> None:
+        self._buffer, self._telemetry, self._on_lost = buffer, telemetry, on_lost
+        self._waiting: deque[tuple[asyncio.Future[int], int]] = deque()
+        self._bytes = 0
+        self._claimed: set[str] = set()                   # keys that are in no frame yet
+        self.read_bytes = 0
+
+    def claim(self, key: str) -> bool:
+        """Take `key` for a file that is new; False where it is another's (B3)."""
+        if key in self._claimed or key in self._buffer.positions.files:
+            return False
+        self._claimed.add(key)
+        return True
+
+    def submit(self, sections: list[Section]) -> asyncio.Future[int]:
+        """One frame. Its future fails where the buffer went back; `drained` then calls `on_lost`."""
+        size = sum(section.end - section.start for section in sections)
+        try:
+            future = self._buffer.submit(sections)
+        except BufferLost as lost:
+            future = asyncio.get_running_loop().create_future()
+            future.set_exception(lost)
+        else:
+            self._claimed -= {section.file.key for section in sections}
+        self._waiting.append((future, size))
+        self._bytes += size
+        self.read_bytes += size
+        for section in sections:
+            account(section, self._telemetry)
+        return future
+
+    async def drained(self, *, all_of_it: bool = False) -> None:
+        """Wait until the bound holds again (B1), or until nothing is in flight."""
+        while self._waiting and (all_of_it or self._waiting[0][0].done() or self._bytes > IN_FLIGHT_BYTES):
+            future, size = self._waiting.popleft()
+            self._bytes -= size
+            try:
+                await future
+            except (BufferLost, OSError):                 # said by the buffer
+                self._on_lost()
