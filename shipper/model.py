@@ -133,7 +133,8 @@ class Gap(NamedTuple):
 
 
 Marks = dict[int, dict[str, Any]]
-"""Rare facts about single records, by index: {"partial": true}, {"truncated": original bytes}, {"malformed": true}."""
+"""Rare facts about single records, by index: {"partial": true}, {"truncated": original bytes}, {"malformed": true};
+{"lost": n}: of the source bytes that the id names, n are not in the message, because their file was gone."""
 
 
 @dataclass(slots=True)

@@ -285,14 +285,14 @@ class Decoder:
         if pending is None:
             return
         if pending.parts is None:
-            complete = self._again(pending, stream, reread)
-            if not complete and mark is None:           # its file is gone: what is left is shipped, and said to be less
-                self.partial += 1
-                mark = {"partial": True}
+            lost_bytes = pending.source_bytes - self._again(pending, stream, reread)
+            if lost_bytes:                              # its file is gone: what is left is shipped, and said to be less
+                self.partial += mark is None
+                mark = {**(mark or {}), "partial": True, "lost": lost_bytes}
         out.add(pending.time, stream, pending.item(key), b"".join(pending.parts or ()), mark)
 
-    def _again(self, pending: Pending, stream: bytes, reread: Reread) -> bool:
-        """Time and contents of an open record whose bytes were not held, from its file ranges; False where some are gone."""
+    def _again(self, pending: Pending, stream: bytes, reread: Reread) -> int:
+        """Time and contents of an open record whose bytes were not held, from its file ranges; how many bytes were there."""
         pending.time, pending.parts, found_bytes = b"", [], 0
         for piece in pending.pieces:
             data = reread(piece)
@@ -302,7 +302,7 @@ class Decoder:
                 if cut is not None and cut[1] == stream:
                     pending.time = pending.time or cut[0]
                     pending.parts.append(cut[3])
-        return found_bytes == pending.source_bytes
+        return found_bytes
 
     # -------------------------------------------------------- what does not end by itself
 

@@ -23,12 +23,25 @@ def account(section: Section, telemetry: Telemetry) -> None:
         for mark in (batch.marks or {}).values():
             for key in mark.keys() & _MARK_METRICS.keys():
                 telemetry.count(_MARK_METRICS[key], 1, name)
+            if "lost" in mark:
+                _lost(section, mark["lost"], telemetry)
     for gap in section.gaps:
         known = gap.end - gap.start if gap.end >= 0 else gap.at_least
         telemetry.count("shipper_gaps_total", 1, gap.reason)
         telemetry.count("shipper_gap_bytes_total", known, gap.reason)
         if gap.reason != GapReason.START_AT_END:
+            # Nothing known to be lost: it was read to what its end was when we last looked.
             telemetry.say(
-                "warning", "bytes_not_read", about=section.file.path, reason=gap.reason, file_key=section.file.key,
+                "warning" if known else "info", "bytes_not_read", about=section.file.path, reason=gap.reason, file_key=section.file.key,
                 at_least_bytes=known, from_time_ns=gap.first_ns, to_time_ns=gap.last_ns,
             )
+
+
+def _lost(section: Section, lost_bytes: int, telemetry: Telemetry) -> None:
+    """Pieces of a record that had begun, whose file was gone before its end came: in the record's id, not in its message."""
+    telemetry.count("shipper_gaps_total", 1, GapReason.ROTATED_AWAY)
+    telemetry.count("shipper_gap_bytes_total", lost_bytes, GapReason.ROTATED_AWAY)
+    telemetry.say(
+        "warning", "bytes_not_read", about=section.file.path, reason=GapReason.ROTATED_AWAY, file_key=section.file.key,
+        at_least_bytes=lost_bytes, why="the record had begun; its file was gone before it ended",
+    )

@@ -131,7 +131,22 @@ class Reader:
             sections.append(Section(
                 known.file, known.offset, known.offset, known.guard, None, (), gaps=(gap,), size=known.size, closed=True
             ))
-        self._submit(sections)
+        self._submit(sections + self._lost_records(name))
+
+    def _lost_records(self, name: str) -> list[Section]:
+        """What was open in it, as records without content that say how much is lost: their bytes were read and counted."""
+        positions = self._buffer.positions
+        known = positions.lineages[name]
+        decoder = self._make_decoder(known.source, _NO_SETTINGS)
+        decoder.restore(known.state, 0.0)
+        sections = []
+        for key, batch in decoder.flush(before_s=0.0, read_ns=self._now_ns(), reread=lambda piece: b""):
+            place = positions.files.get(key)
+            if place is not None:
+                sections.append(Section(
+                    place.file, place.offset, place.offset, place.guard, batch, decoder.state(), size=place.size, closed=True
+                ))
+        return sections
 
     def wake(self) -> None:
         """Leave the wait (the stop event was set)."""

@@ -91,7 +91,7 @@ def test_an_open_record_whose_file_is_gone_is_shipped_as_partial_with_what_is_le
     made.decode(KEY, 0, [first[:-1]], read_ns=1, now_s=0.0, reread=lambda p: b"")
     last = T + b" stdout F left"
     batch = made.decode(KEY, len(first), [last], read_ns=1, now_s=0.0, reread=lambda p: b"")
-    assert batch is not None and batch.marks == {0: {"partial": True}}
+    assert batch is not None and batch.marks == {0: {"partial": True, "lost": len(first) + len(last) + 1}}
 
 
 def test_what_is_no_cri_line_is_shipped_whole_and_marked():

@@ -226,6 +226,24 @@ async def test_a_piece_whose_end_never_comes_is_shipped_as_partial(tree: Tree) -
     assert batch is not None and batch.marks == {0: {"partial": True}}
 
 
+async def test_a_record_that_had_begun_in_a_pod_deleted_while_stopped_is_not_lost_in_silence(tree: Tree) -> None:
+    piece = cri("begun", tag="P")
+    tree.write(cri("before"), piece)
+    node = Node(tree)
+    assert await node.run(0.5) == [b"before"]
+    shutil.rmtree(tree.dir.parent)
+    for path in tree.links.iterdir():
+        path.unlink()
+    node.restart()
+    node.reader.lost_lineage(str(tree.log))
+    assert await node.run() == [b"before", b""]
+    assert total_bytes(node) == len(cri("before")) + len(piece)
+    batch = node.buffer.sections[-1].batch
+    assert batch is not None and batch.marks == {0: {"partial": True, "lost": len(piece)}}
+    assert node.telemetry.value("shipper_gap_bytes_total", GapReason.ROTATED_AWAY) == len(piece)
+    assert not node.buffer.positions.lineages[str(tree.log)].state
+
+
 async def test_a_half_written_gz_whose_plain_is_gone_gives_what_inflates_and_says_so(tree: Tree) -> None:
     content = b"".join(lines(0, 3000))
     (tree.dir / "0.log.20261120-090000.gz").write_bytes(gzip.compress(content)[:-4000])
