@@ -4,7 +4,7 @@
     {"path":..,"rotated_to":..,"inode":i,"generation":g}            before a file is renamed
 
 `generation` is that of the newest state that had been given out. After a crash the state of generation k counts; of a file that
-is not in it, the first mark with generation >= k says how long it was then.
+is not in it, a mark with generation >= k says how long it was then.
 
 Invariants:
   JO1  a mark is durable when `append` returns, and the first write or the rename it announces comes after that

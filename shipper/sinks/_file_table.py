@@ -69,12 +69,13 @@ def outputs_of(state: Any) -> tuple[int, dict[str, Output]]:
 def length_to_keep(seen: Seen, stored: Output | None, marks: Iterable[Mark], generation: int) -> int | None:
     """How long the file at a path was when the state of `generation` was true; None where that is not known of this file.
 
-    A mark made since then counts more than the state: it is younger knowledge of the same moment. Inodes decide whether it
-    is the same file; one that somebody else put there is never cut.
+    The last mark made since then counts more than the state. They differ only where somebody else changed the file meanwhile,
+    or where the inode came again with another file; then what stood there when we found out is not ours to cut. Inodes
+    decide whether it is the same file.
     """
-    for mark in marks:
-        if mark.generation >= generation and mark.inode == seen.inode and not mark.rotated_to:
-            return mark.length
+    since = [m.length for m in marks if m.generation >= generation and m.inode == seen.inode and not m.rotated_to]
+    if since:
+        return since[-1]
     if stored is not None and stored.inode == seen.inode:
         return stored.length
     return None

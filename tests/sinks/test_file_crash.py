@@ -1,5 +1,7 @@
 """Exactly once, whatever stops us wherever: real files, seeded random actions, a stop at any step of the file system."""
+import os
 import random
+import shutil
 
 import pytest
 
@@ -39,8 +41,57 @@ def play(directory, seed, *, power):
 
 @pytest.mark.parametrize("power", [False, True], ids=["killed", "power cut"])
 def test_after_any_crash_each_record_is_there_exactly_once_and_in_order(tmp_path, power):
-    for seed in range(250):
+    check(tmp_path, range(100), power)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("power", [False, True], ids=["killed", "power cut"])
+def test_after_any_of_many_crashes_each_record_is_there_exactly_once(tmp_path, power):
+    check(tmp_path, range(100, 10_000), power)
+
+
+def check(tmp_path, seeds, power):
+    for seed in seeds:
         directory = tmp_path / str(seed)
         world = play(str(directory), seed, power=power)
         assert world.content() == world.expected(), f"seed {seed}"
         assert not world.notices, f"seed {seed}: {world.notices}"
+        shutil.rmtree(directory)
+
+
+def test_a_compression_that_stopped_anywhere_is_finished_at_the_next_start_however_many_states_came_since(tmp_path):
+    for step in range(12):
+        directory = str(tmp_path / str(step))
+        requests = requests_for(f"{directory}/out", 12, random.Random(step), paths=1)
+        world = World(directory, requests, rules=Rules(max_size_bytes=1, compress=True))
+        world.send()
+        for _ in range(3):
+            world.sync()
+            world.passed = world.passed[-1:]
+            world.engine.durable(world.passed[0][1])            # renamed; compressing stops before its end
+            world.disk.steps_left = step
+            try:
+                world.background()
+            except Crash:
+                pass
+            world.disk.steps_left = None
+            world.jobs.clear()
+            world.send()
+        world.crash()
+        world.start()
+        world.finish()
+        assert world.content() == world.expected()
+        assert all(name.endswith(".gz") for name in os.listdir(f"{directory}/out/ns0")), os.listdir(f"{directory}/out/ns0")
+
+
+def test_an_unreadable_journal_line_is_passed_over_and_the_next_one_counts(tmp_path):
+    world = World(str(tmp_path), requests_for(f"{tmp_path}/out", 4, random.Random(1), paths=1))
+    world.disk.fail = {"append": OSError(28, "No space left on device")}
+    with pytest.raises(OSError, match="No space"):
+        world.send()
+    world.disk.fail = {}
+    world.send()
+    world.crash()
+    world.start()
+    world.finish()
+    assert world.content() == world.expected()
