@@ -9,7 +9,7 @@
 
 Invariants:
   R1  one recv_into, one count of one byte and no copy a read: it has to be faster than every agent (`ceiling` shows it)
-  R2  each connection writes into its own region of the store, so that lines are never torn by another connection
+  R2  no two connections write into one region of the store at a time, so that lines are never torn by each other
   R3  what arrived is checked afterwards (proof.py), not here
 """
 from __future__ import annotations
@@ -41,23 +41,36 @@ class Receiver:
         self.map = mmap.mmap(fd, REGIONS * REGION_BYTES)
         self.view = memoryview(self.map)
         os.close(fd)
+        self.run = 0
         self.begin(0, False)
 
     def begin(self, expected: int, marks: bool) -> None:
+        self.run += 1
         self.expected, self.with_marks = expected, marks
         self.count = self.bytes = self.first_ns = self.last_ns = 0
         self.used: list[int] = []                           # bytes in each region
+        self.free: list[int] = []                           # regions without a connection
         self.marks = array.array("q")                       # region, end, wall clock ns, for each read
         self.said = expected == 0
 
-    def connected(self) -> int:
+    def connected(self) -> tuple[int, int]:
+        """A region: one whose connection has ended, else a new one (rsyslogd opens connections all the time)."""
+        if self.free:
+            return self.run, self.free.pop()
         if len(self.used) == REGIONS:
-            raise SystemExit(f"more than {REGIONS} connections in one run: the agent reconnects all the time")
+            raise SystemExit(f"more than {REGIONS} connections at once")
         self.used.append(0)
-        return len(self.used) - 1
+        return self.run, len(self.used) - 1
 
-    def read(self, sock: socket.socket, region: int) -> bool:
-        """One read into the region; False at the end of the connection."""
+    def closed(self, place: tuple[int, int]) -> None:
+        if place[0] == self.run:
+            self.free.append(place[1])
+
+    def read(self, sock: socket.socket, place: tuple[int, int]) -> bool:
+        """One read into the region; False at the end of the connection, and for one that is left of the run before."""
+        run, region = place
+        if run != self.run:
+            return False
         used = self.used[region]
         at = region * REGION_BYTES + used
         try:
@@ -109,6 +122,7 @@ def serve(receiver: Receiver) -> None:
                 sock.setblocking(False)
                 selector.register(sock, selectors.EVENT_READ, receiver.connected())
             elif not receiver.read(key.fileobj, key.data):  # type: ignore[arg-type]
+                receiver.closed(key.data)
                 selector.unregister(key.fileobj)
                 key.fileobj.close()                         # type: ignore[union-attr]
         if receiver.count >= receiver.expected and not receiver.said:
