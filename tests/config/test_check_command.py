@@ -43,3 +43,14 @@ def test_the_schema_is_json_on_stdout(capsys):
 def test_no_config_and_no_schema_is_wrong_usage():
     with pytest.raises(Usage, match="write shipper check -c FILE"):
         run_check(None, False)
+
+
+def test_standard_output_in_a_pod_would_be_read_again_unless_it_is_excluded(tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    text = "sources:\n  c: {type: containers}\nsinks:\n  out: {type: stdout}\n"
+    path.write_text(text)
+    assert run_check(str(path), False, {}) == 0
+    assert capsys.readouterr().err.startswith(f"warning: {path}:4:9: sinks.out.type: in a pod, what stdout writes becomes")
+    path.write_text(text.replace("containers}", "containers, exclude: ['*shipper*']}"))
+    assert run_check(str(path), False, {}) == 0
+    assert capsys.readouterr().err == ""
