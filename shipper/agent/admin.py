@@ -36,6 +36,7 @@ OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 STATUS_PATHS = frozenset({"/", "/status"})
 SOCKET_PATHS = frozenset({"/audit"})
 BACKLOG = 64
+AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,14 @@ class Admin:
         assert self._views is not None
         loop = asyncio.get_running_loop()
         # On a thread: other tasks get their turns while aiohttp is imported.
-        module = await loop.run_in_executor(None, import_module, f"{__package__}.admin_server")
+        try:
+            module = await loop.run_in_executor(None, import_module, f"{__package__}.admin_server")
+        except (OSError, ImportError) as error:          # no file descriptor left; whoever knocks next is answered
+            self._telemetry.say("error", "admin_not_served", why=str(error))
+            await asyncio.sleep(AGAIN_S)
+            self._waking = None
+            self.serve(self._views)
+            return
         server: Server = module.AdminServer(self._views, self._telemetry)
         self._server = server
         for listening, door in self._sockets:

@@ -87,8 +87,12 @@ class LogWriter:
                 if not self._lines:
                     return
                 line = self._lines[0]           # taken out once it is written, so that the queue's bound holds
-            render = render or renderer(self._format)
-            if not _write_all(self._fd, render(line)):
+            try:
+                render = render or renderer(self._format)
+                text = render(line)
+            except Exception as error:  # noqa: BLE001 - no file descriptor left to import with: the thread must live on
+                text = f'{{"level":"{line.level}","event":"{line.event}","not_rendered":"{type(error).__name__}"}}\n'.encode()
+            if not _write_all(self._fd, text):
                 return
             with self._wake:
                 self._lines.popleft()

@@ -65,7 +65,7 @@ class Reader:
         self._turns: Turns[str] = Turns()
         self._in_flight = InFlight(buffer, telemetry, self._rewind)
         self._goal: dict[str, dict[tuple[int, int], int]] | None = None
-        self.blocked = False
+        self.blocked = self._must_rewind = False
         self.complete = False                             # every lineage that there is was told: what is not found is gone
 
     @property
@@ -488,7 +488,9 @@ class Reader:
     # -------------------------------------------------------- descriptors
 
     def _open(self, name: str, lineage: Lineage, file: TailFile, now: float) -> bool:
-        self._handles.make_room()
+        if not self._handles.make_room():
+            self._attention.again(name, now, look=False)
+            return False
         try:
             fd = self._directory.open(file.path, lineage.settings)
         except Refused as refused:
@@ -531,12 +533,15 @@ class Reader:
                 self._look_at(name, self.lineages[name])
 
     def _look_at(self, name: str, lineage: Lineage, *, skip_old: bool = False) -> None:
+        held = None if self._handles.room_to_look() else {f.node_id for f in lineage.files if f.handle is not None}
         try:
             self._refusals(lineage.look(self._buffer.positions, skip_old=skip_old, formats=self._formats))
         except OSError as error:
             self._telemetry.count("shipper_errors_total", 1, "look")
             self._telemetry.say("error", "look_failed", about=name, why=str(error))
             lineage.look_due = True
+        if held is not None:                              # opened again when its turn comes
+            self._handles.close_new(lineage, held)
         self._ready(name, lineage)
         if any(file.deleted_since_s is not None for file in lineage.files):
             self._attention.deleted[name] = None

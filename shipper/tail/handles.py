@@ -28,17 +28,54 @@ class Handles:
     def __init__(self, lineages: Mapping[str, Lineage], quiet: dict[str, float], max_open_files: int) -> None:
         self._lineages, self.quiet, self._max_open = lineages, quiet, max_open_files
         self._retired: deque[tuple[Future[int], Lineage, TailFile]] = deque()
+        self._spare, self._uncounted = max_open_files, 0
 
     # -------------------------------------------------------- quiet ones
 
-    def make_room(self) -> None:
-        """Over the limit of open files: close an eighth of them, those that have been quiet longest."""
-        if len(self._lineages) < self._max_open // 4:
-            return
-        count = sum(f.handle is not None for x in self._lineages.values() for f in x.files)
-        if count >= self._max_open:
-            for name in list(self.quiet)[: max(1, self._max_open // 8)]:
+    def make_room(self) -> bool:
+        """For one more. At the limit an eighth is closed, those that have been quiet longest, else any that are read to
+        their end. False: every open file has unread bytes (H1)."""
+        if self._spare <= 0:
+            self._count()
+        if self._spare <= 0:
+            eighth = max(1, self._max_open // 8)
+            for name in list(self.quiet)[:eighth]:
                 self._close(name)
+            self._count()
+            if self._spare < eighth:
+                self._close_read(eighth - self._spare)
+        self._spare -= 1
+        return self._spare >= 0
+
+    def room_to_look(self) -> bool:
+        """May what a look opens stay open? Closes nothing, and counts only now and then: a scan looks at thousands."""
+        if self._spare <= 0:
+            self._uncounted -= 1
+            if self._uncounted <= 0:
+                self._uncounted = self._max_open // 8
+                self._count()
+        self._spare -= 1
+        return self._spare >= 0
+
+    @staticmethod
+    def close_new(lineage: Lineage, held: set[tuple[int, int]]) -> None:
+        """Close what a look has opened; `held` was open before."""
+        for file in lineage.files:
+            if file.handle is not None and file.node_id not in held and not file.unlinked:
+                file.close()
+
+    def _count(self) -> None:
+        opened = sum(f.handle is not None for x in self._lineages.values() for f in [*x.files, *x.done])
+        self._spare = self._max_open - opened
+
+    def _close_read(self, wanted: int) -> None:
+        for lineage in self._lineages.values():
+            for file in lineage.files:
+                if _is_read(file):
+                    file.close()
+                    self._spare += 1
+            if self._spare >= wanted:
+                return
 
     def close_quiet(self, now: float) -> None:
         for name, since_s in list(self.quiet.items()):
@@ -50,7 +87,7 @@ class Handles:
         del self.quiet[name]
         lineage = self._lineages[name]
         for file in [*lineage.files, *lineage.done]:
-            if file.handle is not None and not file.unlinked and file.stat_size() <= file.offset + file.rest_bytes:
+            if _is_read(file):
                 file.close()
 
     # -------------------------------------------------------- deleted ones
@@ -115,3 +152,8 @@ class Handles:
                 file.close()
         for _, _, file in self._retired:
             file.close()
+
+
+def _is_read(file: TailFile) -> bool:
+    """Open, to its end read, and still to be had by its name."""
+    return file.handle is not None and not file.unlinked and file.stat_size() <= file.offset + file.rest_bytes
