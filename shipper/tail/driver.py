@@ -65,7 +65,7 @@ class Reader:
         self._turns: Turns[str] = Turns()
         self._in_flight = InFlight(buffer, telemetry, self._rewind)
         self._goal: dict[str, dict[tuple[int, int], int]] | None = None
-        self.blocked = self._must_rewind = False
+        self.blocked = False
         self.complete = False                             # every lineage that there is was told: what is not found is gone
 
     @property

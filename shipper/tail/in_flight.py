@@ -30,6 +30,7 @@ class InFlight:
         self._bytes = 0
         self._claimed: set[str] = set()                   # keys that are in no frame yet
         self.read_bytes = 0
+        self._lost = False                                # a submit failed and `on_lost` was not called since
 
     def claim(self, key: str) -> bool:
         """Take `key` for a file that is new; False where it is another's (B3)."""
@@ -42,8 +43,11 @@ class InFlight:
         """One frame. Its future fails where the buffer went back; `drained` then calls `on_lost`."""
         size = sum(section.end - section.start for section in sections)
         try:
+            if self._lost:                                # the next part of a read whose first part was refused (B2)
+                raise BufferLost("made from offsets that went back")
             future = self._buffer.submit(sections)
         except BufferLost as lost:
+            self._lost = True
             future = asyncio.get_running_loop().create_future()
             future.set_exception(lost)
         else:
@@ -63,4 +67,5 @@ class InFlight:
             try:
                 await future
             except (BufferLost, OSError):                 # said by the buffer
+                self._lost = False
                 self._on_lost()

@@ -41,6 +41,8 @@ def eventually(what: str, look: Callable[[], T], within_s: float = WITHIN_S, els
 class Agent:
     """One state directory and whoever runs on it. `start` may be called again after `kill` or `terminate`."""
 
+    module = "shipper"
+
     def __init__(self, root: Path) -> None:
         self.root, self.config_path = root, root / "shipper.yaml"
         self.state, self.logs, self.out = root / "state", root / "logs", root / "out"
@@ -95,7 +97,7 @@ class Agent:
         with open(self.log_path, "ab") as log:
             self._log_start_bytes = log.tell()
             process = subprocess.Popen(
-                [sys.executable, "-m", "shipper", "run", "-c", str(self.config_path), *argv], stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", self.module, "run", "-c", str(self.config_path), *argv], stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **(env or {})}, preexec_fn=limit,
             )
         self._processes.append(process)
