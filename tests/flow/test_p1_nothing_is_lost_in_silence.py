@@ -95,4 +95,5 @@ def test_what_drop_oldest_gives_up_is_counted_for_its_sink_alone(agent: Agent, t
     assert (said["level"], said["reason"]) == ("warning", "drop_oldest") and said["records"] > 0
     assert agent.terminate() == 0
     sinks = proven(agent, tmp_path / "ledger.json")["sinks"]
-    assert sinks["archive"]["delivered_bytes"] == 12_000_000 == sinks["dead"]["dropped"]["drop_oldest"] + sinks["dead"]["held_bytes"]
+    dead = sinks["dead"]
+    assert sinks["archive"]["delivered_bytes"] == 12_000_000 == dead["dropped"]["drop_oldest"] + dead["held_bytes"]

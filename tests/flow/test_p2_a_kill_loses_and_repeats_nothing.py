@@ -18,7 +18,7 @@ KILLS = 5
 def configure(agent: Agent, node: Node, sinks: dict[str, object]) -> None:
     agent.configure(
         sinks=sinks,
-        sources={"pods": agent.containers_source(node.root), "host": agent.files_source() | {"include": [f"{node.root}/host/*.log"]}},
+        sources={"pods": agent.containers_source(node.root), "host": {"type": "files", "include": [f"{node.root}/host/*.log"]}},
     )
 
 
@@ -62,7 +62,8 @@ def test_five_kills_while_lines_are_written_and_files_rotated(agent: Agent, tmp_
     audit = agent.command("audit", "--json")
     assert (audit.returncode, orjson.loads(audit.stdout)["totals"]["gap_bytes"]) == (0, {}), audit.stdout
     (tmp_path / "ledger.json").write_bytes(audit.stdout)
-    verified = agent.command("verify", "--no-repeats", "--ledger", f"{tmp_path}/ledger.json", *map(str, agent.out.rglob("*.ndjson")))
+    delivered = map(str, agent.out.rglob("*.ndjson"))
+    verified = agent.command("verify", "--no-repeats", "--ledger", f"{tmp_path}/ledger.json", *delivered)
     assert verified.returncode == 0, verified.stdout.decode()
 
 

@@ -8,6 +8,7 @@ from tests.support.agent import Agent
 from tests.support.collect import dead_port, tcp
 
 MIB = 1 << 20
+BUFFER = {"max_size": "8MiB", "segment_size": "1MiB"}
 OPEN_FILES = 160
 IN_FLIGHT = 5 * MIB                                 # what a reader may have on the way when `full` is said, and a headroom
 
@@ -37,7 +38,7 @@ def test_more_files_than_descriptors_are_all_read(agent: Agent) -> None:
 def test_a_full_buffer_stops_reading_and_the_disk_holds_no_more_than_it_may(agent: Agent) -> None:
     with tcp() as receiver:
         port = dead_port()
-        agent.configure(sinks={"central": agent.syslog_sink(port, framing="newline")}, buffer={"max_size": "8MiB", "segment_size": "1MiB"})
+        agent.configure(sinks={"central": agent.syslog_sink(port, framing="newline")}, buffer=BUFFER)
         lines = 24_000
         (agent.logs / "app.log").write_text("".join(f"{number:07d} {'x' * 991}\n" for number in range(lines)))
         agent.start()
@@ -48,7 +49,7 @@ def test_a_full_buffer_stops_reading_and_the_disk_holds_no_more_than_it_may(agen
         assert status["buffer"]["full"] and status["healthy"] and status["lag_bytes"] > 0
         assert memory_bytes(agent.pid) < 120 * MIB
         agent.configure(sinks={"central": agent.syslog_sink(receiver.port, framing="newline", barrier_idle="100ms")},
-                        buffer={"max_size": "8MiB", "segment_size": "1MiB"})
+                        buffer=BUFFER)
         agent.process.send_signal(1)
         agent.event("reload_applied")
         agent.drained(size=lines * 1000)
