@@ -101,7 +101,7 @@ TRAPS = [b"\xe2", b"\x82", b"\xf0\x9f", b"\xed\xa0\x80", b"\xc0", b"\n", b'"', b
 MESSAGES = st.lists(st.one_of(st.binary(max_size=40), st.lists(st.sampled_from(TRAPS), max_size=8).map(b"".join)), max_size=8)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(messages=MESSAGES, data=st.data())
 def test_any_bytes_in_messages_times_and_streams_give_what_a_dump_per_line_gives(messages, data):
     count = len(messages)
@@ -113,7 +113,7 @@ def test_any_bytes_in_messages_times_and_streams_give_what_a_dump_per_line_gives
     assert encoded.count(b"\n") == count
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(MESSAGES)
 def test_decoding_all_messages_at_once_is_the_same_as_one_by_one(messages):
     assert record_json.json_strings(messages) == [orjson.dumps(m.decode("utf-8", "replace")) for m in messages]

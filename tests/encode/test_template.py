@@ -99,7 +99,7 @@ NAMES = st.one_of(st.text(max_size=30), st.text("./\0%_-~a", max_size=8), st.tex
                   st.text("\ud800\udfff", max_size=3))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(NAMES, NAMES)
 def test_no_two_names_share_a_path_and_none_leaves_its_directory(one, other):
     paths = [render("/root/{namespace}/{pod}.log", named(namespace=name, pod=name)) for name in (one, other)]
