@@ -389,7 +389,9 @@ class Engine:
     def _limits(self, out: Outcome) -> None:
         self._usage = Usage(self._base_bytes + self._appended_bytes, self._quarantine.bytes, self.others())
         used = self._usage.total
-        allowed = limit_bytes(self._max_size, used, self._space)
+        # The free bytes are as old as the last commit, and so must be the use that they are added to: else the limit
+        # rises with what is appended, and a reader in catch-up takes the last byte of the disk.
+        allowed = limit_bytes(self._max_size, used - self._appended_bytes, self._space)
         if is_full(BUFFER_FULL in self._degraded, used, allowed, self._max_size):
             what = "max_size" if allowed == self._max_size else "90 % of the filesystem"
             self._degraded[BUFFER_FULL] = f"{self._directory}: {used} of {allowed} bytes used ({what}); reading waits"

@@ -49,10 +49,18 @@ class World:
         assert self.agent.metrics()[f'shipper_degraded{{reason="{reason}"}}'] == 1
         return reason
 
+    def arrives(self, count: int, within_s: float = 30.0) -> None:
+        """Until the first `count` lines have come, from an agent that runs."""
+        def look() -> bool:
+            assert self.agent.process.poll() is None, f"the agent ended\n{self.agent.last_words()}"
+            return self.far.lost_and_repeated(count)[0] == 0
+
+        eventually(f"{count} lines arrive", look, within_s,
+                   lambda: f"{self.far.lost_and_repeated(count)} lost and repeated\n{self.agent.last_words()}")
+
     def all_arrives(self, event: str, tries: int = 1, within_s: float = 60.0) -> int:
         """Until every line has come and nothing is degraded; (repeated)."""
-        eventually("every line arrives", lambda: self.far.lost_and_repeated(self.written)[0] == 0, within_s,
-                   lambda: f"{self.far.lost_and_repeated(self.written)} of {self.written}\n{self.agent.last_words()}")
+        self.arrives(self.written, within_s)
         self.agent.until("nothing is degraded any more", lambda status: not status["degraded"], within_s)
         lost, repeated = self.far.lost_and_repeated(self.written)
         note(event, tries=tries, lost=lost, repeated=repeated)
@@ -95,8 +103,7 @@ def test_others_fill_the_disk_to_the_last_byte_and_nothing_is_lost(world: World,
     world.write(4000)
     world.stops_reading("buffer_full", "disk_full")
     world.far.up()
-    eventually("what is in the buffer drains over a full disk", lambda: world.far.lost_and_repeated(2000)[0] == 0, 30,
-               world.agent.last_words)
+    world.arrives(2000)
     fill(disk / "somebody-elses", left)                               # whatever was given free, they take
     assert world.agent.get("/healthz") == b"ok\n"
     os.unlink(disk / "somebody-elses")
@@ -115,7 +122,7 @@ def test_an_agent_that_is_killed_on_a_full_disk_starts_again_on_it_and_drains(wo
         fill(disk / "somebody-elses")
         world.agent.start()
     world.far.up()
-    eventually("what is in the buffer drains", lambda: world.far.lost_and_repeated(3000)[0] == 0, 30, world.agent.last_words)
+    world.arrives(3000)
     os.unlink(disk / "somebody-elses")
     world.all_arrives("kill -9 and start on a full disk", tries=3)
 
@@ -137,8 +144,7 @@ def test_a_directory_turns_read_only_and_back_and_nothing_is_lost(world: World, 
         world.far.up()
         world.write(1000)
         world.stops_reading("buffer_error")
-        eventually("what is in the buffer drains", lambda: world.far.lost_and_repeated(1000)[0] == 0, 30,
-                   world.agent.last_words)
+        world.arrives(1000)
     world.all_arrives(f"read-only: {which.__name__.removeprefix('_the_')}")
 
 
@@ -151,7 +157,7 @@ def test_a_quota_is_a_full_disk(world: World) -> None:
     world.write(1000)
     world.stops_reading("disk_full")
     world.far.up()
-    eventually("what is in the buffer drains", lambda: world.far.lost_and_repeated(1000)[0] == 0, 30, world.agent.last_words)
+    world.arrives(1000)
     world.agent.mend()
     assert world.all_arrives("quota") == 0
 
