@@ -74,6 +74,7 @@ class SyslogEncoder:
 
     options: SyslogOptions
     marks_in_id = False
+    after_pri = b">"
     _pri: dict[bytes, bytes] = field(init=False, repr=False)
     _other_pri: bytes = field(init=False, repr=False)
     _pri_width: int | None = field(init=False, repr=False)
@@ -83,8 +84,9 @@ class SyslogEncoder:
         # With newline framing a message begins with its newline, which costs no slot; `encode` moves the first to the end.
         self._begin = b"\n" if self.options.framing == "newline" else b""
         base = self.options.facility * 8
-        self._pri = {stream: b"%b<%d" % (self._begin, base + code) for stream, code in self.options.severities}
-        self._other_pri = b"%b<%d" % (self._begin, base + self.options.severity)
+        end = self.after_pri
+        self._pri = {stream: b"%b<%d%b" % (self._begin, base + code, end) for stream, code in self.options.severities}
+        self._other_pri = b"%b<%d%b" % (self._begin, base + self.options.severity, end)
         widths = {len(pri) for pri in (*self._pri.values(), self._other_pri)}
         self._pri_width = widths.pop() if len(widths) == 1 else None
 
@@ -128,7 +130,7 @@ class SyslogEncoder:
         raise NotImplementedError
 
     def _priority(self, streams: Sequence[bytes]) -> tuple[bytes, Column | None]:
-        """One b"<14" (newline framing: b"\\n<14") for all rows, or a column of them."""
+        """One b"<14>1 " (newline framing: with its newline in front) for all rows, or a column of them."""
         first = streams[0]
         if streams.count(first) == len(streams):
             return self._pri.get(first, self._other_pri), None
@@ -140,12 +142,13 @@ class Rfc5424Encoder(SyslogEncoder):
     """RFC 5424, with the record's id and where it comes from as structured data."""
 
     marks_in_id = True
+    after_pri = b">1 "
 
     def _slots(self, batch: Batch, columns: Columns) -> list[Slot]:
         head, tail = batch.source.cached("rfc5424", rfc5424_constants)
         one, column = self._priority(columns.streams)
         digits = self.options.time_digits
-        time, zone = stamped(columns.times, read_time(batch.read_ns), digits, one + b">1 ", utc=batch.utc)
+        time, zone = stamped(columns.times, read_time(batch.read_ns), digits, one, utc=batch.utc)
         start: list[Slot] = time if column is None else [column, *time]
         return [*start, zone + head + batch.key.encode() + b":", Column(columns.ids), tail, Column(columns.messages)]
 
@@ -161,7 +164,7 @@ class Rfc3164Encoder(SyslogEncoder):
         one, column = self._priority(columns.streams)
         stamps = self._stamp_column(columns.times, batch.read_ns)
         head = batch.source.cached("rfc3164", rfc3164_head)
-        return [one if column is None else column, b">", stamps, head, Column(columns.messages)]
+        return [one if column is None else column, stamps, head, Column(columns.messages)]
 
     def _stamp_column(self, times: Sequence[bytes], read_ns: int) -> Slot:
         if not any(times):
