@@ -32,8 +32,8 @@ def account(section: Section, telemetry: Telemetry) -> None:
         if gap.reason != GapReason.START_AT_END:
             # Nothing known to be lost: it was read to what its end was when we last looked.
             telemetry.say(
-                "warning" if known else "info", "bytes_not_read", about=section.file.path, reason=gap.reason, file_key=section.file.key,
-                at_least_bytes=known, from_time_ns=gap.first_ns, to_time_ns=gap.last_ns,
+                "warning" if known else "info", "bytes_not_read", about=section.file.path, reason=gap.reason,
+                file_key=section.file.key, at_least_bytes=known, from_time_ns=gap.first_ns, to_time_ns=gap.last_ns,
             )
 
 

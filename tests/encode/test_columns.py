@@ -30,7 +30,10 @@ def test_w1_weaving_is_joining_row_by_row(rows: list[tuple[bytes, bytes, bytes]]
         assert list(counted(slots).values) == [b"%d " % len(row) for row in by_row]
 
 
-@given(times=st.lists(full_time, min_size=1, max_size=300) | st.lists(go_time, min_size=1, max_size=20) | st.lists(any_time, min_size=1, max_size=20))
+few = {"min_size": 1, "max_size": 20}
+
+
+@given(times=st.lists(full_time, min_size=1, max_size=300) | st.lists(go_time, **few) | st.lists(any_time, **few))
 def test_w2_the_fast_cut_gives_what_the_pattern_gives(times: list[bytes]) -> None:
     for lead in (b"<14>1 ", b"\n<14>1 ", b">1 "):
         for kept in (6, 9):
