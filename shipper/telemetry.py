@@ -9,12 +9,15 @@ Plane: plain integers; called once per batch or event, never per line.
 """
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 REPEAT_AFTER_S = 30.0
+HIDDEN = "***"
+_URL_CREDENTIALS = re.compile(r"(://)[^/@\s]*@")
 
 
 class Metric(NamedTuple):
@@ -49,7 +52,9 @@ METRICS: dict[str, Metric] = {
     "shipper_sink_sent_bytes_total": Metric("counter", "Payload bytes handed over, repeats included.", ("sink",)),
     "shipper_sink_repeated_records_total": Metric("counter", "Records sent again.", ("sink",)),
     "shipper_sink_connections_total": Metric("counter", "Connections opened.", ("sink",)),
-    "shipper_sink_barriers_total": Metric("counter", "Half-closes that asked a receiver for proof, by outcome.", ("sink", "result")),
+    "shipper_sink_barriers_total": Metric(
+        "counter", "Half-closes that asked a receiver for proof, by outcome.", ("sink", "result")
+    ),
     "shipper_sink_retries_total": Metric("counter", "Failed requests that are tried again.", ("sink",)),
     "shipper_sink_dropped_records_total": Metric("counter", "Records that left unsent.", ("sink", "reason")),
     "shipper_sink_dead_letters_total": Metric("counter", "Records written to the dead letters.", ("sink", "reason")),
@@ -74,6 +79,7 @@ class Telemetry:
     gauges: dict[str, Callable[[], Iterator[tuple[tuple[str, ...], float]]]] = field(default_factory=dict)
     degraded_since: dict[str, tuple[float, str]] = field(default_factory=dict)
     _said: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    _secrets: list[str] = field(default_factory=list)
 
     def count(self, name: str, amount: float = 1, *labels: str) -> None:
         """Add to a counter. `labels` in the order of METRICS."""
@@ -93,6 +99,17 @@ class Telemetry:
             raise KeyError(name)
         self.gauges[name] = read
 
+    def keep_secret(self, value: str) -> None:
+        """From now on `scrub` masks it: a server may quote what it was shown. Under 4 characters nothing is a secret."""
+        if len(value) >= 4 and value not in self._secrets:
+            self._secrets = sorted([*self._secrets, value], key=len, reverse=True)
+
+    def scrub(self, text: str) -> str:
+        """`text` without kept secrets and without credentials in URLs (T4). For what goes to logs, /status, dead letters."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return _URL_CREDENTIALS.sub(rf"\1{HIDDEN}@", text)
+
     def say(self, level: str, event: str, /, *, about: str = "", **fields: Any) -> None:
         """One log line. The same (event, about) again within 30 s is counted, not written (T3)."""
         now = self.now_s()
@@ -108,6 +125,7 @@ class Telemetry:
             self._said[event, about] = [now, 0]
         if about:
             fields["about"] = about
+        fields = {name: self.scrub(value) if isinstance(value, str) else value for name, value in fields.items()}
         if self.write is not None:
             self.write(level, event, fields)
         else:
@@ -115,6 +133,7 @@ class Telemetry:
 
     def degraded(self, reason: str, why: str = "") -> None:
         """Something outside stops a part of the agent. Said once; shown until `recovered`."""
+        why = self.scrub(why)
         if reason not in self.degraded_since:
             self.say("warning", "degraded", about=reason, why=why)
             self.degraded_since[reason] = (self.now_s(), why)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .. import __version__
+from ..config.secrets import secrets_of
 from ..errors import ShipperError, Usage
 from ..telemetry import Telemetry
 from .admin import Admin, Views
@@ -106,6 +107,7 @@ async def run_agent(
                  on_left_out=lambda lines: telemetry.count("shipper_log_lines_dropped_total", lines))
     telemetry.write = log
     route_library_logs(telemetry)
+    _keep_secrets(config, telemetry)
     for warning in loaded.warnings:
         telemetry.say("warning", "config", about=warning)
     agent = Agent(config_path, config, telemetry, log, parts)
@@ -115,6 +117,11 @@ async def run_agent(
         log.close()
 
 
+def _keep_secrets(config: Config, telemetry: Telemetry) -> None:
+    for secret in secrets_of(config):
+        telemetry.keep_secret(secret)
+
+
 class Agent:
     """One run of the agent."""
 
@@ -122,11 +129,16 @@ class Agent:
         self._path, self._telemetry, self._log, self._parts = config_path, telemetry, log, parts
         self._pipeline = parts.build(config, telemetry)
         self._health, self._loop_watch = Health(), LoopWatch(telemetry)
-        self._reloader = Reloader(config, lambda: parts.load(config_path, parts.environ).config, self._pipeline, telemetry)
+        self._reloader = Reloader(config, self._load_again, self._pipeline, telemetry)
         self._started_s, self._started_monotonic_s = time.time(), time.monotonic()
         self._signals = Signals(self._exit_at_once)
         self._started = False
         self._held: Mapping[str, Mapping[str, Any]] = {}
+
+    def _load_again(self) -> Config:
+        config = self._parts.load(self._path, self._parts.environ).config
+        _keep_secrets(config, self._telemetry)
+        return config
 
     @property
     def config(self) -> Config:

@@ -38,17 +38,24 @@ def scrub(text: str, secrets: set[str]) -> str:
 
 def redacted(config: Config) -> dict[str, Any]:
     """The config as JSON values without secrets, keys as in the YAML file, defaults included."""
-    secrets: set[str] = set()
-    _plain(config, (), secrets)          # fills `secrets`: a value may also stand inside another one
-    shown = _plain(config, (), secrets)
+    shown = _plain(config, (), secrets_of(config))       # a value may also stand inside another one
     assert isinstance(shown, dict)
     return shown
 
 
+def secrets_of(config: Config) -> set[str]:
+    """Every secret value of the config, for Telemetry.keep_secret."""
+    secrets: set[str] = set()
+    _plain(config, (), secrets)
+    return secrets
+
+
 def _plain(value: Any, path: Path, secrets: set[str]) -> Any:
     if is_secret(path) and not isinstance(value, (dict, list, msgspec.Struct)):
+        if value is None or value == "":
+            return None
         secrets.add(str(value))
-        return None if value is None or value == "" else HIDDEN
+        return HIDDEN
     if isinstance(value, SinkEntry):
         return {"type": value.type, **_fields(value.common, path, secrets), **_fields(value.config, path, secrets)}
     if isinstance(value, (ContainersSource, FilesSource)):

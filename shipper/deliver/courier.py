@@ -105,7 +105,7 @@ class Courier:
         if verdict.accepted:
             entry.number = number
             self._accepted(outcome)
-        self.telemetry.say("warning", "request refused", about=self.name, why=self.last_refusal, dead=len(verdict.dead))
+        self.telemetry.say("warning", "request_refused", about=self.name, why=self.last_refusal, dead=len(verdict.dead))
         return [Parcel(self, None, 0, again) for again in reversed(verdict.again)]
 
 

@@ -111,7 +111,7 @@ class DeadLetters:
                 record_id = f"{batch.key}:{item.decode('ascii', 'replace')}"
                 if record_id not in self._seen and record_id not in ids:
                     ids[record_id] = None
-                    lines.append(dead_line(batch.slice(index, index + 1), reason.value, response, now_ns))
+                    lines.append(dead_line(batch.slice(index, index + 1), reason.value, self.telemetry.scrub(response), now_ns))
                     reasons[reason.value] = reasons.get(reason.value, 0) + 1
         if lines:
             self._append(b"".join(lines))

@@ -45,7 +45,7 @@ class Troubles:
 
     def note(self, about: object, error: BaseException, state: SinkState | None = None) -> None:
         """`about` failed. The state follows from the error's class unless it is given."""
-        self.last_error, self.last_error_ns = describe(error), self.clock.wall_ns()
+        self.last_error, self.last_error_ns = self.telemetry.scrub(describe(error)), self.clock.wall_ns()
         state = state or (SinkState.FAILED if isinstance(error, Fatal) else SinkState.RETRYING)
         self._now[_name(about)] = state
         self.telemetry.degraded(f"sink:{self.name}", f"{state.value}: {self.last_error}")
