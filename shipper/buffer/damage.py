@@ -45,8 +45,10 @@ class Fold:
     def __init__(self, positions: Positions, *, whole: bool = True, needed_from: int | None = None) -> None:
         self.positions, self._whole, self._needed_from = positions, whole, needed_from or 0
         self.damaged_frames = self.unknown_frames = self.unknown_bytes = 0
-        self._covered_seq = positions.seq
+        self._covered_seq, self._covered_total = positions.seq, positions.total_bytes
+        self._all_passed = needed_from is None
         self._last_seq, self._last_total = -1, -1
+        self._known_since = False              # accounted damage since then
         self._damage_since = False             # unaccounted damage since the last whole frame
         self._heads: dict[int, int] = {}       # missing frames with header -> their source bytes
         self._blind: set[int] = set()          # missing frames without, that positions cover and a cursor needs
@@ -65,7 +67,7 @@ class Fold:
     def frame(self, frame: Frame) -> None:
         """The next whole frame."""
         self._missing_before(frame.seq, frame.total_bytes - sum(s.source_bytes for s in frame.sections))
-        self._last_seq, self._last_total = frame.seq, frame.total_bytes
+        self._last_seq, self._last_total, self._known_since = frame.seq, frame.total_bytes, False
         if frame.seq <= self._covered_seq:
             for section in frame.sections:
                 self._compare(section)
@@ -77,6 +79,7 @@ class Fold:
     def damage(self, bad: Bad, definitions: Definitions, *, known: bool) -> None:
         """Bytes that are no whole frame, in their place among the frames. `known`: accounted for before (D3)."""
         self._damage_since |= not known
+        self._known_since |= known
         for head in bad.heads:
             frame = frame_of(head, definitions)
             if frame is None:
@@ -99,25 +102,37 @@ class Fold:
 
     def finish(self) -> None:
         """After the last frame: commits what is lost to the positions."""
-        if self._damage_since:
-            self._missing_before(max(self._covered_seq, self._last_seq) + 1, self.positions.total_bytes)
+        self._missing_at_end()
+        candidates = [(section.file, section.start) for section in self._beginnings]
         for key, found in self.positions.files.items():
-            if found.seq in self._blind and self._ends.get(key, found.offset) < found.offset:
+            if found.seq not in self._blind:
+                continue
+            if key not in self._ends:
+                candidates.append((found.file, found.offset))
+            elif self._ends[key] < found.offset:
                 self._lose_blind(Lost(found.file, self._ends[key], found.offset))
-        if self._blind_bytes > 0 and len(self._beginnings) == 1:
-            section = self._beginnings[0]
-            if section.start >= self._blind_bytes:
-                self._lose_blind(Lost(section.file, section.start - self._blind_bytes, section.start))
+        if len(candidates) == 1 and 0 < self._blind_bytes <= candidates[0][1]:
+            file, end = candidates[0]
+            self._lose_blind(Lost(file, end - self._blind_bytes, end))
         self.unknown_bytes += max(0, self._blind_bytes)
         self.positions.commit(self.positions.plan_lost(self._lost))
         self._lost, self._blind_bytes = [], 0
+
+    def _missing_at_end(self) -> None:
+        """Frames that the positions cover and that left no trace: a disk that lost what it had called synced."""
+        traceless = self._last_seq < self._covered_seq and not self._known_since and not self._all_passed
+        if self._last_total >= 0:
+            traceless = traceless and self._last_total < self._covered_total
+        if self._damage_since or traceless:
+            self._damage_since = True
+            self._missing_before(max(self._covered_seq, self._last_seq) + 1, self._covered_total)
 
     def _missing_before(self, seq: int, total_bytes: int | None) -> None:
         """Frame `seq` is the next whole one, and `total_bytes` stood before it (None: unknown)."""
         if not self._damage_since:
             return
         self._damage_since = False
-        between = range(max(self._last_seq + 1, seq - 10_000), seq)
+        between = range(max(self._last_seq + 1, seq - 10_000, 0), seq)
         missing = {n for n in between if n not in self._heads}
         self.damaged_frames += len(missing)
         needed = {n for n in missing if n >= self._needed_from}

@@ -122,6 +122,7 @@ class Buffer:
         self._next_seq += 1
         for batch in batches:
             batch.read_ns = read_ns  # a frame has one read time; hot and cold reads must give equal records
+        self._begin_work()
         future = self._futures[seq] = self._loop.create_future()
         self._put(Job(delta, Frame(seq, sections, self.positions.total_bytes, read_ns)))
         return future
@@ -284,8 +285,10 @@ class Buffer:
 
     def stalled_s(self) -> float:
         """How long the writer has been silent with work to do (watchdog); 0 where it has none."""
-        busy = bool(self._futures) or not self._jobs.empty()
-        return time.monotonic() - self._beat_s if busy and not self._degraded else 0.0
+        return time.monotonic() - self._beat_s if self._has_work() else 0.0
+
+    def _has_work(self) -> bool:
+        return bool(self._futures) or not self._jobs.empty()
 
     @property
     def others(self) -> Callable[[], int]:
@@ -310,7 +313,13 @@ class Buffer:
 
     # ------------------------------------------------------------ between loop and thread
 
+    def _begin_work(self) -> None:
+        """The writer sleeps while it has nothing to do: its silence counts from here."""
+        if not self._has_work():
+            self._beat_s = time.monotonic()
+
     def _put(self, job: Job) -> None:
+        self._begin_work()
         job.epoch = self._epoch
         self._jobs.put(job)
 
@@ -318,6 +327,7 @@ class Buffer:
         """Wake the writer for cursors, once per commit."""
         if not self._nudged and not self._closing:
             self._nudged = True
+            self._begin_work()
             self._jobs.put(_NUDGE)
 
     def _write_loop(self) -> None:

@@ -38,6 +38,7 @@ SYNC_BYTES = 4 * 1024 * 1024
 POSITIONS_EVERY_S = 30.0
 POSITIONS_SOON_S = 1.0
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 5.0
+CLOSE_TRIES = 3
 DISK_FULL, BUFFER_ERROR, BUFFER_FULL = "disk_full", "buffer_error", "buffer_full"
 
 
@@ -121,14 +122,17 @@ class Engine:
         """Take `jobs`, do what is due. Never raises for the filesystem (B5)."""
         out = Outcome()
         self._take(out, jobs)
-        if self._broken and now_s >= self._retry_at_s:
-            self._mend(now_s)
-        if self._queue and not self._broken and now_s >= self._retry_at_s:
-            self._append(out, now_s)
+        self._go_on(out, now_s)
         if self._commit_due(now_s):
             self._commit(out, now_s)
         self._limits(out)
         return out
+
+    def _go_on(self, out: Outcome, now_s: float) -> None:
+        if self._broken and now_s >= self._retry_at_s:
+            self._mend(now_s)
+        if self._queue and not self._broken and now_s >= self._retry_at_s:
+            self._append(out, now_s)
 
     def _take(self, out: Outcome, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -159,7 +163,12 @@ class Engine:
 
     def close(self, now_s: float) -> Outcome:
         """The last step: everything written, synced, and the positions and cursors on disk."""
-        out = self.step((), max(now_s, self._retry_at_s))
+        out = Outcome()
+        for _ in range(CLOSE_TRIES):
+            self._retry_at_s = now_s  # no time to wait for a disk that may have recovered
+            self._go_on(out, now_s)
+            if not self._queue:
+                break
         self._end_segment(out, now_s)
         self._positions_now = self._positions_changed
         self._commit(out, now_s)

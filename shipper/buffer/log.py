@@ -153,14 +153,8 @@ class Log:
         if segment.size:
             self._files.truncate(segment.path, segment.size)
             segment.index = None
-            return
-        self._drop_last()
-
-    def _drop_last(self) -> None:
-        segment = self.segments[-1]
-        self._close_writer()
-        self._files.delete(segment.path)
-        self.segments = self.segments[:-1]
+        else:
+            self.abandon()
 
     def sync(self) -> None:
         """Make all that is appended durable. OSError: call `abandon`."""
