@@ -23,8 +23,8 @@ class TailFile:
     """`guard` None: only its hash is known (`guard_hash`, from the positions); the first read checks it."""
 
     __slots__ = (
-        "compressed", "deleted_since_s", "device", "form", "gap_start", "guard", "guard_hash", "handle", "inode", "live",
-        "offset", "path", "ref", "rest_bytes", "rest_since_s", "resumed", "salt", "scanned", "size",
+        "begun", "compressed", "deleted_since_s", "device", "form", "gap_start", "guard", "guard_hash", "handle", "inode", "live",
+        "offset", "path", "proven_bytes", "ref", "rest_bytes", "rest_since_s", "resumed", "salt", "scanned", "size",
     )
 
     def __init__(self, path: str, device: int, inode: int, *, live: bool, compressed: bool) -> None:
@@ -39,6 +39,8 @@ class TailFile:
         self.rest_bytes = 0              # bytes of an unfinished line at the end of the file, at the last read
         self.rest_since_s = 0.0
         self.size = 0
+        self.begun = 0, digest(b"")      # its size when it got its key, and the guard there
+        self.proven_bytes = 0            # so long was it at least, with the content that we read: the guard was there after
         self.form = ""
         self.salt = ""
         self.resumed = False             # from the positions, and not read since
@@ -95,6 +97,7 @@ class TailFile:
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes behind the offset, the guard checked in the same system call (T2). Raises Changed."""
+        self._check_head()
         guard = self._guard()
         width = len(guard)
         data = self.pread(size + width, self.offset - width)
@@ -104,8 +107,14 @@ class TailFile:
 
     def check(self) -> None:
         """The guard alone, for bulk reads that would have to copy it off. Raises Changed."""
+        self._check_head()
         guard = self._guard()
         if guard and self.pread(len(guard), self.offset - len(guard)) != guard:
+            raise Changed
+
+    def _check_head(self) -> None:
+        """Nothing stands in front of offset 0: a file that has its key and was never read is checked by its head."""
+        if self.ref is not None and not self.offset and digest(self.pread(self.ref.head_bytes, 0)) != self.ref.head_hash:
             raise Changed
 
     def _guard(self) -> bytes:
@@ -132,6 +141,21 @@ class TailFile:
         if len(head) <= ref.head_bytes:
             return ref
         return FileRef(ref.key, ref.source, self.path, self.device, self.inode, len(head), digest(head))
+
+    def begin(self, ref: FileRef) -> None:
+        """Its key. Until it is read, its head and what stands at its end now say which file it is: docker's lines end with
+        their time, so that two files with long first lines have one head."""
+        self.ref = ref
+        if not self.compressed:
+            size = os.fstat(self.fd).st_size
+            self.begun = size, self.guard_at(size) or digest(b"")
+
+    @property
+    def evidence(self) -> tuple[int, str]:
+        """(offset, digest of the bytes in front of it): what another file must have too, beside the head, to be this one."""
+        if self.ref is not None and not self.offset:
+            return self.begun
+        return self.offset, digest(self.guard) if self.guard is not None else self.guard_hash
 
     def stat_size(self) -> int:
         """Uncompressed bytes as far as they are known without inflating."""

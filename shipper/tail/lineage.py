@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ..errors import GapReason
 from ..model import FileRef, Gap, Piece, Section, Source
 from . import plan as planning
 from .cutter import Cutter, LineDecoder
-from .file import TailFile
-from .identity import digest, file_key, first_line
+from .file import Changed, TailFile
+from .identity import HEAD_BYTES, digest, file_key, first_line
 from .plan import Begin, Continue, FoundFile, KnownFile
 from .ports import Directory, Formats, KnownPositions, Refused, Seen, Settings
 
@@ -43,7 +43,7 @@ class Lineage:
         self.cutter = Cutter(decoder, self.reread)
         self.files: list[TailFile] = []
         self.done: list[TailFile] = []
-        self.ignored: set[tuple[int, int]] = set()
+        self.ignored: dict[tuple[int, int], tuple[bool, bool]] = {}
         self.outbox: list[Section] = []
         self.salted: dict[str, str] = {}
         self.last_ns = 0
@@ -66,18 +66,37 @@ class Lineage:
         tracked = {f.node_id: f for f in [*self.files, *self.done]}
         for node_id, file in list(tracked.items()):
             entry = by_node.get(node_id)
+            if entry is not None and self._is_cut(file, entry):
+                del tracked[node_id]
+                tracked.update((f.node_id, f) for f in self.replaced(file, self.cutter.read_ns))
+                continue
             if entry is not None and file.handle is None and entry.path != file.path and not self._is_still(file, entry):
                 del tracked[node_id]                     # its inode was freed and came again with other content
                 entry = None
             self._moved(file, entry)
-        new = [s for s in seen if (s.device, s.inode) not in tracked and (s.device, s.inode) not in self.ignored]
+        new = [
+            s for s in seen
+            if (s.device, s.inode) not in tracked and self.ignored.get((s.device, s.inode)) != (s.live, s.compressed)
+        ]
         if new or not tracked:
             self._take_in(new, tracked, positions, skip_old, formats, refusals)
         for file in [f for f in self.done if f.deleted_since_s == 0.0]:
             file.close()
             self.done.remove(file)
-        self.ignored &= by_node.keys()
+        self.ignored = {node_id: what for node_id, what in self.ignored.items() if node_id in by_node}
         return refusals
+
+    def _is_cut(self, file: TailFile, seen: Seen) -> bool:
+        """Seen now, not at its next read, its rest goes on in front of whatever else is new (W1). `seen.size` is older than
+        this check: where the content is still the one that was read, so much of it there was."""
+        if file.handle is None or file.compressed or file not in self.files:
+            return False
+        try:
+            file.check()
+        except Changed:
+            return True
+        file.proven_bytes = max(file.proven_bytes, seen.size)
+        return False
 
     def _is_still(self, file: TailFile, seen: Seen) -> bool:
         """Is the renamed entry the closed file that had this inode? By head and guard; ext4 hands an inode out again
@@ -111,6 +130,9 @@ class Lineage:
         self, new: list[Seen], tracked: dict[tuple[int, int], TailFile], positions: KnownPositions, skip_old: bool,
         formats: Formats, refusals: list[tuple[str, str]],
     ) -> None:
+        for file in tracked.values():                    # else its .gz would be another file
+            if file.ref is None and file.handle is not None and file.gap_start is None:
+                self.define(file, formats)
         opened = self._open_all(new, refusals)
         open_keys = {f.ref.key for f in tracked.values() if f.ref is not None}
         known = [self._known(f) for f in tracked.values() if f.ref is not None]
@@ -124,14 +146,14 @@ class Lineage:
         verdict = planning.plan(known, found, start_at=start_at, open_keys=frozenset(open_keys))
         by_node = {file.node_id: file for file, _ in opened}
         for copy in verdict.copies:
-            self.ignored.add((copy.device, copy.inode))
+            self.ignore(by_node[copy.device, copy.inode])
         first_found_ns = next((v.found.first_ns for v in verdict.files if isinstance(v, Begin)), 0)
         # A file that could not be opened now may be the one: nothing is called lost before it was looked at.
-        if not refusals:
+        if not refusals and not self.look_due:
             for lost in verdict.lost:
                 if lost.key not in open_keys:
                     self._report_lost(positions.files[lost.key].file, lost, first_found_ns)
-        self._queue(verdict.files, by_node, positions, skip_old)
+        self._queue(verdict.files, by_node, positions, skip_old, formats)
         kept = {f.node_id for f in [*self.files, *self.done]}
         for node_id, file in by_node.items():
             if node_id not in kept:
@@ -146,10 +168,10 @@ class Lineage:
             except Refused as refused:
                 if refused.reason != "vanished":
                     refusals.append((refused.reason, str(refused)))
-                if refused.again:
+                if refused.again or refused.reason == "vanished":    # gone, or under its next name by now
                     self.look_due = True
                 else:
-                    self.ignored.add((seen.device, seen.inode))
+                    self.ignore(file)
                 continue
             stat = os.fstat(fd)
             if (stat.st_dev, stat.st_ino) != (seen.device, seen.inode):
@@ -182,16 +204,15 @@ class Lineage:
     def _known(file: TailFile) -> KnownFile:
         ref = file.ref
         assert ref is not None
-        guard = digest(file.guard) if file.guard is not None else file.guard_hash
-        return KnownFile(
-            ref.key, file.device, file.inode, ref.head_bytes, ref.head_hash, file.offset, guard, file.size, 0, True
-        )
+        offset, guard = file.evidence
+        return KnownFile(ref.key, file.device, file.inode, ref.head_bytes, ref.head_hash, offset, guard, file.size, 0, True)
 
     def _queue(
         self, verdicts: list[Continue | Begin], by_node: dict[tuple[int, int], TailFile], positions: KnownPositions,
-        skip_old: bool,
+        skip_old: bool, formats: Formats,
     ) -> None:
         queued: list[TailFile] = []
+        alive = [f for f in by_node.values() if f.live]
         for verdict in verdicts:
             file = by_node[verdict.found.device, verdict.found.inode]
             if isinstance(verdict, Continue):
@@ -200,16 +221,50 @@ class Lineage:
                 if (ref.path, ref.device, ref.inode) != (file.path, file.device, file.inode):
                     ref = FileRef(ref.key, self.source, file.path, file.device, file.inode, ref.head_bytes, ref.head_hash)
                 file.resume(ref, position.offset, position.guard)
+                file.proven_bytes = max(position.size, position.offset)
                 if position.closed and not file.live and (file.compressed or file.size <= file.offset):
                     file.close()
                     self.done.append(file)
                     continue
+            elif self.is_copy(file, alive):
+                self.ignore(file)
+                continue
             elif skip_old and file.live:
                 file.gap_start = 0
+            else:
+                self.define(file, formats)               # now: renamed or compressed before its first read it is known
             queued.append(file)
         old = [f for f in self.files if not f.live]
         live = [f for f in self.files if f.live]
         self.files = [*old, *(f for f in queued if not f.live), *live, *(f for f in queued if f.live)]
+
+    def ignore(self, file: TailFile) -> None:
+        """Never to be read. By what it is now, too: an inode that is freed comes again, as a live file for instance."""
+        self.ignored[file.node_id] = file.live, file.compressed
+
+    def set_aside(self, file: TailFile) -> None:
+        """It turned out to be a copy."""
+        self.files.remove(file)
+        self.ignore(file)
+        file.close()
+
+    def is_copy(self, file: TailFile, others: Iterable[TailFile] = ()) -> bool:
+        """copytruncate before the truncation: a rotated name whose content, as far as it is there, a live file has as well.
+        What is missing in it when its original is cut is found by `replaced`."""
+        if file.ref is not None or file.live or file.compressed or file.handle is None:
+            return False
+        seen = os.fstat(file.fd)
+        return seen.st_size > 0 and any(
+            self._has(other, file, seen) for other in [*self.files, *others] if other.live and other.handle is not None
+        )
+
+    def _has(self, other: TailFile, file: TailFile, seen: os.stat_result) -> bool:
+        head = file.head()
+        if other.pread(len(head), 0) != head:
+            return False
+        if seen.st_size <= HEAD_BYTES and self.settings.host_file and seen.st_mtime_ns < os.fstat(other.fd).st_mtime_ns:
+            return False                                 # two short files that begin alike: a program without timestamps
+        return other.guard_at(seen.st_size) == file.guard_at(seen.st_size)
 
     def _report_lost(self, ref: FileRef, lost: KnownFile, next_ns: int) -> None:
         gap = Gap(lost.offset, -1, GapReason.ROTATED_AWAY, max(0, lost.size - lost.offset), lost.last_ns, next_ns)
@@ -241,7 +296,7 @@ class Lineage:
         while key in taken or key in self.salted or not self.claim(key):
             key = file_key(self.source, line, f"{salt}{again}")
             again += 1
-        file.ref = FileRef(key, self.source, file.path, file.device, file.inode, len(head), digest(head))
+        file.begin(FileRef(key, self.source, file.path, file.device, file.inode, len(head), digest(head)))
         return file.ref
 
     def form_of(self, file: TailFile, formats: Formats) -> str:
@@ -299,10 +354,11 @@ class Lineage:
 
     # -------------------------------------------------------- a file that is no longer what it was
 
-    def replaced(self, file: TailFile, last_seen_ns: int) -> None:
+    def replaced(self, file: TailFile, last_seen_ns: int) -> list[TailFile]:
         """The content under the offset changed: truncated, copied and truncated, or a reused inode.
 
-        What was not read goes on in a copy where there is one, else it is reported; the file itself begins anew.
+        What was not read goes on in a copy where there is one, else it is reported; the file itself begins anew. Returns
+        what stands in its place.
         """
         at = self.files.index(file)
         fresh = TailFile(file.path, file.device, file.inode, live=file.live, compressed=file.compressed)
@@ -313,25 +369,25 @@ class Lineage:
             if copy is not None:
                 successors.insert(0, copy)
             else:
-                lost = max(0, file.size - file.offset)
-                gaps: tuple[Gap, ...] = ()
-                if lost or file.resumed:
-                    gaps = (Gap(file.offset, -1, GapReason.TRUNCATED, lost, self.last_ns, last_seen_ns),)
+                # Its size now is that of other content. What came behind the last look at it nobody knows: at least 0.
+                lost = max(0, file.proven_bytes - file.offset)
+                gaps = (Gap(file.offset, -1, GapReason.TRUNCATED, lost, self.last_ns, last_seen_ns),)
                 guard = digest(file.guard) if file.guard is not None else file.guard_hash
                 self.decoder.skipping = None
                 self.outbox.append(Section(
-                    file.ref, file.offset, file.offset, guard, None, self.decoder.state(), gaps=gaps, size=file.size,
-                    closed=True,
+                    file.ref, file.offset, file.offset, guard, None, self.decoder.state(), gaps=gaps,
+                    size=max(file.proven_bytes, file.offset), closed=True,
                 ))
         handle, file.handle = file.handle, None
         fresh.handle = handle
         self.files[at : at + 1] = successors
         self.look_due = True
+        return successors
 
     def _copy_of(self, file: TailFile) -> TailFile | None:
         ref = file.ref
         assert ref is not None
-        guard = digest(file.guard) if file.guard is not None else file.guard_hash
+        offset, guard = file.evidence
         for seen in self.directory.siblings(self.source):
             if (seen.device, seen.inode) == file.node_id:
                 continue
@@ -342,12 +398,12 @@ class Lineage:
                 continue                                 # counted when it was looked at
             head = copy.head()
             if len(head) >= ref.head_bytes and digest(head[: ref.head_bytes]) == ref.head_hash and (
-                copy.guard_at(file.offset) == guard
+                copy.guard_at(offset) == guard
             ):
                 moved = FileRef(ref.key, self.source, copy.path, copy.device, copy.inode, ref.head_bytes, ref.head_hash)
-                copy.resume(moved, file.offset, guard)
-                copy.form = file.form
-                self.ignored.discard(copy.node_id)
+                copy.resume(moved, file.offset, digest(file.guard) if file.guard is not None else file.guard_hash)
+                copy.form, copy.begun = file.form, file.begun
+                self.ignored.pop(copy.node_id, None)
                 return copy
             copy.close()
         return None

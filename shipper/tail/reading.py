@@ -42,7 +42,7 @@ def _full(file: TailFile, data: bytes, wanted: int) -> bool:
     if len(data) == wanted:
         file.stat_size()
         return True
-    file.size = file.offset + file.scanned + len(data)
+    file.size = file.proven_bytes = file.offset + file.scanned + len(data)
     return False
 
 

@@ -159,7 +159,7 @@ def tell_once(seed: int, kills: int, agent: ForkedAgent, results: Results, event
     """`run --once` on a node that stands still, killed until it gets through; then the node moves on."""
     rng = random.Random(seed)
     node = Node(agent.root / "node", seed, max_files=50)
-    sources = {"pods": agent.containers_source(node.root), "host": agent.files_source() | {"include": [f"{node.root}/host/*.log"]}}
+    sources = {"pods": agent.containers_source(node.root), "host": {"type": "files", "include": [f"{node.root}/host/*.log"]}}
     agent.configure(sinks={"archive": agent.file_sink("archive.ndjson")}, sources=sources, lock_wait="5s",
                     buffer={"segment_size": "64KiB", "max_size": "8MiB"})
     done = 0
