@@ -290,6 +290,9 @@ class Reader:
         file = lineage.files[0]
         if file.handle is None and not self._open(name, lineage, file, now):
             return lineage.take_outbox(), False
+        if lineage.is_copy(file):
+            lineage.set_aside(file)
+            return lineage.take_outbox(), bool(lineage.files)
         lineage.begin_read(file, now, self._now_ns())
         try:
             data, full = await read(file)
@@ -389,7 +392,7 @@ class Reader:
         lineage.files.remove(file)
         deleted = file.deleted_since_s is not None
         if file.compressed or deleted:
-            lineage.ignored.add(file.node_id)
+            lineage.ignore(file)
         else:
             lineage.done.append(file)
             self._attention.trail(name, now)
@@ -516,7 +519,7 @@ class Reader:
             self._attention.again(name, now, look=False)
         else:
             lineage.files.remove(file)
-            lineage.ignored.add(file.node_id)
+            lineage.ignore(file)
         self._refusals([(refused.reason, str(refused))])
 
     def _refusals(self, refusals: Iterable[tuple[str, str]]) -> None:
