@@ -35,7 +35,7 @@ class Turns(Generic[Entry]):
         queue = self._queues.get(namespace)
         if queue is None:
             queue = self._queues[namespace] = OrderedDict()
-            self._credit_bytes[namespace] = self._quantum_bytes
+            self._credit_bytes.setdefault(namespace, self._quantum_bytes)
         queue.setdefault(entry)
 
     def take(self) -> tuple[str, Entry]:
@@ -55,9 +55,9 @@ class Turns(Generic[Entry]):
         """A read of `namespace` cost so many bytes."""
         if namespace in self._credit_bytes:
             self._credit_bytes[namespace] -= size_bytes
-            if namespace not in self._queues:
+            if namespace not in self._queues and self._credit_bytes[namespace] >= 0:
                 # An empty queue keeps no credit (else an idle namespace would save up a burst), but it keeps its debt.
-                self._credit_bytes[namespace] = min(self._credit_bytes[namespace], 0)
+                del self._credit_bytes[namespace]
 
     def discard(self, entry: Entry) -> None:
         """Take `entry` out, wherever it is queued."""
