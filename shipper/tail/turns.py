@@ -23,6 +23,7 @@ class Turns(Generic[Entry]):
         self._quantum_bytes = quantum_bytes
         self._queues: OrderedDict[str, OrderedDict[Entry, None]] = OrderedDict()
         self._credit_bytes: dict[str, int] = {}
+        self._current = ""
 
     def __bool__(self) -> bool:
         return bool(self._queues)
@@ -35,7 +36,12 @@ class Turns(Generic[Entry]):
         queue = self._queues.get(namespace)
         if queue is None:
             queue = self._queues[namespace] = OrderedDict()
-            self._credit_bytes.setdefault(namespace, self._quantum_bytes)
+            credit = self._credit_bytes.get(namespace, 0)
+            if namespace == self._current and credit > 0:
+                self._queues.move_to_end(namespace, last=False)      # its round is not over
+            elif credit >= 0:
+                # Whoever was idle has saved nothing up; debt stays.
+                self._credit_bytes[namespace] = self._quantum_bytes
         queue.setdefault(entry)
 
     def take(self) -> tuple[str, Entry]:
@@ -46,6 +52,7 @@ class Turns(Generic[Entry]):
                 self._credit_bytes[namespace] += self._quantum_bytes
                 self._queues.move_to_end(namespace)
                 continue
+            self._current = namespace
             entry, _ = queue.popitem(last=False)
             if not queue:
                 del self._queues[namespace]
@@ -55,9 +62,6 @@ class Turns(Generic[Entry]):
         """A read of `namespace` cost so many bytes."""
         if namespace in self._credit_bytes:
             self._credit_bytes[namespace] -= size_bytes
-            if namespace not in self._queues and self._credit_bytes[namespace] >= 0:
-                # An empty queue keeps no credit (else an idle namespace would save up a burst), but it keeps its debt.
-                del self._credit_bytes[namespace]
 
     def discard(self, entry: Entry) -> None:
         """Take `entry` out, wherever it is queued."""

@@ -1,6 +1,7 @@
 """L1 to L3: however the bytes arrive, the same records; a line without end costs one chunk of memory."""
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -49,7 +50,7 @@ class Growing:
 
 
 def contiguous(sections: list[Section]) -> bool:
-    return all(one.end == two.start for one, two in zip(sections, sections[1:]))
+    return all(one.end == two.start for one, two in itertools.pairwise(sections))
 
 
 CONTENT = b"one\n\n" + b"x" * (LONG_LINE_BYTES + 100) + b"\n\r\nmid\0dle\n" + b"y" * 300_000 + b"\nlast\n"
