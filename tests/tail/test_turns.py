@@ -36,7 +36,7 @@ def test_big_reads_are_paid_for_in_later_rounds():
         got[namespace] += sizes[namespace]
         turns.spent(namespace, sizes[namespace])
         turns.add(namespace, entry)
-    assert abs(got["bulk"] - got["small"]) <= 20_000
+    assert abs(got["bulk"] - got["small"]) < 0.1 * got["small"]       # a read is known only after its turn
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9)), min_size=1, max_size=60), st.integers(0, 1000))
