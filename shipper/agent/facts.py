@@ -43,13 +43,20 @@ def buffer_status(buffer: Buffer) -> dict[str, Any]:
 
 def stages_of(reader: Reader, buffer: Buffer, sinks: Mapping[str, Mapping[str, Any]]) -> Sequence[StageFacts]:
     """Reading and each sink, for /healthz: who could move and does not."""
+    room = not (buffer.full or reader.blocked)
     stages = [
-        StageFacts("reader", reader.unread_bytes() > 0, not (buffer.full or reader.blocked), False, reader.read_bytes)
+        # It goes round once a second, however little there is to read; it stands still where it was lost in a wait.
+        StageFacts("reader", reader.rounds > 0, room, False, reader.rounds),
+        StageFacts("reading", reader.unread_bytes() > 0, room, False, reader.read_bytes),
+        StageFacts("buffer writer", buffer.stalled_s() > WRITER_SILENT_S, True, False, buffer.appended_seq, 0.0),
     ]
-    # The writer thread: silent with work to do, and no disk that refuses it.
-    stages.append(StageFacts("buffer writer", buffer.stalled_s() > WRITER_SILENT_S, True, False, buffer.appended_seq, 0.0))
+    cursors = buffer.cursors()
     for name, facts in sinks.items():
+        cursor = cursors.get(name)
         waits = facts["state"] != "ok" or facts["in_flight_requests"] > 0 or facts["unconfirmed_records"] > 0
-        progress = facts["delivered_bytes"] + facts["dead_records"] + facts["dropped_records"]
-        stages.append(StageFacts(f"sink {name}", facts["backlog_bytes"] > 0, True, waits, progress))
+        # Frames that wait for room on a full disk count as backlog, but cannot be read yet. And a sink to which nothing
+        # is routed moves its cursor without delivering.
+        readable = cursor is not None and cursor.seq <= buffer.appended_seq
+        progress = facts["delivered_bytes"] + facts["dead_records"] + facts["dropped_records"] + (cursor.seq if cursor else 0)
+        stages.append(StageFacts(f"sink {name}", facts["backlog_bytes"] > 0 and readable, True, waits, progress))
     return stages

@@ -60,6 +60,10 @@ class Attention:
         self.busy.pop(name, None)
         self._again[name] = now + POLL_S, look or self._again.get(name, (0.0, False))[1]
 
+    def tried_again(self, name: str) -> bool:
+        """It could not be opened or read, and waits for the next try."""
+        return name in self._again
+
     def forget(self, name: str) -> None:
         for table in (
             self.busy, self.quiet, self.waiting, self.look, self.deleted, self._unwatched, self._trailing, self._again

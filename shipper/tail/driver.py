@@ -66,6 +66,7 @@ class Reader:
         self._in_flight = InFlight(buffer, telemetry, self._rewind)
         self._goal: dict[str, dict[tuple[int, int], int]] | None = None
         self.blocked = False
+        self.rounds = 0                                   # of `run`: at least one a second, whatever there is to read
         self.complete = False                             # every lineage that there is was told: what is not found is gone
 
     @property
@@ -171,6 +172,7 @@ class Reader:
 
     async def _round(self, stop: asyncio.Event) -> None:
         now = self._now_s()
+        self.rounds += 1
         self._attention.wake.clear()
         self.prepare(now)
         await self._in_flight.drained()
@@ -578,8 +580,8 @@ class Reader:
         return sum(max(0, f.size - f.offset) for x in self.lineages.values() for f in x.files)
 
     def unread_bytes(self) -> int:
-        """As lag_bytes, less the unfinished lines that only their writer can finish."""
-        return unread_bytes_of(self.lineages.values())
+        """As lag_bytes, less what nothing of ours can read: unfinished lines, and files whose last read failed."""
+        return unread_bytes_of(x for name, x in self.lineages.items() if not self._attention.tried_again(name))
 
     def keys(self) -> list[str]:
         """The keys of all files that are there."""

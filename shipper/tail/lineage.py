@@ -141,23 +141,25 @@ class Lineage:
                       p.last_ns, p.closed)
             for k in positions.keys_of(self.source.lineage) if k not in open_keys and (p := positions.files.get(k))
         ]
-        found = [self._found(file, seen, formats) for file, seen in opened]
-        start_at = "end" if skip_old or self.settings.start_at == "end" else "beginning"
-        verdict = planning.plan(known, found, start_at=start_at, open_keys=frozenset(open_keys))
         by_node = {file.node_id: file for file, _ in opened}
-        for copy in verdict.copies:
-            self.ignore(by_node[copy.device, copy.inode])
-        first_found_ns = next((v.found.first_ns for v in verdict.files if isinstance(v, Begin)), 0)
-        # A file that could not be opened now may be the one: nothing is called lost before it was looked at.
-        if not refusals and not self.look_due:
-            for lost in verdict.lost:
-                if lost.key not in open_keys:
-                    self._report_lost(positions.files[lost.key].file, lost, first_found_ns)
-        self._queue(verdict.files, by_node, positions, skip_old, formats)
-        kept = {f.node_id for f in [*self.files, *self.done]}
-        for node_id, file in by_node.items():
-            if node_id not in kept:
-                file.close()
+        try:
+            found = [self._found(file, seen, formats) for file, seen in opened]
+            start_at = "end" if skip_old or self.settings.start_at == "end" else "beginning"
+            verdict = planning.plan(known, found, start_at=start_at, open_keys=frozenset(open_keys))
+            for copy in verdict.copies:
+                self.ignore(by_node[copy.device, copy.inode])
+            first_found_ns = next((v.found.first_ns for v in verdict.files if isinstance(v, Begin)), 0)
+            # A file that could not be opened now may be the one: nothing is called lost before it was looked at.
+            if not refusals and not self.look_due:
+                for lost in verdict.lost:
+                    if lost.key not in open_keys:
+                        self._report_lost(positions.files[lost.key].file, lost, first_found_ns)
+            self._queue(verdict.files, by_node, positions, skip_old, formats)
+        finally:                                         # also where a disk answers EIO to a look: each try would keep one
+            kept = {f.node_id for f in [*self.files, *self.done]}
+            for node_id, file in by_node.items():
+                if node_id not in kept:
+                    file.close()
 
     def _open_all(self, new: list[Seen], refusals: list[tuple[str, str]]) -> list[tuple[TailFile, Seen]]:
         opened = []

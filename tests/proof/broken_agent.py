@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any
 
+SLOW_S = 0.4
 FILE = os.environ.get("SHIPPER_BREAK_FILE", "/nonexistent")
 
 
@@ -73,13 +74,25 @@ def one_failed_sync() -> None:
     _before(os, "fdatasync", refuse)
 
 
+def slow_sync() -> None:
+    """A disk that takes a while, well within its time."""
+    def wait() -> None:
+        if broken():
+            time.sleep(SLOW_S)
+
+    _before(os, "fdatasync", wait)
+    _before(os, "writev", wait)
+
+
 def unreadable_log() -> None:
-    """A bad sector below a log file: every read of it is EIO."""
+    """A bad sector below bad.log: reads that touch a byte from the one that stands in FILE on are EIO."""
     original = os.pread
 
     def pread(fd: int, size: int, offset: int) -> bytes:
         if broken() and os.readlink(f"/proc/self/fd/{fd}").endswith("/bad.log"):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+            with open(FILE) as said:
+                if offset + size > int(said.read() or 0):
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
         return original(fd, size, offset)
 
     os.pread = pread
@@ -159,6 +172,20 @@ def writer_dead() -> None:
     _before(Engine, "step", die)
 
 
+def writer_hung_on_a_full_disk() -> None:
+    """First no room, then no answer at all: being degraded excuses the disk, not the thread."""
+    refused: list[int] = []
+
+    def refuse() -> None:
+        if broken():
+            if len(refused) > 1:
+                hang()
+            refused.append(1)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    _before(os, "writev", refuse)
+
+
 def reader_starved() -> None:
     """There are unread bytes and room, and nobody reads."""
     from shipper.tail.driver import Reader
@@ -168,9 +195,23 @@ def reader_starved() -> None:
 
 def reader_waits_for_room_that_is_there() -> None:
     """A lost wake-up: the buffer has room, the reader waits on."""
-    from shipper.tail.driver import Reader
+    from shipper.tail.in_flight import InFlight
 
-    _await_before(Reader, "_room")
+    _await_before(InFlight, "drained")
+
+
+def backlog_is_always_seen() -> None:
+    """Each look at the sinks falls between a frame's append and the cursor's move over it."""
+    from shipper.agent import run
+
+    original = run.stages_of
+
+    def stages_of(reader: Any, buffer: Any, sinks: Any) -> Any:
+        if broken():
+            sinks = {name: {**facts, "backlog_bytes": facts["backlog_bytes"] or 1} for name, facts in sinks.items()}
+        return original(reader, buffer, sinks)
+
+    run.stages_of = stages_of
 
 
 def reader_paced_for_ever() -> None:

@@ -1,7 +1,6 @@
 """`Agent` that can be made to break on command (broken_agent.py), and what /proc says of it."""
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,9 @@ class BrokenAgent(Agent):
         own = {"SHIPPER_BREAK": breaks, "SHIPPER_BREAK_FILE": str(self._switch), "SHIPPER_HEALTH_PACE": str(health_pace)}
         return super().start(*argv, env={**own, **(env or {})}, **keys)
 
-    def break_now(self) -> None:
+    def break_now(self, how: str = "") -> None:
         self._switch.unlink(missing_ok=True)
-        self._switch.touch()
+        self._switch.write_text(how)
 
     def mend(self) -> None:
         self._switch.unlink(missing_ok=True)
@@ -38,7 +37,7 @@ class BrokenAgent(Agent):
             connection.request("GET", "/healthz")
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
-        except (TimeoutError, socket.timeout, OSError) as error:
+        except (TimeoutError, OSError) as error:
             return 0, str(error)
         finally:
             connection.close()
