@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from .. import __version__
+from .. import __version__, exact_json
 from ..telemetry import Telemetry
 from .admin import Door, Views, allowed
 from .logging import describe
@@ -119,5 +119,5 @@ def _text(body: str, status: int = 200) -> web.Response:
 
 
 def _json(value: Any) -> web.Response:
-    body = orjson.dumps(value, default=json_default, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
+    body = exact_json.dumps(value, default=json_default, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE)
     return web.Response(body=body, content_type="application/json", headers=HEADERS)

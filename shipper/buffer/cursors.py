@@ -20,6 +20,7 @@ from typing import Any
 
 import orjson
 
+from .. import exact_json
 from ..errors import Fatal
 
 VERSION = 1
@@ -51,7 +52,7 @@ class CursorPosition:
 
 def encode(cursor: CursorPosition) -> bytes:
     """The cursor file's bytes."""
-    return orjson.dumps({
+    return exact_json.dumps({
         "version": VERSION, "seq": cursor.seq, "index": cursor.index, "state": cursor.state,
         "counters": dict(cursor.counters), "total_bytes": cursor.total_bytes, "removed_s": cursor.removed_s,
     }) + b"\n"
@@ -60,7 +61,7 @@ def encode(cursor: CursorPosition) -> bytes:
 def decode(name: str, data: bytes, path: str) -> CursorPosition:
     """What `encode` wrote. ValueError for damaged bytes, Fatal for a later version's."""
     try:
-        found = orjson.loads(data)
+        found = exact_json.loads(data)
         version = int(found["version"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a cursor file: {error}") from error

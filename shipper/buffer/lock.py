@@ -14,8 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 
-import orjson
-
+from .. import exact_json
 from ..errors import Fatal, Usage
 from ..telemetry import Telemetry
 
@@ -74,7 +73,7 @@ def holder(path: str) -> str:
     """Who holds the lock, as it wrote itself down: `pid 7 (shipper run -c x.yaml), since 2026-11-20T09:04:05Z`."""
     try:
         with open(path, "rb") as file:
-            found = orjson.loads(file.read(4096))
+            found = exact_json.loads(file.read(4096))
         return f"pid {found['pid']} ({found['command']}), since {found['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process (it has not written its name yet)"
@@ -99,6 +98,6 @@ def _try(fd: int) -> bool:
 def _sign(fd: int) -> None:
     since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     # The command's words, never its environment: arguments hold paths, secrets come from files or the environment.
-    signed = orjson.dumps({"pid": os.getpid(), "command": " ".join(sys.argv)[:1000], "since": since})
+    signed = exact_json.dumps({"pid": os.getpid(), "command": " ".join(sys.argv)[:1000], "since": since})
     os.ftruncate(fd, 0)
     os.pwrite(fd, signed + b"\n", 0)

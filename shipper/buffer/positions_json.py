@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from .. import exact_json
 from ..errors import Fatal
 from ..model import FileRef, Open, Piece, Source
 from .positions import FilePosition, LineagePosition, Lost, Positions, check
@@ -39,8 +40,8 @@ def encode(snapshot: Snapshot, written_s: float) -> bytes:
     sources = _Sources()
     files = [_pair(key, _file(found, sources)) for key, found in positions.files.items()]
     lineages = [_pair(name, _lineage(found, sources)) for name, found in positions.lineages.items()]
-    lost = [orjson.dumps({"start": e.start, "end": e.end, **_ref(e.file, sources)}) for e in positions.lost]
-    head = orjson.dumps({
+    lost = [exact_json.dumps({"start": e.start, "end": e.end, **_ref(e.file, sources)}) for e in positions.lost]
+    head = exact_json.dumps({
         "version": VERSION, "buffer": snapshot.uuid.hex(), "written_s": round(written_s, 3), "seq": positions.seq,
         "total_bytes": positions.total_bytes, "retired_bytes": positions.retired_bytes,
         "damaged": sorted(snapshot.damaged),
@@ -57,7 +58,7 @@ def encode(snapshot: Snapshot, written_s: float) -> bytes:
 def decode(data: bytes, path: str) -> Snapshot:
     """What `encode` wrote. ValueError for damaged bytes, Fatal for a later version's."""
     try:
-        found = orjson.loads(data)
+        found = exact_json.loads(data)
         version = int(found["version"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a positions file: {error}") from error
@@ -88,11 +89,11 @@ class _Sources:
 
 
 def _source_json(source: Source) -> bytes:
-    return orjson.dumps(source.to_json())
+    return exact_json.dumps(source.to_json())
 
 
 def _pair(name: str, value: Any) -> bytes:
-    return orjson.dumps(name) + b":" + orjson.dumps(value)
+    return exact_json.dumps(name) + b":" + exact_json.dumps(value)
 
 
 def _ref(file: FileRef, sources: _Sources) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from typing import Any
 
 import orjson
 
+from .. import exact_json
 from ..model import Batch, FileRef, Frame, Gap, Open, Piece, Section, Source
 
 VERSION = 1
@@ -113,7 +114,7 @@ def encode_frame(
         header["file"] = new_files
     if marks:
         header["mark"] = marks
-    head = orjson.dumps(header)
+    head = exact_json.dumps(header)
     crc = header_crc = zlib.crc32(head, salt)
     body_bytes = 0
     for piece in body:
@@ -299,7 +300,7 @@ def parse_header(raw: RawFrame, defined: Definitions) -> Frame:
 
 def _parse(raw: RawFrame, defined: Definitions, columns: Callable[..., Any] | None) -> Frame:
     try:
-        header = orjson.loads(raw.header)
+        header = exact_json.loads(raw.header)
         _define(header, defined)
         sections = [_read_section(values, defined) for values in header["sec"]]
         frame = Frame(raw.seq, sections, header["n"], header["t"], raw.end - raw.start)
@@ -327,7 +328,7 @@ def _define(header: dict[str, Any], defined: Definitions) -> dict[str, FileRef]:
 def define(header: bytes, defined: Definitions) -> tuple[int, dict[str, FileRef]]:
     """For indexes: (total_bytes, the files that this frame defines); adds its definitions. ValueError as `parse_frame`."""
     try:
-        found = orjson.loads(header)
+        found = exact_json.loads(header)
         return int(found["n"]), _define(found, defined)
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"frame header: {type(error).__name__}: {error}") from error
@@ -336,7 +337,7 @@ def define(header: bytes, defined: Definitions) -> tuple[int, dict[str, FileRef]
 def header_records(header: bytes) -> int:
     """How many records a frame has, by its header; 0 where that is not a writer's."""
     try:
-        return sum(int(values[4]) for values in orjson.loads(header)["sec"])
+        return sum(int(values[4]) for values in exact_json.loads(header)["sec"])
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IndexError):
         return 0
 

@@ -18,8 +18,7 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-import orjson
-
+from .. import exact_json
 from ._file_disk import Disk
 
 
@@ -34,13 +33,13 @@ class Mark(NamedTuple):
 
     def line(self) -> bytes:
         kind = {"rotated_to": self.rotated_to} if self.rotated_to else {"length": self.length}
-        return orjson.dumps({"path": self.path, **kind, "inode": self.inode, "generation": self.generation}) + b"\n"
+        return exact_json.dumps({"path": self.path, **kind, "inode": self.inode, "generation": self.generation}) + b"\n"
 
 
 def parse(line: bytes) -> Mark | None:
     """None for what is no mark (JO3)."""
     try:
-        data = orjson.loads(line)
+        data = exact_json.loads(line)
         return Mark(str(data["path"]), int(data["inode"]), int(data["generation"]), int(data.get("length", 0)),
                     str(data.get("rotated_to", "")))
     except (ValueError, KeyError, TypeError, AttributeError):
