@@ -21,6 +21,7 @@ from .logging import describe
 
 RESTART_S = 1.0
 CHANGE_DRAIN_S = 5.0
+COUNT_S = 1.0
 
 
 class Outlets:
@@ -101,15 +102,25 @@ class Outlets:
         for result in results:
             if isinstance(result, BaseException) and not isinstance(result, Retryable):
                 raise result
-        return [str(result) for result in results if isinstance(result, BaseException)]
+        failed = zip(self._running, results)
+        return [_named(name, str(result)) for name, result in failed if isinstance(result, BaseException)]
 
     async def drain(self, deadline_s: float) -> Mapping[str, Mapping[str, Any]]:
         """Shutdown: what stays in the buffer, per sink that has something left."""
         await asyncio.gather(*(self._stop(name, deadline_s) for name in list(self._running)))
         return {
-            name: {"bytes": held["source_bytes"], "records": held["records"]}
+            name: {"bytes": held["source_bytes"], "records": await self._held_records(name, held)}
             for name, held in self._held.items() if held.get("source_bytes")
         }
+
+    async def _held_records(self, name: str, held: Mapping[str, Any]) -> int:
+        """Counted by the frames' headers; where that takes too long, what delivery makes of the average."""
+        try:
+            cursor = self._buffer.cursor(name)
+            async with asyncio.timeout(COUNT_S):
+                return await self._buffer.count_records(cursor.seq, cursor.index, self._buffer.appended_seq)
+        except (TimeoutError, OSError, KeyError):            # KeyError: it left the config, and its cursor is gone
+            return int(held["records"])
 
     def status(self) -> dict[str, dict[str, Any]]:
         """Per sink, for /status."""
@@ -131,6 +142,10 @@ class Outlets:
     def counters(self) -> dict[str, dict[str, Any]]:
         """Per sink, for the audit."""
         return {name: delivery.status()["counters"] for name, (_, delivery, _) in self._running.items()}
+
+
+def _named(name: str, why: str) -> str:
+    return why if why.startswith(f"sink {name} ") else f"sink {name}: {why}"
 
 
 def _same(one: SinkEntry, other: SinkEntry) -> bool:

@@ -36,7 +36,7 @@ class Goals:
 
         def out_of_time() -> None:
             if not goal.done():
-                goal.set_exception(Retryable(f"not done in {timeout_s:g} s; {self.held()}"))
+                goal.set_exception(Retryable(f"not done in {timeout_s:.3g} s; {self.held()}"))
 
         timer = None if timeout_s is None else self.clock.call_later(timeout_s, out_of_time)
         try:
