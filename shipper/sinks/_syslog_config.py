@@ -35,7 +35,7 @@ class SyslogConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     framing          None: octet-counted; newline for container-logs; UDP has none
     severity         by stream; host files have the stream ""
     max_message      None: no limit; over UDP 1024, for container-logs 65507
-    resend_window    None: 3 x the largest window that the receiver advertised, at least 1 MiB
+    resend_window    None: what the receiver's kernel can hold unread, from its windows (_syslog_confirm.py); at least 1 MiB
     barrier_timeout  how long a receiver that has everything may take to close
     """
 
@@ -178,10 +178,14 @@ def guarantee(config: SyslogConfig) -> Guarantee:
             can_repeat=repeats,
             can_lose="any datagram, unseen: UDP tells nobody. Use tcp or tls where that matters",
         )
-    bound = "3 of its largest windows, at least 1 MiB," if config.resend_window is None else f"{int(config.resend_window)} bytes"
+    bound = (
+        "more than its kernel can hold unread (3 of its largest windows, at least 1 MiB)" if config.resend_window is None
+        else f"{int(config.resend_window)} bytes"
+    )
     return Guarantee(
         delivered_means=f"the receiver read it: it closed after our half-close, or it acknowledged {bound} behind it. A receiver "
         "that never answers a half-close is held to the second alone, and a restart sends that much again",
         can_repeat=repeats,
-        can_lose="what the receiver had read and not stored when it died; what a TCP proxy in between had taken",
+        can_lose="what the receiver had read and not stored when it died; what a TCP proxy in between had taken; what it had "
+        "not read when it shut this one connection down by shutdown() behind our half-close, and kept others open",
     )

@@ -6,7 +6,7 @@
 Why not asyncio's streams: they buffer in user space, cannot half-close TLS, and do not say how many bytes (ciphertext
 included) the kernel was given; all three are needed to know what the peer has read (_syslog_confirm.py).
 
-Invariants (tests/sinks/test_syslog_connection.py):
+Invariants (tests/sinks/test_syslog.py):
   N1  `written_bytes` is what the kernel took on this connection, TLS handshake included
   N2  what the peer sends is read and thrown away at once: unread bytes would turn our close into a reset
   N3  a request that was cut short (cancelled, failed) ends the connection; nothing is written behind it
@@ -41,27 +41,31 @@ class Facts(NamedTuple):
     """What the kernel knows of a connection. None: this kernel does not tell.
 
     acked_raw     bytes that the peer's kernel acknowledged; our SYN and FIN count as one each
-    unsent_bytes  written and not acknowledged; our FIN counts as one
+    unsent_bytes  written and not acknowledged; our FIN counts as one. Asked for only where acked_raw is not told
     """
 
     acked_raw: int | None
     window_bytes: int | None
-    unsent_bytes: int
+    unsent_bytes: int | None
 
     def acked_bytes(self, written_bytes: int) -> int:
         """Acknowledged payload."""
         if self.acked_raw is None:
-            return max(written_bytes - self.unsent_bytes, 0)
+            return max(written_bytes - (self.unsent_bytes or 0), 0)
         return min(max(self.acked_raw - 1, 0), written_bytes)
 
 
 def facts_of(sock: socket.socket) -> Facts:
-    """Cost: two system calls, 2 us."""
+    """Cost: a system call, 2 us."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
     acked = _ACKED.unpack_from(info, ACKED_AT)[0] if len(info) >= ACKED_AT + 8 else None
     window = _WINDOW.unpack_from(info, WINDOW_AT)[0] if len(info) >= WINDOW_AT + 4 else None
-    outq = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-    return Facts(acked, window, struct.unpack("=i", outq)[0])
+    return Facts(acked, window, unsent_of(sock) if acked is None else None)
+
+
+def unsent_of(sock: socket.socket) -> int:
+    """SIOCOUTQ: written and not acknowledged."""
+    return int(struct.unpack("=i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
 
 
 class Connection:
@@ -73,6 +77,7 @@ class Connection:
         self.half_closed = False
         self.peer_closed = False
         self.ended: Retryable | None = None
+        self.ended_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._room: asyncio.Future[None] | None = None
         self._tail = b""
@@ -102,7 +107,7 @@ class Connection:
         """This connection takes nothing more. The first reason stays."""
         if self.ended is not None or self._closed:
             return
-        self.ended = Retryable(f"{why}; what is unconfirmed is sent again")
+        self.ended, self.ended_s = Retryable(f"{why}; what is unconfirmed is sent again"), self._loop.time()
         self._loop.remove_reader(self.sock.fileno())
         if self._room is not None and not self._room.done():
             self._room.set_exception(self.ended)

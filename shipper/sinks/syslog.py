@@ -12,6 +12,8 @@ Invariants (tests/sinks/test_syslog.py):
   L2  a connection that ends without proof (reset, FIN without barrier, time-out, a request cut short) means one `resend`,
       if anything was unconfirmed; nothing sent before it is confirmed after it
   L3  at most three connections: current, draining, next
+  L4  a FIN behind a barrier proves only while the connection that was opened before it stays open: a receiver that is being
+      stopped may shut all of them down with bytes unread, which leaves no reset
 """
 from __future__ import annotations
 
@@ -29,6 +31,9 @@ from ._syslog_connection import Connection, Connector
 from ._syslog_udp import UdpSink
 
 LOOK_EVERY_S = 0.25          # how often unconfirmed bytes are looked at; never while all is confirmed
+SAMPLE_BYTES = 512 * 1024    # how often they are looked at while data flow: asking the kernel is 5 % of catching up otherwise
+OPEN_FOR_FLUSH_S = 2.0       # how long the next connection may take at a flush
+TOGETHER_S = 5.0             # a receiver that is being stopped ends its connections within that
 FIN_ACK_S = 2.0              # how long after the peer's FIN the acknowledgement of ours may take
 
 
@@ -42,6 +47,8 @@ class Link:
     progress_s: float = 0.0              # last time that the peer acknowledged something
     acked_bytes: int = 0
     fin_s: float = 0.0                   # when the peer's FIN was seen
+    sampled_bytes: int = 0               # written when the kernel was asked last
+    beside: Link | None = None           # L4: opened before this one was half-closed
 
 
 class SyslogSink:
@@ -58,7 +65,9 @@ class SyslogSink:
         self._generation = 0             # how often `resend` was called
         self._sending = False
         self._last_send_s = 0.0
-        self._look_s = min(LOOK_EVERY_S, config.barrier_idle / 2, config.barrier_timeout / 2)
+        self._look_s = min(LOOK_EVERY_S, *(each / 2 for each in (
+            config.barrier_idle, config.barrier_interval, config.barrier_timeout)))
+        self._looking = False            # every look_s, without being woken
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._tender: asyncio.Task[None] | None = None
@@ -94,8 +103,10 @@ class SyslogSink:
         link.since_s = link.since_s or self._last_send_s
         if generation == self._generation:       # L2: after a resend this request comes again under another number
             link.ledger.note(request.number, link.connection.written_bytes)
-        self._advance()
-        self._wake.set()
+        if link.connection.written_bytes - link.sampled_bytes >= SAMPLE_BYTES:
+            self._advance()
+        if not self._looking:
+            self._wake.set()
 
     async def _write(self, link: Link, payload: bytes) -> None:
         connection = link.connection
@@ -121,9 +132,9 @@ class SyslogSink:
             async with asyncio.timeout(deadline_s):
                 while self._unconfirmed():
                     self._raise_tender()
-                    if self._draining is None and not self._sending:
-                        self._swap()
                     self._changed.clear()
+                    if self._draining is None and not self._sending:
+                        await self._swap_for_flush(deadline_s)
                     await self._changed.wait()
         except TimeoutError:
             raise Retryable(
@@ -131,6 +142,16 @@ class SyslogSink:
             ) from None
         if generation != self._generation:
             raise Retryable(f"the connection to {self._config.address} was lost; what is unconfirmed is sent again")
+
+    async def _swap_for_flush(self, deadline_s: float) -> None:
+        """A receiver that takes no second connection is believed without (L4): `nc -l` is one."""
+        link = self._current
+        try:
+            async with asyncio.timeout(min(OPEN_FOR_FLUSH_S, deadline_s / 2)):
+                opened = await self._open()
+        except (Retryable, TimeoutError):
+            opened = None
+        self._take_next(link, opened)
 
     def durable(self, number: int) -> None:
         """Nothing is kept."""
@@ -176,7 +197,7 @@ class SyslogSink:
             return
         if not old.ledger.unconfirmed:
             return old.connection.close()
-        self._draining = old
+        self._draining, old.beside = old, self._current
         old.progress_s = self._now_s()
         old.connection.half_close()
         self._wake.set()
@@ -214,16 +235,22 @@ class SyslogSink:
             self._confirm(self._sample(draining))
         if current is not None and current.connection.ended is None:
             if draining is not None:
-                current.ledger.observe(current.connection.facts().window_bytes)
+                current.ledger.observe(*self._look(current))
             else:
                 self._confirm(self._sample(current))
 
     def _sample(self, link: Link) -> int | None:
-        facts = link.connection.facts()
-        acked = facts.acked_bytes(link.connection.written_bytes)
+        acked, window = self._look(link)
         if acked > link.acked_bytes:
             link.acked_bytes, link.progress_s = acked, self._now_s()
-        return link.ledger.on_ack(acked, facts.window_bytes)
+        return link.ledger.on_ack(acked, window)
+
+    @staticmethod
+    def _look(link: Link) -> tuple[int, int | None]:
+        """Acknowledged bytes and window."""
+        facts = link.connection.facts()
+        link.sampled_bytes = link.connection.written_bytes
+        return facts.acked_bytes(link.sampled_bytes), facts.window_bytes
 
     def _confirm(self, number: int | None) -> None:
         if number is not None:
@@ -233,8 +260,9 @@ class SyslogSink:
     async def _tend(self) -> None:
         """Looks after unconfirmed bytes until `close`. Asleep while there are none."""
         while True:
+            self._looking = self._unconfirmed() or self._draining is not None
             try:
-                async with asyncio.timeout(self._look_s if self._unconfirmed() or self._draining else None):
+                async with asyncio.timeout(self._look_s if self._looking else None):
                     await self._wake.wait()
             except TimeoutError:
                 pass
@@ -274,8 +302,12 @@ class SyslogSink:
         connection = link.connection
         assert connection.ended is not None
         link.fin_s = link.fin_s or now_s
+        if self._stopped_too(link):
+            return self._unproven(link, connection.ended)
         facts = connection.facts()
         if connection.peer_closed and barrier_proven(connection.written_bytes, facts.acked_raw, facts.unsent_bytes):
+            if now_s - link.fin_s < self._look_s / 2:
+                return                           # L4: looked at once more
             self._draining = None
             connection.close()
             self._policy.answered()
@@ -284,8 +316,17 @@ class SyslogSink:
             self._changed.set()
             self._wake.set()                     # what is on the current connection may be confirmed now
         elif not connection.peer_closed or now_s - link.fin_s > FIN_ACK_S:
-            self._count_barrier("lost")
-            self._lost(link, connection.ended)
+            self._unproven(link, connection.ended)
+
+    def _unproven(self, link: Link, why: Retryable) -> None:
+        self._count_barrier("lost")
+        self._lost(link, why)
+
+    @staticmethod
+    def _stopped_too(link: Link) -> bool:
+        """L4. One that ended long before is another story: idle connections are closed."""
+        beside = link.beside.connection if link.beside is not None else None
+        return beside is not None and beside.ended is not None and beside.ended_s > link.connection.ended_s - TOGETHER_S
 
     async def _look_current(self, link: Link) -> None:
         """Begin a barrier where it is due. A send in progress swaps itself, at its end or at the next one."""
@@ -300,8 +341,13 @@ class SyslogSink:
             self._policy.postponed(self._now_s())
             self._context.telemetry.say("warning", "barrier_postponed", about=self._context.name, why=str(error))
             return
-        if self._current is not link or self._draining is not None:     # lost or half-closed meanwhile
-            opened.connection.close()
+        self._take_next(link, opened)
+
+    def _take_next(self, link: Link | None, opened: Link | None) -> None:
+        """The barrier begins, unless `link` was lost or half-closed meanwhile. A send in progress swaps at its end."""
+        if self._current is not link or self._draining is not None or self._next is not None:
+            if opened is not None:
+                opened.connection.close()
             return
         self._next = opened
         if not self._sending:

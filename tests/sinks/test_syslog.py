@@ -15,8 +15,11 @@ import trustme
 
 from shipper.errors import Retryable
 from shipper.model import Batch, Request
+from shipper.sinks import _syslog_connection
 from shipper.sinks._syslog_config import TlsConfig
-from shipper.sinks._syslog_connection import ACKED_AT, WINDOW_AT, facts_of
+from shipper.sinks._syslog_confirm import MIN_UNREAD_BYTES, Ledger
+from shipper.sinks._syslog_connection import ACKED_AT, WINDOW_AT, facts_of, unsent_of
+from shipper.sinks.syslog import LOOK_EVERY_S, SAMPLE_BYTES
 from tests.sinks.syslog_kit import WITHIN_S, FakeDelivery, batch, config
 from tests.support.syslog_receiver import Receiver
 
@@ -92,6 +95,23 @@ async def test_the_window_rule_confirms_while_data_flow_without_any_barrier(rece
         assert (await peer.ask("stats"))["connections"] == 1
 
 
+async def test_the_kernel_is_asked_once_per_half_mebibyte_not_once_per_request(
+    receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(_syslog_connection, "facts_of", lambda sock: (asked.append(1), facts_of(sock))[1])
+    peer = await receiver()
+    small = [batch([LINE] * 10, first=i * 10) for i in range(1000)]
+    async with delivering(small, peer.port, barrier_idle=60) as delivery:
+        began_s = asyncio.get_running_loop().time()
+        await delivery.send()
+        looks = (asyncio.get_running_loop().time() - began_s) / LOOK_EVERY_S
+        written = delivery.sink._current.connection.written_bytes
+        assert 1 <= len(asked) <= written / SAMPLE_BYTES + looks + 2
+        await delivery.sink.flush(WITHIN_S)
+        assert delivery.cursor == 1000
+
+
 async def test_every_interval_the_connection_changes_while_data_flow_and_order_is_kept(receiver: StartReceiver) -> None:
     peer = await receiver()
     async with delivering(requests(60), peer.port, barrier_idle=60, barrier_interval=0.01) as delivery:
@@ -141,7 +161,7 @@ async def test_l2_a_request_that_was_under_way_at_a_resend_is_not_confirmed_unde
 async def until(happened: Callable[[], bool]) -> None:
     """Until it is so, looking at every turn of the loop (bounded)."""
     async with asyncio.timeout(WITHIN_S):
-        while not happened():                                # noqa: ASYNC110  (the sink's inside sets no event)
+        while not happened():
             await asyncio.sleep(0)
 
 
@@ -232,6 +252,62 @@ async def test_a_peer_that_half_closes_by_itself_has_proven_nothing(receiver: St
         assert delivery.cursor == 2
 
 
+async def test_a_peer_that_half_closes_everything_during_a_barrier_has_proven_nothing(receiver: StartReceiver) -> None:
+    """L4. So does a receiver that is being stopped: shutdown() and then close() leaves no reset for what it had not read."""
+    peer = await receiver(stalled=True)
+    async with delivering(requests(2), peer.port, barrier_idle=0.05) as delivery:
+        await delivery.send_one()
+        await until(lambda: delivery.sink._draining is not None and delivery.sink._draining.connection.half_closed)
+        await peer.ask("wait_connections 2")
+        await peer.ask("half_close")
+        async with asyncio.timeout(WITHIN_S):
+            while not delivery.resends and not delivery.confirmed:
+                delivery.moved.clear()
+                await delivery.moved.wait()
+        assert delivery.confirmed == [] and "closed" in delivery.resends[0]
+        assert delivery.telemetry.value("shipper_sink_barriers_total", "central", "lost") == 1
+        await peer.kill()
+        await peer.start(stalled=False)
+        await delivery.until_confirmed()
+    assert ids(peer.messages()) == list(range(2 * ROWS))
+
+
+async def test_flush_during_which_the_receiver_shuts_down_proves_nothing(receiver: StartReceiver) -> None:
+    peer = await receiver(stalled=True)
+    async with delivering(requests(1), peer.port, barrier_idle=60) as delivery:
+        await delivery.send()
+        flushing = asyncio.create_task(delivery.sink.flush(WITHIN_S))
+        await peer.ask("wait_connections 2")
+        await until(lambda: delivery.sink._draining is not None and delivery.sink._draining.connection.half_closed)
+        await peer.ask("half_close")
+        with pytest.raises(Retryable):
+            await flushing
+        assert delivery.confirmed == []
+
+
+async def test_flush_to_a_receiver_that_takes_one_connection_only_proves_all_the_same(tmp_path: Path) -> None:
+    """As `nc -l` does."""
+    got: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            server.close()
+            with peer:
+                while data := peer.recv(65536):
+                    got.append(data)
+
+        serving = asyncio.create_task(asyncio.to_thread(serve))
+        async with delivering(requests(1), port, barrier_idle=60) as delivery:
+            await delivery.send()
+            await until(lambda: bool(got))
+            await delivery.sink.flush(WITHIN_S)
+            assert delivery.confirmed == [1]
+        await serving
+    assert b"".join(got).count(LINE) == ROWS
+
+
 async def test_a_fin_is_seen_before_the_next_write(receiver: StartReceiver) -> None:
     peer = await receiver()
     async with delivering(requests(2), peer.port, barrier_idle=60) as delivery:
@@ -289,8 +365,11 @@ async def test_a_peer_that_never_closes_is_asked_once_then_left_to_the_window(re
         assert opened == 2
         policy = delivery.sink._policy
         assert policy.unanswered == 1 and policy.not_before_s > asyncio.get_running_loop().time() + 500
-        delivery.batches = [*delivery.batches, *requests(120)]
-        await delivery.send()
+        delivery.batches = [*delivery.batches, *requests(320)]
+        while delivery.next < len(delivery.batches):
+            await delivery.send_one()
+            if delivery.next % 10 == 0:
+                await peer.wait((delivery.next + 2) * ROWS)  # a steady flow: the window rule knows how much it can hold
         await delivery.until_confirmed(60)                   # by the window alone
         assert (await peer.ask("stats"))["connections"] == opened and len(delivery.resends) == 1
 
@@ -523,11 +602,11 @@ async def test_the_offsets_of_tcp_info_are_right_on_this_kernel() -> None:
             mine.sendall(b"x" * 12_345)
             await asyncio.to_thread(drain, peer, 12_345)
             facts = facts_of(mine)
-            assert facts.acked_raw == 12_345 + 1 and facts.unsent_bytes == 0
+            assert facts.acked_raw == 12_345 + 1 and unsent_of(mine) == 0
             assert facts.window_bytes is not None and 32_768 <= facts.window_bytes <= 8 * 1024 * 1024
             stuffed = 12_345 + stuff(mine)                   # nobody reads: acknowledged ends where the queue is full
             full = facts_of(mine)
-            assert full.acked_raw is not None and 0 < full.unsent_bytes == stuffed + 1 - full.acked_raw
+            assert full.acked_raw is not None and 0 < unsent_of(mine) == stuffed + 1 - full.acked_raw
             assert full.window_bytes is not None and full.window_bytes < facts.window_bytes
             await asyncio.to_thread(drain, peer, stuffed - 12_345)
             mine.shutdown(socket.SHUT_WR)
@@ -536,7 +615,28 @@ async def test_the_offsets_of_tcp_info_are_right_on_this_kernel() -> None:
             mine.setblocking(True)
             assert await asyncio.to_thread(mine.recv, 1) == b""
             ended = facts_of(mine)
-            assert ended.unsent_bytes == 0 and ended.acked_raw == stuffed + 2      # our SYN and our FIN
+            assert unsent_of(mine) == 0 and ended.acked_raw == stuffed + 2      # our SYN and our FIN
+
+
+async def test_a_receiver_that_read_a_little_and_stalls_has_nothing_unread_confirmed_by_this_kernel() -> None:
+    """Its window was open between two looks and is shut when we look again: 1 to 4 MiB lie unread."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as mine:
+        peer, _ = server.accept()
+        with peer:
+            ledger = Ledger()
+            ledger.on_ack(0, facts_of(mine).window_bytes)
+            read = 0
+            for _ in range(20):
+                sent = stuff(mine)
+                await asyncio.to_thread(drain, peer, min(sent, 100_000))
+                read += min(sent, 100_000)
+            written = read + 60_000_000
+            for number in range(1, written // 10_000):
+                ledger.note(number, number * 10_000)
+            facts = facts_of(mine)
+            assert facts.acked_raw is not None and facts.acked_raw > read + MIN_UNREAD_BYTES
+            confirmed = ledger.on_ack(facts.acked_raw - 1, facts.window_bytes)
+            assert (confirmed or 0) * 10_000 <= read
 
 
 def stuff(sock: socket.socket) -> int:

@@ -29,6 +29,8 @@ def test_a_request_is_confirmed_when_a_whole_bound_was_acknowledged_behind_it() 
     ledger = Ledger()
     ledger.note(1, 500_000)
     ledger.note(2, 600_000)
+    for acked in range(0, 500_000 + MIB, 100_000):           # looked at often, as while data flow
+        assert ledger.on_ack(acked, 65_536) is None
     assert ledger.on_ack(500_000 + MIB - 1, 65_536) is None
     assert ledger.on_ack(500_000 + MIB, 65_536) == 1
     assert ledger.on_ack(500_000 + MIB, 65_536) is None
@@ -37,9 +39,36 @@ def test_a_request_is_confirmed_when_a_whole_bound_was_acknowledged_behind_it() 
 def test_the_largest_window_ever_seen_counts_not_the_last_one() -> None:
     ledger = Ledger()
     ledger.note(1, 10)
-    ledger.observe(4 * MIB)
+    ledger.observe(0, 4 * MIB)
+    for acked in range(MIB, 12 * MIB + 1, MIB):
+        assert ledger.on_ack(acked, 0) is None
     assert ledger.on_ack(12 * MIB + 9, 0) is None
     assert ledger.on_ack(12 * MIB + 10, 0) == 1
+
+
+def test_a_window_that_opened_and_shut_between_two_looks_is_reckoned_with() -> None:
+    """V6: 4 MiB were acknowledged since the last look, so the peer may have advertised as much at once, and hold it unread."""
+    ledger = Ledger()
+    ledger.note(1, 3 * MIB)
+    assert ledger.on_ack(4 * MIB, 65_536) is None
+    safe = 3 * MIB + 2 * (4 * MIB + 65_536)
+    for acked in range(5 * MIB, safe, MIB):
+        assert ledger.on_ack(acked, 65_536) is None
+    assert ledger.on_ack(safe, 65_536) == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=st.lists(st.tuples(st.integers(0, 2 * MIB), st.integers(0, 3 * MIB), st.integers(0, 4)), min_size=1, max_size=60))
+def test_v6_the_bound_covers_twice_every_window_that_was_ever_advertised(steps: list[tuple[int, int, int]]) -> None:
+    """A peer moves its right edge (never back) and takes what fits; only every so often somebody looks."""
+    ledger, acked, edge, largest = Ledger(), 0, 65_536, 0
+    for read, sent, look in steps:
+        edge = max(edge, acked + read)
+        largest = max(largest, edge - acked)
+        acked = min(acked + sent, edge)
+        if look == 0:
+            ledger.on_ack(acked, edge - acked)
+            assert ledger.unread_bound() >= 2 * largest
 
 
 def test_a_kernel_that_does_not_tell_the_window_gets_the_largest_default() -> None:
@@ -83,15 +112,17 @@ def test_v2_v3_whatever_the_peer_does_no_unproven_request_is_confirmed_and_numbe
     sizes: list[int], windows: list[int], ack_parts: list[float], resend_window: int | None
 ) -> None:
     ledger, written, acked, ends, confirmed = Ledger(resend_window), 0, 0, {0: 0}, 0
-    largest = 0
+    largest = reach = 0
     for number, size in enumerate(sizes, 1):
         written += size
         ends[number] = written
         ledger.note(number, written)
-        acked += int((written - acked) * ack_parts[number % len(ack_parts)])
+        newly_acked = int((written - acked) * ack_parts[number % len(ack_parts)])
+        acked += newly_acked
         largest = max(largest, window := windows[number % len(windows)])
+        reach = max(reach, window + newly_acked)
         newly = ledger.on_ack(acked, window)
-        bound = max(3 * largest, MIN_UNREAD_BYTES) if resend_window is None else resend_window
+        bound = max(3 * largest, 2 * reach, MIN_UNREAD_BYTES) if resend_window is None else resend_window
         if newly is not None:
             assert newly > confirmed
             confirmed = newly
