@@ -36,6 +36,7 @@ from .log import Damaged
 from .positions import Positions
 from .recovery import CURSORS, SEGMENTS, Recovered, recover
 from .ring import Ring
+from .segment import join_columns
 
 OnDurable = Callable[[int, int], None]
 
@@ -124,7 +125,8 @@ class Buffer:
             batch.read_ns = read_ns  # a frame has one read time; hot and cold reads must give equal records
         self._begin_work()
         future = self._futures[seq] = self._loop.create_future()
-        self._put(Job(delta, Frame(seq, sections, self.positions.total_bytes, read_ns)))
+        frame = Frame(seq, sections, self.positions.total_bytes, read_ns, joined=join_columns(sections))
+        self._put(Job(delta, frame))
         return future
 
     async def append(self, sections: list[Section]) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .files import Space
 
 MIB = 1024 * 1024
-FILESYSTEM_SHARE = 0.9
+RESERVED_SHARE = 10  # one tenth of the filesystem is not ours
 HEADROOM_BYTES = MIB
 BALLAST_BYTES = 4 * MIB
 QUARANTINE_BYTES = 64 * MIB
@@ -35,7 +35,7 @@ def limit_bytes(max_size: int, used_bytes: int, space: Space | None) -> int:
     """What may be used in all: max_size, or what the 90 % of the filesystem leave beside everybody else's files."""
     if space is None:
         return max_size
-    reserved = int(space.total_bytes * (1 - FILESYSTEM_SHARE))
+    reserved = space.total_bytes // RESERVED_SHARE
     return max(0, min(max_size, used_bytes + space.free_bytes - reserved))
 
 

@@ -104,7 +104,7 @@ class Log:
             self.dirty_bytes += size - segment.size
             segment.size = size
             for frame, stored in group:
-                frame.stored_bytes = stored
+                frame.stored_bytes, frame.joined = stored, None
                 written.append(waiting.popleft())
             segment.last_seq = self.appended_seq = group[-1][0].seq
 
@@ -114,7 +114,9 @@ class Log:
         defined, index = self._defined, segment.index
         assert index is not None
         files = {s.file.key: s.file for s in frame.sections if defined.files.get(s.file.key) is not s.file}
-        encoded = encode_frame(frame.seq, frame.sections, frame.total_bytes, frame.read_ns, defined, segment.salt)
+        encoded = encode_frame(
+            frame.seq, frame.sections, frame.total_bytes, frame.read_ns, defined, segment.salt, frame.joined
+        )
         stored = sum(map(len, encoded))
         pieces += encoded
         group.append((frame, stored))
@@ -282,7 +284,8 @@ class Log:
         for segment in self.segments:
             if segment.first_seq == damaged.first_seq:
                 try:
-                    return lost_in(self._reader(segment), segment.first_seq, segment.size, segment.salt, damaged.bad, positions, needed_from)
+                    return lost_in(self._reader(segment), segment.first_seq, segment.size, segment.salt, damaged.bad,
+                                   positions, needed_from)
                 except FileNotFoundError:
                     break
         return [], 0, 0

@@ -79,10 +79,21 @@ class Definitions:
 
 # ---------------------------------------------------------------- writing
 
+Joined = tuple[list[list[Any]], list[bytes]]
+"""The columns of a frame as the header names them, and their bytes."""
+
+
+def join_columns(sections: Sequence[Section]) -> Joined:
+    """The columns of all sections, joined. The loop does it, as long as the lines are in its core's cache: on the writer
+    thread the same join moves every line to the other core and back (measured: a fifth of the CPU in catch-up)."""
+    return _encode_columns([s.batch for s in sections if s.batch is not None and len(s.batch)])
+
+
 def encode_frame(
-    seq: int, sections: Sequence[Section], total_bytes: int, read_ns: int, defined: Definitions, salt: int
+    seq: int, sections: Sequence[Section], total_bytes: int, read_ns: int, defined: Definitions, salt: int,
+    joined: Joined | None = None,
 ) -> list[bytes]:
-    """The frame as pieces for one writev. Adds to `defined` what this frame defines.
+    """The frame as pieces for one writev. Adds to `defined` what this frame defines. `joined`: join_columns(sections).
 
     A caller whose write fails must start a new segment (and new Definitions): what was defined here is not on disk.
     """
@@ -90,7 +101,6 @@ def encode_frame(
     new_files: dict[str, Any] = {}
     headers: list[list[Any]] = []
     marks: dict[str, Any] = {}
-    batches: list[Batch] = []
     records = 0
     for section in sections:
         file = section.file
@@ -103,10 +113,9 @@ def encode_frame(
             if batch.marks:
                 for index, mark in batch.marks.items():
                     marks[str(records + index)] = mark
-            batches.append(batch)
             records += count
         headers.append(_section_header(section, count))
-    columns, body = _encode_columns(batches)
+    columns, body = joined or join_columns(sections)
     header: dict[str, Any] = {"v": VERSION, "t": read_ns, "n": total_bytes, "sec": headers, "col": columns}
     if new_sources:
         header["src"] = new_sources
