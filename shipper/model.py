@@ -209,13 +209,17 @@ class Section:
 
 @dataclass(slots=True)
 class Frame:
-    """Sections as they lie in the buffer. `total_bytes`: source bytes of all frames ever, this one included."""
+    """Sections as they lie in the buffer. `total_bytes`: source bytes of all frames ever, this one included.
+
+    `joined`: its columns, joined, on the way to the disk (buffer.segment); None before and after.
+    """
 
     seq: int
     sections: list[Section]
     total_bytes: int
     read_ns: int
     stored_bytes: int = 0
+    joined: Any = None
 
     @property
     def records(self) -> int:

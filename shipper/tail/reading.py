@@ -1,10 +1,13 @@
-"""One read of one file. Driver: system calls on the loop when the file is read to its end, on a thread in catch-up.
+"""One read of one file. Driver: system calls on the loop for what is in the page cache, on a thread for what a disk has to fetch.
 
-Cost: a look at a quiet file is one pread; 256 KiB from the page cache 40 us; a hop to a thread 50 us, so it reads 1 MiB.
+Cost: a look at a quiet file is one pread; 256 KiB from the page cache 40 us. In catch-up the page cache is asked with
+RWF_NOWAIT, which never waits for a disk; only what it does not hold takes the hop to a thread (50 us, so it reads 1 MiB).
+Bytes that a thread has copied lie in the other core's cache: reading all on threads costs a sixth more CPU.
 """
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 
 from aiofiles.base import wrap
@@ -18,8 +21,11 @@ from .lineage import Lineage
 
 SMALL_READ_BYTES = 64 * 1024
 BULK_READ_BYTES = 1024 * 1024
+CACHED_READ_BYTES = CHUNK_BYTES
 
 _pread_on_thread = wrap(os.pread)
+_scratch = memoryview(bytearray(CACHED_READ_BYTES))
+_without_nowait: set[int] = set()
 
 
 async def read(file: TailFile) -> tuple[bytes, bool]:
@@ -34,8 +40,27 @@ async def read(file: TailFile) -> tuple[bytes, bool]:
         data = file.read(SMALL_READ_BYTES)
         return data, _full(file, data, SMALL_READ_BYTES)
     file.check()
+    cached = _cached(file)
+    if cached is not None:
+        return cached, _full(file, cached, CACHED_READ_BYTES) or file.offset + len(cached) < file.stat_size()
     data = await _pread_on_thread(file.fd, BULK_READ_BYTES, file.offset)
     return data, _full(file, data, BULK_READ_BYTES)
+
+
+def _cached(file: TailFile) -> bytes | None:
+    """What the page cache holds behind the offset, read without waiting for a disk; None where it holds nothing."""
+    if file.device in _without_nowait:
+        return None
+    try:
+        size = os.preadv(file.fd, [_scratch], file.offset, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+            raise
+        _without_nowait.add(file.device)                  # a file system without it: threads, as for cold files
+        return None
+    return bytes(_scratch[:size])
 
 
 def _full(file: TailFile, data: bytes, wanted: int) -> bool:
