@@ -135,7 +135,7 @@ class Outlets:
                 "dead_records": sum(v[0] for v in counters["dead"].values()),
                 "dropped_records": sum(v[0] for v in counters["dropped"].values()),
                 "in_flight_requests": facts["in_flight_requests"], "unconfirmed_records": facts["unconfirmed_records"],
-                "guarantee": facts["guarantee"],
+                "proof": facts["proof"], "guarantee": facts["guarantee"],
             }
         return found
 

@@ -464,11 +464,12 @@ class Delivery:
         progress = self._progress
         oldest_ns = self._window.oldest_ns or self._former.oldest_ns
         waiting = bool(oldest_ns and progress.backlog_bytes)
+        proof = getattr(self._sink, "status", None)
         return {
             "sink": self.name, "state": self._trouble.state.value, "last_error": self._trouble.last_error,
             "last_error_ns": self._trouble.last_error_ns, "backlog_bytes": progress.backlog_bytes,
             "oldest_age_s": max(self._clock.wall_ns() - oldest_ns, 0) / 1e9 if waiting else 0.0,
             "in_flight_requests": len(self._tasks), "unconfirmed_records": self._window.unconfirmed_records,
             "held_records": sum(len(candidate.batch) for _, outcome in self._held for candidate in outcome.dead),
-            "guarantee": self._guarantee, "counters": progress.counters.to_json(self._window.position),
+            "guarantee": self._guarantee, "proof": proof() if proof is not None else None, "counters": progress.counters.to_json(self._window.position),
         }

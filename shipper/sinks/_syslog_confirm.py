@@ -45,6 +45,7 @@ class Ledger:
     resend_window_bytes: int | None = None
     largest_window_bytes: int = 0
     largest_reach_bytes: int = 0        # V6: window + acknowledged since the look before
+    confirmed_bytes: int = 0
     _looked_at_bytes: int = 0
     _pairs: deque[tuple[int, int]] = field(default_factory=deque)
 
@@ -80,7 +81,7 @@ class Ledger:
         safe = acked_bytes - self.unread_bound()
         confirmed = None
         while self._pairs and self._pairs[0][1] <= safe:
-            confirmed = self._pairs.popleft()[0]
+            confirmed, self.confirmed_bytes = self._pairs.popleft()
         return confirmed
 
     def on_barrier(self) -> int | None:

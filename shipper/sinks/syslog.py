@@ -19,36 +19,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Retryable
 from ..model import Batch, Request
 from . import Sink, SinkContext, SinkSpec
 from ._syslog_config import SyslogConfig, encoder_of, guarantee, problems
-from ._syslog_confirm import BarrierPolicy, Ledger, Step, barrier_proven
-from ._syslog_connection import Connection, Connector
+from ._syslog_confirm import BarrierPolicy, Ledger, Step
+from ._syslog_connection import Connector
+from ._syslog_link import Link
 from ._syslog_udp import UdpSink
 
 LOOK_EVERY_S = 0.25          # how often unconfirmed bytes are looked at; never while all is confirmed
 SAMPLE_BYTES = 512 * 1024    # how often they are looked at while data flow: asking the kernel is 5 % of catching up otherwise
 OPEN_FOR_FLUSH_S = 2.0       # how long the next connection may take at a flush
-TOGETHER_S = 5.0             # a receiver that is being stopped ends its connections within that
 FIN_ACK_S = 2.0              # how long after the peer's FIN the acknowledgement of ours may take
-
-
-@dataclass(slots=True, eq=False)
-class Link:
-    """A connection and what is known of the requests on it."""
-
-    connection: Connection
-    ledger: Ledger
-    since_s: float = 0.0                 # first request
-    progress_s: float = 0.0              # last time that the peer acknowledged something
-    acked_bytes: int = 0
-    fin_s: float = 0.0                   # when the peer's FIN was seen
-    sampled_bytes: int = 0               # written when the kernel was asked last
-    beside: Link | None = None           # L4: opened before this one was half-closed
 
 
 class SyslogSink:
@@ -156,6 +141,18 @@ class SyslogSink:
     def durable(self, number: int) -> None:
         """Nothing is kept."""
 
+    def status(self) -> dict[str, Any]:
+        """For /status: how far the proof is. `asked_again_in_s`: of a receiver that did not close when it was asked."""
+        now_s, draining, policy = self._now_s(), self._draining, self._policy
+        links = [link for link in (self._current, draining) if link is not None]
+        return {
+            "connected": bool(links),
+            "unconfirmed_bytes": sum(link.unconfirmed_bytes for link in links),
+            "can_lie_unread_bytes": max((link.ledger.unread_bound() for link in links), default=0),
+            "asked_for_proof_s": round(now_s - draining.asked_s, 3) if draining is not None else None,
+            "asked_again_in_s": round(max(policy.not_before_s - now_s, 0.0), 3) if policy.unanswered else None,
+        }
+
     async def close(self) -> None:
         """Free everything. Unconfirmed requests stay unconfirmed."""
         if self._tender is not None:
@@ -198,7 +195,7 @@ class SyslogSink:
         if not old.ledger.unconfirmed:
             return old.connection.close()
         self._draining, old.beside = old, self._current
-        old.progress_s = self._now_s()
+        old.progress_s = old.asked_s = self._now_s()
         old.connection.half_close()
         self._wake.set()
 
@@ -232,25 +229,12 @@ class SyslogSink:
         """The window rule, in order: behind a draining connection nothing is confirmed (L1)."""
         current, draining = self._current, self._draining
         if draining is not None and (draining.connection.ended is None or draining.connection.peer_closed):
-            self._confirm(self._sample(draining))
+            self._confirm(draining.confirmed(self._now_s()))
         if current is not None and current.connection.ended is None:
             if draining is not None:
-                current.ledger.observe(*self._look(current))
+                current.ledger.observe(*current.look())
             else:
-                self._confirm(self._sample(current))
-
-    def _sample(self, link: Link) -> int | None:
-        acked, window = self._look(link)
-        if acked > link.acked_bytes:
-            link.acked_bytes, link.progress_s = acked, self._now_s()
-        return link.ledger.on_ack(acked, window)
-
-    @staticmethod
-    def _look(link: Link) -> tuple[int, int | None]:
-        """Acknowledged bytes and window."""
-        facts = link.connection.facts()
-        link.sampled_bytes = link.connection.written_bytes
-        return facts.acked_bytes(link.sampled_bytes), facts.window_bytes
+                self._confirm(current.confirmed(self._now_s()))
 
     def _confirm(self, number: int | None) -> None:
         if number is not None:
@@ -302,10 +286,9 @@ class SyslogSink:
         connection = link.connection
         assert connection.ended is not None
         link.fin_s = link.fin_s or now_s
-        if self._stopped_too(link):
+        if link.stopped_with_the_next():
             return self._unproven(link, connection.ended)
-        facts = connection.facts()
-        if connection.peer_closed and barrier_proven(connection.written_bytes, facts.acked_raw, facts.unsent_bytes):
+        if link.read_to_the_end():
             if now_s - link.fin_s < self._look_s / 2:
                 return                           # L4: looked at once more
             self._draining = None
@@ -321,12 +304,6 @@ class SyslogSink:
     def _unproven(self, link: Link, why: Retryable) -> None:
         self._count_barrier("lost")
         self._lost(link, why)
-
-    @staticmethod
-    def _stopped_too(link: Link) -> bool:
-        """L4. One that ended long before is another story: idle connections are closed."""
-        beside = link.beside.connection if link.beside is not None else None
-        return beside is not None and beside.ended is not None and beside.ended_s > link.connection.ended_s - TOGETHER_S
 
     async def _look_current(self, link: Link) -> None:
         """Begin a barrier where it is due. A send in progress swaps itself, at its end or at the next one."""

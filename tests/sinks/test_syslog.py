@@ -165,6 +165,22 @@ async def until(happened: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
+async def test_status_says_how_far_the_proof_is(receiver: StartReceiver) -> None:
+    peer = await receiver(never_fin=True)
+    async with delivering(requests(1), peer.port, barrier_idle=0.05, barrier_timeout=0.2) as delivery:
+        assert delivery.sink.status() == {
+            "connected": False, "unconfirmed_bytes": 0, "can_lie_unread_bytes": 0,
+            "asked_for_proof_s": None, "asked_again_in_s": None,
+        }
+        await delivery.send()
+        found = delivery.sink.status()
+        assert found["connected"] and found["unconfirmed_bytes"] == delivery.sink._current.connection.written_bytes > ROWS * 200
+        assert found["can_lie_unread_bytes"] == MIN_UNREAD_BYTES and found["asked_for_proof_s"] is None
+        await until(lambda: delivery.sink.status()["asked_for_proof_s"] is not None)
+        await until(lambda: bool(delivery.resends))
+        assert 590 < delivery.sink.status()["asked_again_in_s"] <= 600
+
+
 async def test_flush_proves_what_was_sent(receiver: StartReceiver) -> None:
     peer = await receiver()
     async with delivering(requests(3), peer.port, barrier_idle=60) as delivery:
