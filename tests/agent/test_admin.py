@@ -246,3 +246,22 @@ async def test_closing_before_anybody_asked_leaves_nothing(state_dir: str) -> No
     with pytest.raises(OSError):
         await asyncio.open_connection("127.0.0.1", port)
     assert os.listdir(state_dir) == []
+
+
+async def test_a_full_descriptor_table_at_the_first_question_is_said_and_the_next_one_is_answered(
+    state_dir: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[str] = []
+
+    def full_once(name: str) -> object:
+        tried.append(name)
+        if len(tried) == 1:
+            raise OSError(24, "Too many open files")
+        return admin_server
+
+    monkeypatch.setattr("shipper.agent.admin.import_module", full_once)
+    monkeypatch.setattr("shipper.agent.admin.AGAIN_S", 0.0)
+    world = World()
+    async with serving(world, state_dir) as url:
+        assert await get(f"{url}/healthz") == (200, "ok\n")
+    assert [event for _, event, _ in world.telemetry.lines] == ["admin_not_served"] and len(tried) == 2

@@ -141,3 +141,19 @@ def test_a_library_warning_becomes_a_line_of_ours_without_its_text() -> None:
     (level, event, fields), = telemetry.lines
     assert (level, event, fields["type"]) == ("error", "library", "KeyError")
     assert str(fields["about"]).startswith("aiohttp.server:") and "hunter2" not in repr(fields)
+
+
+def test_a_line_that_cannot_be_rendered_is_said_as_such_and_the_next_ones_are_written(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once no file descriptor was left to import structlog with: the thread ended, and the agent was silent from then on."""
+    def full(format: str) -> Callable[[object], bytes]:
+        monkeypatch.undo()
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(under_test, "renderer", full)
+    log = writer("info", "json", fd=pipe[1])
+    log("error", "first", {})
+    log("info", "second", {})
+    first, second = written(pipe, log)
+    assert first == {"level": "error", "event": "first", "not_rendered": "OSError"} and second["event"] == "second"

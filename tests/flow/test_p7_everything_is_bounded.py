@@ -39,7 +39,7 @@ def test_a_full_buffer_stops_reading_and_the_disk_holds_no_more_than_it_may(agen
     with tcp() as receiver:
         port = dead_port()
         agent.configure(sinks={"central": agent.syslog_sink(port, framing="newline")}, buffer=BUFFER)
-        lines = 24_000
+        lines = 16_000
         (agent.logs / "app.log").write_text("".join(f"{number:07d} {'x' * 991}\n" for number in range(lines)))
         agent.start()
         assert "reading waits" in agent.event("degraded", about="buffer_full")["why"]
