@@ -292,8 +292,8 @@ class Reader:
         file = lineage.files[0]
         if file.handle is None and not self._open(name, lineage, file, now):
             return lineage.take_outbox(), False
-        if lineage.is_copy(file):
-            lineage.set_aside(file)
+        if lineage.told_apart(file, self._now_ns()):
+            self._count_truncations(lineage)
             return lineage.take_outbox(), bool(lineage.files)
         lineage.begin_read(file, now, self._now_ns())
         try:
@@ -302,8 +302,8 @@ class Reader:
             self._unreadable(name, file, error, now)
             return lineage.take_outbox(), False
         except Changed:
-            self._telemetry.count("shipper_rotations_total", 1, "truncated")
             lineage.replaced(file, self._now_ns())
+            self._count_truncations(lineage)
             self._attention.look_at(name)
             return lineage.take_outbox(), True
         sections = self._cut(lineage, file, data)
@@ -329,6 +329,11 @@ class Reader:
         if sections and sections[-1].last_ns:
             lineage.last_ns = sections[-1].last_ns
         return sections
+
+    def _count_truncations(self, lineage: Lineage) -> None:
+        if lineage.truncations:
+            self._telemetry.count("shipper_rotations_total", lineage.truncations, "truncated")
+            lineage.truncations = 0
 
     def _definition(self, lineage: Lineage, file: TailFile) -> FileRef | None:
         ref = file.ref
@@ -540,7 +545,9 @@ class Reader:
     def _look_at(self, name: str, lineage: Lineage, *, skip_old: bool = False) -> None:
         held = None if self._handles.room_to_look() else {f.node_id for f in lineage.files if f.handle is not None}
         try:
-            self._refusals(lineage.look(self._buffer.positions, skip_old=skip_old, formats=self._formats))
+            self._refusals(lineage.look(
+                self._buffer.positions, skip_old=skip_old, formats=self._formats, now_ns=self._now_ns()))
+            self._count_truncations(lineage)
         except OSError as error:
             self._telemetry.count("shipper_errors_total", 1, "look")
             self._telemetry.say("error", "look_failed", about=name, why=str(error))

@@ -30,7 +30,7 @@ class Lineage:
 
     __slots__ = (
         "armed", "claim", "cutter", "decoder", "directory", "done", "eof_ticks", "files", "ignored", "last_ns", "look_due",
-        "opener", "outbox", "passed_over", "salted", "settings", "source", "vanished",
+        "opener", "outbox", "passed_over", "salted", "settings", "source", "truncations", "vanished",
     )
 
     def __init__(
@@ -47,14 +47,16 @@ class Lineage:
         self.outbox: list[Section] = []
         self.salted: dict[str, str] = {}
         self.last_ns = 0
-        self.eof_ticks = 0
+        self.eof_ticks = self.truncations = 0
         self.armed = self.vanished = False
         self.look_due = True
         self.passed_over = False
 
     # -------------------------------------------------------- looking
 
-    def look(self, positions: KnownPositions, *, skip_old: bool, formats: Formats) -> list[tuple[str, str]]:
+    def look(
+        self, positions: KnownPositions, *, skip_old: bool, formats: Formats, now_ns: int = 0,
+    ) -> list[tuple[str, str]]:
         """Compare the directory with what is known: renamed, new, gone. Returns refusals as (reason, message).
 
         `skip_old`: the source is new and says start_at: end; what is in its files now is passed over.
@@ -66,9 +68,9 @@ class Lineage:
         tracked = {f.node_id: f for f in [*self.files, *self.done]}
         for node_id, file in list(tracked.items()):
             entry = by_node.get(node_id)
-            if entry is not None and self._is_cut(file, entry):
+            if entry is not None and self._is_cut(file, entry.size):
                 del tracked[node_id]
-                tracked.update((f.node_id, f) for f in self.replaced(file, self.cutter.read_ns))
+                tracked.update((f.node_id, f) for f in self.replaced(file, now_ns))
                 continue
             if entry is not None and file.handle is None and entry.path != file.path and not self._is_still(file, entry):
                 del tracked[node_id]                     # its inode was freed and came again with other content
@@ -79,15 +81,15 @@ class Lineage:
             if (s.device, s.inode) not in tracked and self.ignored.get((s.device, s.inode)) != (s.live, s.compressed)
         ]
         if new or not tracked:
-            self._take_in(new, tracked, positions, skip_old, formats, refusals)
+            self._take_in(new, tracked, positions, skip_old, formats, refusals, now_ns)
         for file in [f for f in self.done if f.deleted_since_s == 0.0]:
             file.close()
             self.done.remove(file)
         self.ignored = {node_id: what for node_id, what in self.ignored.items() if node_id in by_node}
         return refusals
 
-    def _is_cut(self, file: TailFile, seen: Seen) -> bool:
-        """Seen now, not at its next read, its rest goes on in front of whatever else is new (W1). `seen.size` is older than
+    def _is_cut(self, file: TailFile, size_bytes: int) -> bool:
+        """Seen now, not at its next read, its rest goes on in front of whatever else is new (W1). `size_bytes` is older than
         this check: where the content is still the one that was read, so much of it there was."""
         if file.handle is None or file.compressed or file not in self.files:
             return False
@@ -95,7 +97,7 @@ class Lineage:
             file.check()
         except Changed:
             return True
-        file.proven_bytes = max(file.proven_bytes, seen.size)
+        file.proven_bytes = max(file.proven_bytes, size_bytes)
         return False
 
     def _is_still(self, file: TailFile, seen: Seen) -> bool:
@@ -128,11 +130,13 @@ class Lineage:
 
     def _take_in(
         self, new: list[Seen], tracked: dict[tuple[int, int], TailFile], positions: KnownPositions, skip_old: bool,
-        formats: Formats, refusals: list[tuple[str, str]],
+        formats: Formats, refusals: list[tuple[str, str]], now_ns: int,
     ) -> None:
-        for file in tracked.values():                    # else its .gz would be another file
+        for file in list(tracked.values()):
+            if file in self.files and self.told_apart(file, now_ns):
+                continue
             if file.ref is None and file.handle is not None and file.gap_start is None:
-                self.define(file, formats)
+                self.define(file, formats)               # else its .gz would be another file
         opened = self._open_all(new, refusals)
         open_keys = {f.ref.key for f in tracked.values() if f.ref is not None}
         known = [self._known(f) for f in tracked.values() if f.ref is not None]
@@ -244,11 +248,21 @@ class Lineage:
         """Never to be read. By what it is now, too: an inode that is freed comes again, as a live file for instance."""
         self.ignored[file.node_id] = file.live, file.compressed
 
-    def set_aside(self, file: TailFile) -> None:
-        """It turned out to be a copy."""
-        self.files.remove(file)
-        self.ignore(file)
-        file.close()
+    def told_apart(self, file: TailFile, now_ns: int) -> bool:
+        """Before a rotated file gets its key: is it what a live one has, or had until it was cut? Then it is no file of its
+        own, `files` is another list, and this is True."""
+        if file.ref is not None or file.live:
+            return False
+        for other in self.files:
+            if other.live and self._is_cut(other, 0):
+                self.replaced(other, now_ns)
+                return True
+        if self.is_copy(file):
+            self.files.remove(file)
+            self.ignore(file)
+            file.close()
+            return True
+        return False
 
     def is_copy(self, file: TailFile, others: Iterable[TailFile] = ()) -> bool:
         """copytruncate before the truncation: a rotated name whose content, as far as it is there, a live file has as well.
@@ -362,7 +376,7 @@ class Lineage:
         What was not read goes on in a copy where there is one, else it is reported; the file itself begins anew. Returns
         what stands in its place.
         """
-        at = self.files.index(file)
+        self.truncations += 1
         fresh = TailFile(file.path, file.device, file.inode, live=file.live, compressed=file.compressed)
         successors: list[TailFile] = [fresh]
         if file.ref is not None:
@@ -382,14 +396,18 @@ class Lineage:
                 ))
         handle, file.handle = file.handle, None
         fresh.handle = handle
+        at = self.files.index(file)
         self.files[at : at + 1] = successors
         self.look_due = True
         return successors
 
     def _copy_of(self, file: TailFile) -> TailFile | None:
-        ref = file.ref
-        assert ref is not None
-        offset, guard = file.evidence
+        """Where its content goes on: in a file that was taken in while it was empty (and may be unlinked by now), or beside."""
+        begun = [f for f in [*self.files, *self.done] if f.ref is None and f.handle is not None and not f.live]
+        for copy in begun:
+            if copy is not file and self._goes_on(file, copy):
+                (self.files if copy in self.files else self.done).remove(copy)
+                return copy
         for seen in self.directory.siblings(self.source):
             if (seen.device, seen.inode) == file.node_id:
                 continue
@@ -398,17 +416,24 @@ class Lineage:
                 copy.attach(self.directory.open(seen.path, self.settings))
             except Refused:
                 continue                                 # counted when it was looked at
-            head = copy.head()
-            if len(head) >= ref.head_bytes and digest(head[: ref.head_bytes]) == ref.head_hash and (
-                copy.guard_at(offset) == guard
-            ):
-                moved = FileRef(ref.key, self.source, copy.path, copy.device, copy.inode, ref.head_bytes, ref.head_hash)
-                copy.resume(moved, file.offset, digest(file.guard) if file.guard is not None else file.guard_hash)
-                copy.form, copy.begun = file.form, file.begun
+            if self._goes_on(file, copy):
                 self.ignored.pop(copy.node_id, None)
                 return copy
             copy.close()
         return None
+
+    def _goes_on(self, file: TailFile, copy: TailFile) -> bool:
+        """Does `copy` hold what `file` held? Then it takes over its key and offset."""
+        ref = file.ref
+        assert ref is not None
+        offset, guard = file.evidence
+        head = copy.head()
+        if len(head) < ref.head_bytes or digest(head[: ref.head_bytes]) != ref.head_hash or copy.guard_at(offset) != guard:
+            return False
+        moved = FileRef(ref.key, self.source, copy.path, copy.device, copy.inode, ref.head_bytes, ref.head_hash)
+        copy.resume(moved, file.offset, digest(file.guard) if file.guard is not None else file.guard_hash)
+        copy.form, copy.begun = file.form, file.begun
+        return True
 
     # -------------------------------------------------------- reading again
 

@@ -106,7 +106,11 @@ class Forked:
         return self.returncode
 
     def _ended(self, timeout_s: float | None) -> bool:
-        return self._fd < 0 or bool(select.select([self._fd], [], [], timeout_s)[0])
+        if self._fd < 0:
+            return True
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(None if timeout_s is None else timeout_s * 1000))
 
     def _reaped(self) -> None:
         self.returncode = self._fleet.code(self.pid, WITHIN_S)

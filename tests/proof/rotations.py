@@ -57,6 +57,12 @@ class Log:
         """The runtime opens the live file (and makes it)."""
         self.fd = os.open(self.live, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
 
+    def close(self) -> None:
+        """The writer ends."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
     def lines(self, count: int, size_bytes: int = 0) -> list[list[bytes]]:
         """The next lines as pieces, not written yet."""
         frame = framing.docker if self.runtime == "docker" else framing.cri
@@ -145,6 +151,26 @@ def copytruncate(log: Log) -> Steps:
         log.shift()
         shutil.copyfile(log.live, f"{log.live}.1")
         yield TICK
+        os.truncate(log.live, 0)
+        log.write(2)
+        yield TICK
+
+
+def copytruncate_slowly_and_compressed(log: Log) -> Steps:
+    for _ in range(3):
+        log.write(300)
+        yield TICK
+        for path in log.rotated():
+            if path.suffix != ".gz":
+                log.compress(path)
+        log.shift()
+        copy = Path(f"{log.live}.1")
+        copy.touch()
+        yield TICK
+        content = log.live.read_bytes()
+        copy.write_bytes(content[: len(content) // 2])
+        yield TICK
+        copy.write_bytes(content)
         os.truncate(log.live, 0)
         log.write(2)
         yield TICK
@@ -247,7 +273,7 @@ def deleted_while_reading(log: Log) -> Steps:
     log.write(6000)
     log.destroyed |= set(range(len(log.messages)))
     yield TICK
-    os.close(log.fd)
+    log.close()
     log.link.unlink()
     if log.runtime == "docker":
         shutil.rmtree(log.directory)
@@ -262,7 +288,7 @@ def inode_reuse(log: Log) -> Steps:
         inode = plain.stat().st_ino
         yield SETTLE
         log.compress(plain)
-        os.close(log.fd)
+        log.close()
         log.rename()
         _make_with_inode(log.live, inode)
         log.reopen()
@@ -282,6 +308,29 @@ def _make_with_inode(path: Path, inode: int) -> None:
     os.rename(tried.pop(), path)
     for other in tried:
         other.unlink()
+
+
+def inode_of_a_removed_gz(log: Log) -> Steps:
+    log.write()
+    log.rotate()
+    for _ in range(4):
+        log.write()
+        log.rotate(compress=True)
+        yield SETTLE
+        log.write()
+        yield SETTLE
+        old = log.fd
+        log.rename()
+        packed = [path for path in log.rotated() if path.suffix == ".gz"]
+        if packed:
+            oldest = packed[-1 if log.runtime == "docker" else 0]
+            inode = oldest.stat().st_ino
+            log.destroy(oldest)
+            _make_with_inode(log.live, inode)
+        log.reopen()
+        os.close(old)
+        log.write()
+        yield TICK
 
 
 def piece_before_end_behind(log: Log) -> Steps:
@@ -350,9 +399,10 @@ class Event(NamedTuple):
 
 
 EVENTS = (
-    Event(rename_and_create), Event(copytruncate), Event(truncated_and_regrown, may_lose=("slow", *DOWN)),
-    Event(late_writes, ordered=False), Event(gzip_while_reading), Event(half_written_gz), Event(dangling_link),
-    Event(three_rotations), Event(max_files_2, may_lose=DOWN), Event(deleted_while_reading, may_lose=DOWN),
-    Event(inode_reuse), Event(piece_before_end_behind), Event(dst_change_in_names, CRI),
-    Event(docker_compressed_numbers, DOCKER), Event(max_file_1, DOCKER, may_lose=DOWN),
+    Event(rename_and_create), Event(copytruncate), Event(copytruncate_slowly_and_compressed),
+    Event(truncated_and_regrown, may_lose=("slow", *DOWN)), Event(late_writes, ordered=False), Event(gzip_while_reading),
+    Event(half_written_gz), Event(dangling_link), Event(three_rotations), Event(max_files_2, may_lose=DOWN),
+    Event(deleted_while_reading, may_lose=DOWN), Event(inode_reuse), Event(inode_of_a_removed_gz, may_lose=DOWN),
+    Event(piece_before_end_behind), Event(dst_change_in_names, CRI), Event(docker_compressed_numbers, DOCKER),
+    Event(max_file_1, DOCKER, may_lose=DOWN),
 )

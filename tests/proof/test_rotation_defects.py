@@ -2,6 +2,7 @@
 test's. `look` is what a reader does while a full buffer keeps it from reading: it follows the names and reads nothing."""
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 from pathlib import Path
@@ -134,6 +135,25 @@ async def test_a_copy_that_is_still_being_made_is_not_read_beside_its_original(t
     tree.write(*lines(300, 303))
     assert await node.run() == texts(0, 303)
     assert gaps(node) == []
+
+
+async def test_a_copy_seen_empty_and_compressed_before_it_was_read_comes_once(tree: Tree) -> None:
+    tree.write(*lines(0, 3))
+    node = Node(tree)
+    await node.run()
+    for n in range(3):
+        tree.write(*lines(10 + 100 * n, 110 + 100 * n))
+        look(node)
+        copy = Path(f"{tree.log}.1")
+        for number in (n, 1):
+            if Path(f"{tree.log}.{number}").exists():
+                Path(f"{tree.log}.{number + 1}.gz").write_bytes(gzip.compress(Path(f"{tree.log}.{number}").read_bytes()))
+                Path(f"{tree.log}.{number}").unlink()
+        copy.touch()
+        look(node)
+        copy.write_bytes(tree.log.read_bytes())
+        os.truncate(tree.log, 0)                          # tells no directory: the next look comes when .1 is gone again
+    assert await node.run() == texts(0, 3) + texts(10, 310)
 
 
 async def test_a_new_log_with_the_inode_of_a_compressed_one_that_was_removed_is_read(tree: Tree) -> None:

@@ -156,6 +156,8 @@ class Scene:
         self.agent.drained("archive", within_s=60)
         assert self.agent.terminate() == 0
         assert self.agent.once() == 0, self.agent.last_words()
+        for cell in self.cells:
+            cell.log.close()
 
 
 # ---------------------------------------------------------------- the verdict
