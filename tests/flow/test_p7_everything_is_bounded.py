@@ -49,7 +49,8 @@ def test_a_full_buffer_stops_reading_and_the_disk_holds_no_more_than_it_may(agen
         assert status["buffer"]["full"] and status["healthy"] and status["lag_bytes"] > 0
         assert memory_bytes(agent.pid) < 120 * MIB
         agent.terminate()
-        agent.configure(sinks={"central": agent.syslog_sink(receiver.port, framing="newline", barrier_idle="100ms")}, buffer=BUFFER)
+        central = agent.syslog_sink(receiver.port, framing="newline", barrier_idle="100ms")
+        agent.configure(sinks={"central": central}, buffer=BUFFER)
         agent.start()
         agent.drained(size=lines * 1000)
         got = [int(line.split(b"] ", 1)[1][:7]) for line in receiver.lines(lines)]
