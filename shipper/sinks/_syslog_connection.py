@@ -15,6 +15,7 @@ Invariants (tests/sinks/test_syslog.py):
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import socket
@@ -183,9 +184,12 @@ class Connection:
         return facts_of(self.sock)
 
     def close(self) -> None:
-        """Free the socket. What the kernel has is still sent."""
+        """Free the socket. What the kernel has is still sent; an open TLS session is ended as one, where there is room."""
         if self._closed:
             return
+        if self.ended is None and not self.half_closed and self._room is None:
+            with contextlib.suppress(OSError):           # no room, or gone: nothing depends on it
+                self.sock.send(self._farewell())
         self._loop.remove_reader(self.sock.fileno())
         self._loop.remove_writer(self.sock.fileno())
         self._closed = True

@@ -489,6 +489,17 @@ async def test_over_tls_what_is_counted_is_ciphertext(receiver: StartReceiver, t
         assert (await peer.ask("stats"))["bad"] == ""        # close_notify came before the FIN
 
 
+async def test_every_tls_session_is_ended_as_a_session_ends_the_unused_one_too(
+    receiver: StartReceiver, tls_files: dict[str, str]
+) -> None:
+    """Receivers log an error for each one that is not."""
+    peer = await receiver(tls={"cert": tls_files["server"]})
+    async with delivering(requests(1), peer.port, **tls(tls_files)) as delivery:
+        await delivery.until_confirmed()                     # a barrier: one connection is ended, one was opened
+    stats = await peer.ask("wait_fins 2")
+    assert stats["fins"] == 2 and stats["bad"] == ""
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
