@@ -31,7 +31,7 @@ from .facts import rows_of, unread_bytes_of
 from .file import Changed, TailFile
 from .handles import Handles
 from .identity import HEAD_BYTES
-from .in_flight import InFlight
+from .in_flight import InFlight, weight_bytes
 from .lineage import Lineage
 from .ports import BufferPort, Directory, Formats, Refused, Settings
 from .reading import pass_over, read
@@ -264,9 +264,9 @@ class Reader:
             if lineage is None:
                 continue
             found, more = await self._step(name, lineage, finished)
-            read_bytes = sum(s.end - s.start for s in found)
-            size += read_bytes
-            self._turns.spent(namespace, max(read_bytes, 1))
+            weight = weight_bytes(found)
+            size += weight
+            self._turns.spent(namespace, max(weight, 1))
             sections += found
             if more:
                 self._turns.add(namespace, name)
@@ -429,7 +429,10 @@ class Reader:
     # -------------------------------------------------------- by time
 
     def _by_time(self, now: float) -> None:
+        closed_bytes = 0
         for name in list(self._attention.waiting):
+            if closed_bytes >= FRAME_BYTES:               # their pieces are read again: the others have the next tick
+                break
             lineage = self.lineages[name]
             oldest_s = lineage.decoder.oldest_open_s()
             file = lineage.files[0] if lineage.files else None
@@ -442,7 +445,9 @@ class Reader:
             if may_close_open_records(
                 oldest_age_s=now - oldest_s, patience_s=patience_s, files=len(lineage.files), unread_bytes=unread
             ):
-                self._submit(self._flush(lineage, now - patience_s))
+                sections = self._flush(lineage, now - patience_s)
+                closed_bytes += weight_bytes(sections)
+                self._submit(sections)
         due = self._attention.poll(now)
         if due is not None:
             for name in due:
@@ -607,5 +612,5 @@ def _frames_of(sections: list[Section]) -> list[list[Section]]:
             parts.append([])
             size = 0
         parts[-1].append(section)
-        size += section.end - section.start
+        size += weight_bytes((section,))
     return parts

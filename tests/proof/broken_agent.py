@@ -96,9 +96,6 @@ def unreadable_log() -> None:
         return original(fd, size, offset)
 
     os.pread = pread
-    from shipper.tail import reading
-
-    reading._pread_on_thread = reading.wrap(pread)
 
 
 # ---------------------------------------------------------------- stuck
