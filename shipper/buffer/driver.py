@@ -29,8 +29,9 @@ from ..model import Frame, Section
 from ..telemetry import Telemetry
 from .cursors import CursorPosition
 from .damage import Cost
-from .engine import BUFFER_FULL, Engine, Job, Outcome
+from .engine import Engine
 from .files import Files, OsFiles
+from .jobs import BUFFER_FULL, Job, Outcome
 from .limits import Usage
 from .log import Damaged
 from .positions import Positions

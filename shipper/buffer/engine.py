@@ -9,98 +9,54 @@ Invariants (tests/buffer/test_buffer_machine.py):
   B1  `durable` is the fold of the synced frames; positions.json and cursors never say more than synced frames prove
   B2  after a failed write or sync: Outcome.lost, the durable positions, and nothing unsynced on disk once it is mended
   B3  for want of room nothing is lost or abandoned: frames wait here and are tried again
-  B4  a segment goes only when every durable cursor and the durable positions.json are beyond it
-  B5  an error of the filesystem never leaves this module as an exception: it is degraded{reason}, and tried again
+  B4  an error of the filesystem never leaves this module as an exception: it is degraded{reason}, and tried again
 """
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import DropReason
 from ..model import Frame
-from .cursors import CursorPosition, Cursors, encode, file_name
 from .damage import Quarantine
 from .files import NO_ROOM, Files, Space
+from .jobs import BUFFER_ERROR, BUFFER_FULL, DISK_FULL, Job, Outcome
+from .keeper import Keeper
 from .limits import Usage, effective_segment_bytes, is_full, limit_bytes
 from .log import Damaged, Log
-from .positions import Delta, Lost, Positions
-from .positions_json import Snapshot
-from .positions_json import encode as encode_positions
-from .recovery import CURSORS, POSITIONS, QUARANTINE, SEGMENTS, Recovered
-from .smallfiles import SmallFiles
+from .positions import Positions
+from .recovery import QUARANTINE, SEGMENTS, Recovered
 
 SYNC_BYTES = 4 * 1024 * 1024
-POSITIONS_EVERY_S = 30.0
-POSITIONS_SOON_S = 1.0
 RETRY_FIRST_S, RETRY_MAX_S = 0.5, 5.0
 CLOSE_TRIES = 3
-DISK_FULL, BUFFER_ERROR, BUFFER_FULL = "disk_full", "buffer_error", "buffer_full"
-
-
-@dataclass(slots=True)
-class Job:
-    """A change of the positions, with the frame that says it; or one without: files seen, damage found.
-
-    `epoch`: how many losses the loop had heard of when it planned this; older jobs than the newest loss are void.
-    """
-
-    delta: Delta
-    frame: Frame | None = None
-    lost: tuple[Lost, ...] = ()
-    damaged: tuple[Damaged, ...] = ()
-    epoch: int = 0
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a step did, for the loop. `lost`: the positions to go back to, and why; `lost_ranges`: to be planned again."""
-
-    written: list[Frame] = field(default_factory=list)
-    synced_seq: int = 0
-    lost: tuple[Positions, str] | None = None
-    lost_ranges: list[Lost] = field(default_factory=list)
-    cursors: list[CursorPosition] = field(default_factory=list)
-    degraded: dict[str, str] = field(default_factory=dict)
-    usage: Usage = field(default_factory=Usage)
-    limit_bytes: int = 0
-    notes: list[tuple[str, str, str, dict[str, Any]]] = field(default_factory=list)
-    counts: list[tuple[str, float, tuple[str, ...]]] = field(default_factory=list)
 
 
 class Engine:
-    """One buffer, as its writer thread sees it. Only `cursors` is shared, under `lock`."""
+    """One buffer, as its writer thread sees it. `cursors` and `inherited` are shared with the loop, under `lock`."""
 
     def __init__(
         self, files: Files, directory: str, settings: Any, found: Recovered, wall_s: Callable[[], float],
     ) -> None:
-        self._files, self._directory, self._wall_s = files, directory, wall_s
+        self._files, self._directory = files, directory
         self._max_size, self._interval_s = int(settings.max_size), float(settings.sync_interval)
         segment_bytes = effective_segment_bytes(int(settings.segment_size), self._max_size)
-        self.durable = found.positions
+        self._degraded: dict[str, str] = {}
+        self._keeper = Keeper(files, directory, found, self._degraded, wall_s)
         self.log = Log(
-            files, os.path.join(directory, SEGMENTS), found.uuid, segment_bytes, found.segments, found.last_seq, self._file
+            files, os.path.join(directory, SEGMENTS), found.uuid, segment_bytes, found.segments, found.last_seq,
+            self._keeper.file,
         )
-        self.cursors, self.lock = Cursors(found.cursors.values()), threading.Lock()
+        self.cursors, self.lock, self.inherited = self._keeper.cursors, self._keeper.lock, self._keeper.inherited
         self.others: Callable[[], int] = lambda: 0
-        self.inherited: set[str] = set()  # cursors that live on under another name: dropped without a count
-        self._uuid, self._damaged = found.uuid, set(found.damaged)
-        self._small = SmallFiles(files, directory)
         self._quarantine = Quarantine(files, os.path.join(directory, QUARANTINE))
         self._queue: deque[Job] = deque()
         self._frames: deque[Frame] = deque()
         self._pending: deque[tuple[int, Job]] = deque()
-        self._degraded: dict[str, str] = {}
         self._broken, self._epoch = False, 0
         self._retry_at_s, self._retry_s = 0.0, RETRY_FIRST_S
-        self._commit_s = self._positions_s = -1e9
-        self._written_seq = found.written_seq  # what positions.json on disk covers
-        self._positions_now = found.dirty
-        self._positions_changed = found.dirty or found.positions.seq > found.written_seq
+        self._commit_s = -1e9
         self._space: Space | None = None
         # Since the last commit. Not log.dirty_bytes: that is 0 again after each full segment, so that a reader in
         # catch-up put 60 MB into a buffer of 8 MiB between two commits.
@@ -110,16 +66,17 @@ class Engine:
     @property
     def unwritten(self) -> bool:
         """Whether positions.json should be on disk now and is not."""
-        return self._positions_now
+        return self._keeper.urgent
 
-    def _file(self, key: str) -> Any:
-        found = self.durable.files.get(key)
-        return found.file if found else None
+    @property
+    def durable(self) -> Positions:
+        """What the synced frames say."""
+        return self._keeper.durable
 
     # ------------------------------------------------------------ the step
 
     def step(self, jobs: Sequence[Job], now_s: float) -> Outcome:
-        """Take `jobs`, do what is due. Never raises for the filesystem (B5)."""
+        """Take `jobs`, do what is due. Never raises for the filesystem (B4)."""
         out = Outcome()
         self._take(out, jobs)
         self._go_on(out, now_s)
@@ -143,23 +100,17 @@ class Engine:
                 if job.frame is not None:
                     self._frames.append(job.frame)
             elif job.lost:
-                self._keep_lost(job)
+                self._keeper.take_lost(job)
                 out.lost_ranges += job.lost
-
-    def _keep_lost(self, job: Job) -> None:
-        """Damage stays true whatever became of the frames beside its report."""
-        self.durable.commit(self.durable.plan_lost(job.lost))
-        self._account(job)
 
     def wait_s(self, now_s: float) -> float | None:
         """How long the thread may sleep when no job comes; None: for ever."""
         if self._broken or self._degraded or self._queue:
             return max(0.01, min(self._interval_s, self._retry_at_s - now_s if self._queue or self._broken else 1e9))
-        if self._pending or self.log.dirty_bytes or self.cursors.waiting() or self._positions_now:
+        if self._pending or self.log.dirty_bytes or self.cursors.waiting() or self._keeper.urgent:
             return max(0.01, self._commit_s + self._interval_s - now_s)
-        if self._positions_changed:
-            return max(0.01, self._positions_s + POSITIONS_EVERY_S - now_s)
-        return None
+        wait_s = self._keeper.wait_s(now_s)
+        return None if wait_s is None else max(0.01, wait_s)
 
     def close(self, now_s: float) -> Outcome:
         """The last step: everything written, synced, and the positions and cursors on disk."""
@@ -170,7 +121,7 @@ class Engine:
             if not self._queue:
                 break
         self._end_segment(out, now_s)
-        self._positions_now = self._positions_changed
+        self._keeper.urgent = self._keeper.changed
         self._commit(out, now_s)
         self._commit(out, now_s)  # the first one made the cursors and positions durable that the unlink needs
         self._limits(out)
@@ -223,7 +174,7 @@ class Engine:
         self._apply_pending(synced)
         for job in [*(job for _, job in self._pending), *self._queue]:
             if job.frame is None and job.lost:
-                self._keep_lost(job)
+                self._keeper.take_lost(job)
         self._pending.clear()
         self._queue.clear()
         self._frames.clear()
@@ -263,8 +214,7 @@ class Engine:
         self._commit_s = now_s
         if not self._broken:
             self._sync(out, now_s)
-        self._write_cursors(out, now_s)
-        self._write_positions(out, now_s)
+        self._keeper.write(out, self.log, now_s)
         self._make_room(out, now_s)
         self._base_bytes, self._appended_bytes = self.log.used_bytes, 0
         self._look_at_space()
@@ -285,105 +235,14 @@ class Engine:
 
     def _apply_pending(self, synced: int) -> None:
         while self._pending and self._pending[0][0] <= synced:
-            _, job = self._pending.popleft()
-            self.durable.commit(job.delta)
-            self._account(job)
-            self._positions_changed = True
-
-    def _account(self, job: Job) -> None:
-        for damaged in job.damaged:
-            self._damaged.add((damaged.first_seq, damaged.bad.start))
-            self._positions_now = self._positions_changed = True
-
-    def _write_cursors(self, out: Outcome, now_s: float) -> None:
-        with self.lock:
-            due = self.cursors.due(self.log.synced_seq)
-        for cursor in due:
-            path = os.path.join(self._directory, CURSORS, file_name(cursor.name))
-            failed = self._write_small(out, path, encode(cursor), "cursor")
-            with self.lock:
-                if failed:
-                    self.cursors.failed(cursor)
-                else:
-                    self.cursors.written(cursor)
-                    out.cursors.append(cursor)
-
-    def _write_positions(self, out: Outcome, now_s: float) -> None:
-        since_s = now_s - self._positions_s
-        if not self._positions_changed or not (
-            self._positions_now or since_s >= POSITIONS_EVERY_S or (since_s >= POSITIONS_SOON_S and self._would_unlink())
-        ):
-            return
-        data = encode_positions(Snapshot(self.durable, self._uuid, frozenset(self._damaged)), self._wall_s())
-        if self._write_small(out, os.path.join(self._directory, POSITIONS), data, "positions"):
-            return
-        self._positions_s, self._written_seq = now_s, self.durable.seq
-        self._positions_changed = self._positions_now = False
-
-    def _write_small(self, out: Outcome, path: str, data: bytes, what: str) -> bool:
-        """True where it failed: degraded, and due again at the next commit."""
-        try:
-            self._small.write(path, data)
-        except OSError as error:
-            out.counts.append(("shipper_buffer_errors_total", 1, (what,)))
-            reason = DISK_FULL if error.errno in NO_ROOM else BUFFER_ERROR
-            self._degraded[reason] = f"{path}: {error.strerror or error}; tried again until it works"
-            return True
-        return False
-
-    def _held_seq(self) -> int | None:
-        with self.lock:
-            return self.cursors.held_from()
-
-    def _would_unlink(self) -> bool:
-        held = self._held_seq()
-        segments = self.log.segments
-        return held is not None and bool(segments) and self._written_seq <= segments[0].last_seq < held
+            self._keeper.take(self._pending.popleft()[1])
 
     def _make_room(self, out: Outcome, now_s: float) -> None:
-        self._drop_removed(out)
-        held = self._held_seq()
-        if held is None:
-            return
-        held = min(held, self._written_seq + 1)
-        if BUFFER_FULL in self._degraded and not self._broken and self.log.covered(held):
-            self._end_segment(out, now_s)
-        try:
-            if self.log.unlink(held):
-                present = {segment.first_seq for segment in self.log.segments}
-                self._damaged = {entry for entry in self._damaged if entry[0] in present}
-        except OSError as error:
-            out.notes.append(("warning", "segment_not_removed", self._directory, {"why": str(error.strerror or error)}))
-
-    def _drop_removed(self, out: Outcome) -> None:
-        """Sinks that left the config: their backlog goes when its time is over or the room is needed."""
-        room_needed = BUFFER_FULL in self._degraded or DISK_FULL in self._degraded
-        with self.lock:
-            behind = self.cursors.furthest_behind()
-            # An inherited cursor goes once its heir is on disk: else a crash would leave neither.
-            names = [name for name in self.cursors.expired(self._wall_s(), False)
-                     if name not in self.inherited or not self.cursors.waiting()]
-            if room_needed and behind is not None and behind.removed_s and behind.name not in names:
-                names.append(behind.name)
-        for name in names:
-            self._drop(out, name)
-
-    def _drop(self, out: Outcome, name: str) -> None:
-        cursor = self.cursors.now[name]
-        try:
-            inherited = name in self.inherited
-            records = 0 if inherited else self.log.count_records(cursor.seq, cursor.index, self.log.appended_seq)
-            self._files.delete(os.path.join(self._directory, CURSORS, file_name(name)))
-        except OSError as error:
-            out.notes.append(("warning", "cursor_not_removed", name, {"why": str(error.strerror or error)}))
-            return
-        with self.lock:
-            self.cursors.drop(name)
-        if inherited:
-            self.inherited.discard(name)
-            return
-        out.counts.append(("shipper_sink_dropped_records_total", records, (name, DropReason.SINK_REMOVED.value)))
-        out.notes.append(("warning", "sink_removed", name, {"dropped_records": records}))
+        self._keeper.drop_removed(out, self.log)
+        held = self._keeper.held_seq()
+        if held is not None and BUFFER_FULL in self._degraded and not self._broken and self.log.covered(held):
+            self._end_segment(out, now_s)  # the segment that is being written holds nothing that anybody needs
+        self._keeper.unlink(out, self.log)
 
     # ------------------------------------------------------------ limits
 
@@ -393,7 +252,7 @@ class Engine:
         except OSError:
             self._space = None  # then max_size alone limits
             return
-        self._small.restore_ballast(self._space)
+        self._keeper.small.restore_ballast(self._space)
 
     def _limits(self, out: Outcome) -> None:
         self._usage = Usage(self._base_bytes + self._appended_bytes, self._quarantine.bytes, self.others())

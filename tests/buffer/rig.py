@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 from shipper.buffer.cursors import CursorPosition
-from shipper.buffer.engine import Engine, Job, Outcome
+from shipper.buffer.engine import Engine
+from shipper.buffer.jobs import Job, Outcome
 from shipper.buffer.positions import Positions, check
 from shipper.buffer.recovery import Recovered, recover
 from shipper.config.types import BufferSettings

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from shipper.buffer.cursors import CursorPosition, decode, file_name
-from shipper.buffer.engine import Engine, Job, Outcome
+from shipper.buffer.engine import Engine
+from shipper.buffer.jobs import Job, Outcome
 from shipper.buffer.positions import Positions, check
 from shipper.buffer.positions_json import decode as decode_positions
 from shipper.buffer.recovery import recover
@@ -274,7 +275,7 @@ class BufferMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_a_durable_cursor_needs_is_still_there(self) -> None:
-        """B4: no segment goes before every cursor and positions.json are beyond it."""
+        """keeper.N2: no segment goes before every cursor and positions.json are beyond it."""
         held = [c.seq for c in self.engine.cursors.durable.values()]
         segments = self.engine.log.segments
         if held and segments:

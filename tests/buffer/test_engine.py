@@ -1,4 +1,4 @@
-"""The writer's steps: B1 to B5 of engine.py, S1 and S2 of smallfiles.py; full disks, failing disks, removed sinks."""
+"""The writer's steps: B1 to B4 of engine.py, N1 to N4 of keeper.py, S1 and S2 of smallfiles.py; full disks, failing disks, removed sinks."""
 from __future__ import annotations
 
 import errno
@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from shipper.buffer.cursors import REMOVED_KEEP_S, decode
-from shipper.buffer.engine import RETRY_MAX_S, Job
+from shipper.buffer.engine import RETRY_MAX_S
 from shipper.buffer.files import Space
+from shipper.buffer.jobs import Job
 from shipper.buffer.limits import BALLAST_BYTES
 from shipper.buffer.smallfiles import SmallFiles
 from tests.buffer.nouns import file_of, source
@@ -49,7 +50,7 @@ def test_four_mebibytes_are_synced_without_waiting() -> None:
     assert rig.engine.log.synced_seq == rig.engine.log.appended_seq
 
 
-def test_b1_a_cursor_reaches_the_disk_only_with_the_frames_that_it_passed() -> None:
+def test_n1_a_cursor_reaches_the_disk_only_with_the_frames_that_it_passed() -> None:
     rig = started()
     rig.append(FILE, 2, 2)
     rig.cursor("s", 3)
@@ -72,7 +73,7 @@ def test_an_idle_buffer_does_nothing_and_sleeps_until_it_is_woken() -> None:
     assert rig.files.changes == before
 
 
-def test_b4_a_segment_goes_when_every_cursor_and_positions_json_are_beyond_it() -> None:
+def test_n2_a_segment_goes_when_every_cursor_and_positions_json_are_beyond_it() -> None:
     rig = started(segment_size=4096)
     rig.cursor("slow", 1)
     rig.append(FILE, *[50] * 6)
@@ -157,7 +158,7 @@ def test_b3_a_full_disk_loses_nothing_frames_wait_and_go_out_when_there_is_room(
 def test_s1_a_full_disk_is_drained_with_the_help_of_the_ballast() -> None:
     rig = started(segment_size=4096)
     rig.files.cache[f"{ROOT}/ballast"] = bytearray(BALLAST_BYTES)
-    rig.engine._small.has_ballast = True
+    rig.engine._keeper.small.has_ballast = True
     rig.append(FILE, *[50] * 6)
     rig.tick()
     rig.files.room = 0
@@ -181,7 +182,7 @@ def test_s1_s2_the_ballast_is_used_once_and_made_again_where_it_leaves_room() ->
     assert small.restore_ballast(Space(10_000, 4_000)) is False or files.room >= 0
 
 
-def test_b5_no_error_of_the_filesystem_leaves_a_step() -> None:
+def test_b4_no_error_of_the_filesystem_leaves_a_step() -> None:
     for operation in ("append", "sync", "truncate", "create", "replace", "rename", "delete", "space", "read", "allocate"):
         rig = started(segment_size=4096)
         rig.files.fail(operation, errno.EIO, -1)

@@ -225,9 +225,9 @@ def covered(*frames: tuple[object, int]) -> Rig:
     for file, count in frames:
         rig.append(file, count)  # type: ignore[arg-type]
     rig.tick(40)
-    rig.engine._positions_now = rig.engine._positions_changed = True
+    rig.engine._keeper.urgent = rig.engine._keeper.changed = True
     rig.tick()
-    assert rig.engine._written_seq == len(frames)
+    assert rig.engine._keeper.written_seq == len(frames)
     return rig
 
 
@@ -265,7 +265,7 @@ def test_what_cannot_be_told_is_said_in_bytes() -> None:
     rig.frame(section(OTHER, 0, 2), section(NEXT, 0, 3))
     rig.append(OTHER, 1)
     rig.append(NEXT, 1)
-    rig.engine._positions_now = True
+    rig.engine._keeper.urgent = True
     rig.tick()
     rig.rot_header(2)
     rig.start()
