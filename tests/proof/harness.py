@@ -251,14 +251,16 @@ class Results:
                 row.notes[name] = row.notes.get(name, 0) + value if isinstance(value, int | float) else value
 
     def write(self, directory: Path, commit: str, dirty: bool) -> Path:
-        """`<date>-<commit>.json` and `.md`."""
-        name = f"{time.strftime('%Y-%m-%d')}-{commit}"
-        rows = [asdict(row) for row in self.rows.values()]
+        """`<date>-<commit>.json` and `.md`. Events that another part of the run on this commit has left there stay."""
+        path = directory / f"{time.strftime('%Y-%m-%d')}-{commit}.json"
         directory.mkdir(exist_ok=True)
-        whole = {"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": commit, "dirty": dirty, "rows": rows}
-        path = directory / f"{name}.json"
+        found = json.loads(path.read_text())["rows"] if path.exists() else []
+        rows = sorted([*(row for row in found if row["event"] not in self.rows), *map(asdict, self.rows.values())],
+                      key=lambda row: str(row["event"]))
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        whole = {"date": now, "commit": commit, "dirty": dirty, "rows": rows}
         path.write_text(json.dumps(whole, indent=1) + "\n")
-        lines = [f"Commit {commit}{' with uncommitted changes' if dirty else ''}, {whole['date']}", "",
+        lines = [f"Commit {commit}{' with uncommitted changes' if dirty else ''}, {now}", "",
                  "| event | tries | lost | repeated | |", "|---|---|---|---|---|"]
         for row in rows:
             notes = ", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in row["notes"].items())
