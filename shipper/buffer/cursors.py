@@ -107,6 +107,21 @@ class Cursors:
             waiting.pop()
         waiting.append(cursor)
 
+    def open(self, new: CursorPosition, previously: str | None) -> tuple[CursorPosition, str | None]:
+        """The cursor of sink `new.name`: its own, else that of `previously`, else `new`. And the name whose cursor lives on
+        in this one and may go, once this one is on disk."""
+        found, old = self.now.get(new.name), self.now.get(previously) if previously is not None else None
+        if found is None:
+            found = new if old is None else replace(old, name=new.name, removed_s=0.0)
+            self.set(found)
+        elif found.removed_s:
+            found = replace(found, removed_s=0.0)
+            self.set(found)
+        if old is None:
+            return found, None
+        self.set(replace(old, removed_s=1.0))  # long expired: it goes with the next commit
+        return found, old.name
+
     def drop(self, name: str) -> CursorPosition | None:
         """Forget a cursor, on disk too once the caller has deleted its file."""
         self._waiting.pop(name, None)

@@ -7,15 +7,12 @@ on another.
 Invariants (tests/buffer/test_driver.py):
   D1  positions change when a frame is submitted; they go back, whole, when BufferLost is raised
   D2  a frame can be read once its bytes are in the page cache, in order, with the Batch objects that were appended
-  D3  one hop to the loop per step of the writer, however many frames it wrote
-  D4  after `close` returns no thread is left and all that was appended is synced
+  D3  after `close` returns no thread is left and all that was appended is synced
 """
 from __future__ import annotations
 
 import asyncio
 import os
-import queue
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -38,6 +35,7 @@ from .positions import Positions
 from .recovery import CURSORS, SEGMENTS, Recovered, recover
 from .ring import Ring
 from .segment import join_columns
+from .writer import WriterThread
 
 OnDurable = Callable[[int, int], None]
 
@@ -54,8 +52,7 @@ class Buffer:
         self._engine, self._telemetry, self._loop = engine, telemetry, asyncio.get_running_loop()
         self._ring = Ring()
         self._futures: dict[int, asyncio.Future[int]] = {}
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._write_loop, name="shipper-buffer", daemon=True)
+        self._writer = WriterThread(engine, self._loop, self._apply, self._die, lambda: bool(self._futures))
         self._reading = ThreadPoolExecutor(1, "shipper-buffer-read")
         self._changed: set[asyncio.Future[None]] = set()
         self._on_durable: dict[str, OnDurable] = {}
@@ -65,8 +62,6 @@ class Buffer:
         self._epoch = 0
         self._abandoned_seqs: deque[tuple[int, int]] = deque(maxlen=64)
         self._died: BaseException | None = None
-        self._nudged = False
-        self._beat_s = time.monotonic()
 
     @classmethod
     async def open(
@@ -99,7 +94,7 @@ class Buffer:
         if found.unknown_bytes:
             telemetry.count("shipper_gap_bytes_total", found.unknown_bytes, GapReason.BUFFER_DAMAGED.value)
         buffer._apply(outcome)
-        buffer._thread.start()
+        buffer._writer.start()
         return buffer
 
     # ------------------------------------------------------------ the reader's side
@@ -124,7 +119,6 @@ class Buffer:
         self._next_seq += 1
         for batch in batches:
             batch.read_ns = read_ns  # a frame has one read time; hot and cold reads must give equal records
-        self._begin_work()
         future = self._futures[seq] = self._loop.create_future()
         frame = Frame(seq, sections, self.positions.total_bytes, read_ns, joined=join_columns(sections))
         self._put(Job(delta, frame))
@@ -180,31 +174,20 @@ class Buffer:
             marked = self._engine.cursors.retain(names, time.time())
         for name in marked:
             self._telemetry.say("info", "sink_left_config", about=name, kept_for="24h or until room is needed")
-        self._nudge()
+        self._writer.nudge()
 
     def open_cursor(self, name: str, start_at: str = "end", previously: str | None = None) -> CursorPosition:
         """The cursor of sink `name`: as it was stored, else that of `previously` (which is then gone), else new at the end
         of the buffer or at the oldest frame held."""
-        cursors = self._engine.cursors
-        with self._engine.lock:
-            found = cursors.now.get(name)
-            if found is None and previously is not None and previously in cursors.now:
-                inherited = cursors.now[previously]
-                found = replace(inherited, name=name, removed_s=0.0)
-                cursors.set(found)
-                cursors.set(replace(inherited, removed_s=1.0))  # long expired: dropped at the next commit, without a count
-                self._engine.inherited.add(previously)
-            elif found is None:
-                oldest = start_at == "oldest" and self.first_seq < self._next_seq
-                seq = self.first_seq if oldest else self._next_seq
-                before = self._engine.log.total_before(seq) if oldest else None
-                total = self.total_bytes if not oldest else (before or 0)
-                found = CursorPosition(name, seq, total_bytes=total)
-                cursors.set(found)
-            elif found.removed_s:
-                found = replace(found, removed_s=0.0)
-                cursors.set(found)
-        self._nudge()
+        engine = self._engine
+        oldest = start_at == "oldest" and self.first_seq < self._next_seq
+        seq = self.first_seq if oldest else self._next_seq
+        before = (engine.log.total_before(seq) or 0) if oldest else self.total_bytes
+        with engine.lock:
+            found, inherited = engine.cursors.open(CursorPosition(name, seq, total_bytes=before), previously)
+            if inherited is not None:
+                engine.inherited.add(inherited)
+        self._writer.nudge()
         return found
 
     def cursor(self, name: str) -> CursorPosition:
@@ -235,7 +218,7 @@ class Buffer:
             lowest = engine.cursors.furthest_behind()
         if lowest is not None:
             self._ring.trim(lowest.seq)
-        self._nudge()
+        self._writer.nudge()
 
     def on_durable(self, name: str, callback: OnDurable) -> None:
         """`callback(seq, index)` in the loop whenever that sink's cursor has reached the disk."""
@@ -288,10 +271,7 @@ class Buffer:
 
     def stalled_s(self) -> float:
         """How long the writer has been silent with work to do (watchdog); 0 where it has none."""
-        return time.monotonic() - self._beat_s if self._has_work() else 0.0
-
-    def _has_work(self) -> bool:
-        return bool(self._futures) or not self._jobs.empty()
+        return self._writer.silent_s()
 
     @property
     def others(self) -> Callable[[], int]:
@@ -303,66 +283,20 @@ class Buffer:
         self._engine.others = count
 
     async def close(self) -> None:
-        """Final sync, cursors and positions.json; then the threads end (D4)."""
+        """Final sync, cursors and positions.json; then the threads end (D3)."""
         if self._closing:
             return
         self._closing = True
-        self._jobs.put(None)
-        await self._loop.run_in_executor(None, self._thread.join)
-        await asyncio.sleep(0)  # the writer's last outcome is already scheduled: let it run
+        await self._writer.stop()
         self._reading.shutdown(wait=False)
         if self._died is not None:
             raise Fatal(f"the buffer's writer stopped: {self._died!r}") from self._died
 
     # ------------------------------------------------------------ between loop and thread
 
-    def _begin_work(self) -> None:
-        """The writer sleeps while it has nothing to do: its silence counts from here."""
-        if not self._has_work():
-            self._beat_s = time.monotonic()
-
     def _put(self, job: Job) -> None:
-        self._begin_work()
         job.epoch = self._epoch
-        self._jobs.put(job)
-
-    def _nudge(self) -> None:
-        """Wake the writer for cursors, once per commit."""
-        if not self._nudged and not self._closing:
-            self._nudged = True
-            self._begin_work()
-            self._jobs.put(_NUDGE)
-
-    def _write_loop(self) -> None:
-        try:
-            while self._write_step():
-                pass
-            outcome = self._engine.close(time.monotonic())
-            self._loop.call_soon_threadsafe(self._apply, outcome)
-        except BaseException as error:  # noqa: BLE001 the thread must not die in silence: everything that waits hears it
-            self._loop.call_soon_threadsafe(self._die, error)
-
-    def _write_step(self) -> bool:
-        """Take what waits, do it, report it with one hop (D3). False: closing."""
-        engine = self._engine
-        jobs: list[Job] = []
-        going = True
-        try:
-            job = self._jobs.get(timeout=engine.wait_s(time.monotonic()))
-            while True:
-                if job is None:
-                    going = False
-                    break
-                if job is not _NUDGE:
-                    jobs.append(job)
-                job = self._jobs.get_nowait()
-        except queue.Empty:
-            pass
-        self._nudged = False
-        outcome = engine.step(jobs, time.monotonic())
-        self._beat_s = time.monotonic()
-        self._loop.call_soon_threadsafe(self._apply, outcome)
-        return going
+        self._writer.put(job)
 
     def _apply(self, outcome: Outcome) -> None:
         for name, amount, labels in outcome.counts:
@@ -466,5 +400,3 @@ class Buffer:
                 waiter.set_result(None)
         self._changed.clear()
 
-
-_NUDGE = Job(Positions().plan_lost(()))

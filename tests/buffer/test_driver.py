@@ -1,4 +1,4 @@
-"""The buffer as the reader and the sinks see it: D1 to D4 of driver.py, with real threads."""
+"""The buffer as the reader and the sinks see it: D1 to D3 of driver.py, W1 to W4 of writer.py, with real threads."""
 from __future__ import annotations
 
 import asyncio
@@ -158,25 +158,25 @@ async def test_a_frame_has_one_read_time_whether_it_is_read_hot_or_cold() -> Non
             assert [s.batch.read_ns for s in frame.sections if s.batch] == [9, 9]
 
 
-async def test_d3_frames_that_pile_up_share_writes_and_hops() -> None:
+async def test_w1_frames_that_pile_up_share_writes_and_hops() -> None:
     files = FaultyFiles()
     async with opened(files, sync_interval=30) as buffer:
         await buffer.append([section(FILE, 0, 1)])
         hops = 0
-        apply = buffer._apply
+        apply = buffer._writer._apply
 
         def counted(outcome: object) -> None:
             nonlocal hops
             hops += 1
             apply(outcome)  # type: ignore[arg-type]
 
-        buffer._apply = counted  # type: ignore[method-assign, assignment]
+        buffer._writer._apply = counted  # type: ignore[assignment]
         before = files.changes
         await asyncio.gather(*[buffer.submit([section(FILE, 10 + n * 10, 1)]) for n in range(200)])
         assert hops < 100 and files.changes - before < 100
 
 
-async def test_d4_close_syncs_everything_and_leaves_no_thread() -> None:
+async def test_d3_close_syncs_everything_and_leaves_no_thread() -> None:
     files, before = FaultyFiles(), threading.active_count()
     async with opened(files, sync_interval=60) as buffer:
         buffer.open_cursor("s", "oldest")
@@ -277,6 +277,27 @@ async def test_a_renamed_sink_inherits_the_cursor_once() -> None:
         assert buffer.open_cursor("new", previously="old").index == 2
 
 
+async def test_an_inherited_cursor_that_a_crash_left_behind_goes_without_a_count() -> None:
+    files, telemetry = FaultyFiles(), Telemetry()
+    async with opened(files) as buffer:
+        buffer.open_cursor("old", "oldest")
+        buffer.open_cursor("new", "oldest")
+        await buffer.append([section(FILE, 0, 3)])
+    async with opened(files, telemetry=telemetry) as buffer:
+        buffer.open_cursor("new", previously="old")
+        await until(lambda: "old" not in buffer.cursors())
+        assert telemetry.value("shipper_sink_dropped_records_total", "old", "sink_removed") == 0
+
+
+async def test_w2_an_idle_writer_takes_no_step() -> None:
+    async with opened(FaultyFiles()) as buffer:
+        buffer.open_cursor("s", "oldest")
+        await buffer.append([section(FILE, 0, 3)])
+        buffer.advance("s", 2, 0)
+        await until(lambda: buffer._engine.wait_s(buffer._writer._beat_s) is None or buffer._engine._keeper.changed)
+        assert (buffer._engine.wait_s(buffer._writer._beat_s) or 99) > 20, "positions.json alone is due, in 30 s"
+
+
 async def test_a_sink_that_left_the_config_is_kept_and_one_that_returns_goes_on() -> None:
     telemetry = Telemetry()
     async with opened(FaultyFiles(), telemetry=telemetry) as buffer:
@@ -325,7 +346,7 @@ async def test_a_state_directory_that_cannot_be_read_is_fatal_with_the_mend() ->
         await Buffer.open(ROOT, settings(), Telemetry(), files=files)
 
 
-async def test_a_writer_that_stops_unexpectedly_is_heard_by_everybody() -> None:
+async def test_w3_a_writer_that_stops_unexpectedly_is_heard_by_everybody() -> None:
     telemetry = Telemetry()
     buffer = await Buffer.open(ROOT, settings(), telemetry, files=FaultyFiles())
 
@@ -344,7 +365,7 @@ async def test_a_writer_that_stops_unexpectedly_is_heard_by_everybody() -> None:
     assert telemetry.lines[-1][1] == "buffer_writer_stopped"
 
 
-async def test_a_silent_writer_shows_only_while_it_has_work() -> None:
+async def test_w4_a_silent_writer_shows_only_while_it_has_work() -> None:
     files = FaultyFiles()
     async with opened(files) as buffer:
         assert buffer.stalled_s() == 0

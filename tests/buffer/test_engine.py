@@ -1,4 +1,4 @@
-"""The writer's steps: B1 to B4 of engine.py, N1 to N4 of keeper.py, S1 and S2 of smallfiles.py; full disks, failing disks, removed sinks."""
+"""The writer's steps: B1 to B4 of engine.py, N1 to N4 of keeper.py, S1 and S2 of smallfiles.py."""
 from __future__ import annotations
 
 import errno
