@@ -94,7 +94,7 @@ def test_a_sink_that_is_down_fills_the_disk_and_nothing_is_lost(world: World, di
     assert world.all_arrives("disk filled by ourselves, sink down") == 0
 
 
-@pytest.mark.parametrize("left", [0, 1, 4096, 100_000])
+@pytest.mark.parametrize("left", [0, 4096, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 4095, 100_000, 3_000_000))])
 def test_others_fill_the_disk_to_the_last_byte_and_nothing_is_lost(world: World, disk: Path, left: int) -> None:
     world.agent.start()
     world.write(2000)

@@ -215,7 +215,7 @@ def test_the_line_that_ends_an_hour_of_quiet_is_no_silence_of_the_writer(agents:
     write(agent, 1)
     agent.arrived(1)
     stays_well(agents, 2 * SILENT_S + SAMPLE_S)
-    for n in range(1, 6):
+    for n in range(1, 3):
         agent.break_now()
         write(agent, 1, first=n)
         agent.arrived(n + 1)
