@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -40,13 +41,15 @@ class Rsyslogd:
     """imtcp, imptcp, imudp: True for each input wanted. tls: {ca, cert, key}, with `client: True` for mutual TLS.
 
     octet_counted: False for lines that begin with a digit, which imtcp takes for an octet count otherwise.
+    queue: "direct" stores a message before the next one is read; None is rsyslog's default, 10,000 messages in memory.
     """
 
     def __init__(
         self, directory: Path, *, tls: dict[str, Any] | None = None, max_message: str = "64k", octet_counted: bool = True,
-        **inputs: bool,
+        queue: str | None = None, **inputs: bool,
     ) -> None:
         self.directory, self.tls, self.max_message, self.octet_counted = directory, tls, max_message, octet_counted
+        self.queue = queue
         self.inputs = [name for name, wanted in inputs.items() if wanted]
         self.out = directory / "rsyslogd.jsonl"
         self.ports: dict[str, int] = {}
@@ -62,6 +65,8 @@ class Rsyslogd:
                 f'global(defaultNetstreamDriver="gtls" defaultNetstreamDriverCAFile="{self.tls["ca"]}" '
                 f'defaultNetstreamDriverCertFile="{self.tls["cert"]}" defaultNetstreamDriverKeyFile="{self.tls["key"]}")'
             )
+        if self.queue:
+            lines.append(f'main_queue(queue.type="{self.queue}")')
         for name in self.inputs:
             lines += self._input(name)
         lines += [_template(), f'action(type="omfile" file="{self.out}" template="record" asyncWriting="off" flushOnTXEnd="on")']
@@ -78,11 +83,18 @@ class Rsyslogd:
         port_file = self.directory / f"{name}.port"
         return [
             f'module(load="{name}"{driver})',
-            f'input(type="{name}" address="127.0.0.1" port="0" listenPortFileName="{port_file}" '
+            f'input(type="{name}" address="127.0.0.1" port="{self.ports.get(name, 0)}" listenPortFileName="{port_file}" '
             f'supportOctetCountedFraming="{"on" if self.octet_counted else "off"}")',
         ]
 
     async def __aenter__(self) -> Rsyslogd:
+        return await self.start()
+
+    async def start(self) -> Rsyslogd:
+        """Starts it, on the same ports after it has ended."""
+        for name in self.inputs:
+            (self.directory / f"{name}.port").unlink(missing_ok=True)
+        (self.directory / "rsyslogd.pid").unlink(missing_ok=True)
         config = self.directory / "rsyslog.conf"
         config.write_text(self._config())
         log = os.open(self.directory / "rsyslogd.log", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
@@ -92,10 +104,10 @@ class Rsyslogd:
         )
         os.close(log)
         for name in self.inputs:
-            if name != "imudp":
+            if name in self.ports:           # started again: it writes no port file for a port that was given
+                await self._until(lambda n=name: _bound("udp" if n == "imudp" else "tcp", self.ports[n]))
+            else:
                 self.ports[name] = int(await self._until(lambda n=name: self._port_text(n)))
-        if "imudp" in self.inputs:
-            await self._until(lambda: _udp_bound(self.ports["imudp"]))
         return self
 
     def _port_text(self, name: str) -> str:
@@ -129,7 +141,21 @@ class Rsyslogd:
         lines = self.out.read_bytes().decode("utf-8", "surrogateescape").split("\n")[:-1]
         return [record for line in lines if (record := json.loads(line, strict=False))["app"] != "rsyslogd"]
 
+    def send_signal(self, number: int) -> None:
+        """To this daemon only."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def kill(self) -> None:
+        """SIGKILL, and gone when this returns."""
+        self.send_signal(signal.SIGKILL)
+        await self.stop()
+
     async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """SIGTERM, and gone when this returns."""
         assert self._process is not None
         if self._process.returncode is None:
             self._process.terminate()
@@ -141,6 +167,7 @@ class Rsyslogd:
         self._process._transport.close()  # type: ignore[attr-defined]
 
 
-def _udp_bound(port: int) -> bool:
-    """Is somebody bound to this UDP port? /proc/net/udp lists local addresses in hex."""
-    return f"0100007F:{port:04X}" in Path("/proc/net/udp").read_text()
+def _bound(protocol: str, port: int) -> bool:
+    """Does somebody listen on this port? /proc/net lists local addresses in hex; 07 and 0A are the states of a listener."""
+    lines = Path(f"/proc/net/{protocol}").read_text().splitlines()
+    return any(f"0100007F:{port:04X}" in line.split()[1] and line.split()[3] in ("07", "0A") for line in lines[1:])

@@ -10,6 +10,7 @@ stored, whatever kills it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -92,7 +93,8 @@ class Server:
             self.changed.notify_all()
         try:
             if self.context is not None:
-                sock = self.context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False)
+                plain, sock = sock, self.context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False)
+                self.open[self.open.index(plain)] = sock
             self.read(sock)
         except OSError as error:
             self.note_bad(f"connection: {error}" if not isinstance(error, ConnectionError) else "")
@@ -123,6 +125,12 @@ class Server:
         with self.changed:
             self.bad = self.bad or why
 
+    def shut(self, how: int) -> None:
+        """Below TLS. A peer that is gone already is none of our business."""
+        for sock in self.alive():
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, how)
+
     def alive(self) -> list[socket.socket]:
         return [sock for sock in self.open if sock.fileno() != -1]
 
@@ -142,12 +150,15 @@ class Server:
         elif name == "resume":
             self.stalled.set()
         elif name == "half_close":
-            for sock in self.alive():
-                sock.shutdown(socket.SHUT_WR)
+            self.shut(socket.SHUT_WR)
         elif name == "reset":
             for sock in self.alive():
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-                sock.shutdown(socket.SHUT_RD)          # its thread wakes up and closes it: with linger 0, a reset
+            self.shut(socket.SHUT_RD)                  # its thread wakes up and closes it: with linger 0, a reset
+        elif name == "shut_down":
+            self.shut(socket.SHUT_RDWR)
+        elif name == "certificate" and self.context is not None:
+            self.context.load_cert_chain(argument)     # for connections from now on
         state = {"count": self.count, "connections": self.connections, "fins": self.fins, "bytes": self.bytes, "bad": self.bad}
         print(json.dumps(state), flush=True)
 
@@ -184,7 +195,8 @@ class Receiver:
         return answer
 
     async def ask(self, command: str) -> dict[str, Any]:
-        """stats | wait N | wait_connections N | wait_fins N | stall | resume | half_close | reset. Returns the counts."""
+        """stats | wait N | wait_connections N | wait_fins N | stall | resume | half_close | shut_down | reset |
+        certificate PEM-FILE. Returns the counts."""
         assert self._process.stdin is not None
         self._process.stdin.write(command.encode() + b"\n")
         return await self._answer()
@@ -201,8 +213,15 @@ class Receiver:
 
     async def kill(self) -> None:
         """SIGKILL, and gone when this returns."""
+        await self._end(signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """As a receiver without ceremony ends: its connections are closed, whatever is unread."""
+        await self._end(signal.SIGTERM)
+
+    async def _end(self, number: int) -> None:
         if self._process.returncode is None:
-            self._process.send_signal(signal.SIGKILL)
+            self._process.send_signal(number)
         await self._process.wait()
         self._process._transport.close()  # type: ignore[attr-defined]
 
