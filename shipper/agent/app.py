@@ -184,6 +184,7 @@ class Agent:
 
     async def _with_pipeline(self, once: bool, timeout_s: float | None) -> int:
         gc.set_threshold(*GC_THRESHOLD)
+        gc.enable()                                        # off since run_command, for the imports
         side: list[asyncio.Task[None]] = []
         code = FAILED
         try:

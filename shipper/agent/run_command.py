@@ -20,6 +20,9 @@ def run(args: Namespace) -> int:
     if args.timeout is not None and not args.once:
         raise Usage("--timeout needs --once: an agent without --once runs until SIGTERM; add --once or leave --timeout out")
     timeout_s = None if args.timeout is None else parse_timeout_s(args.timeout)
+    import gc
+
+    gc.disable()                    # 350 modules are all that is made until the agent runs and sets its own thresholds
     import asyncio
 
     from .app import run_agent

@@ -10,8 +10,6 @@ import asyncio
 import errno
 import os
 
-from aiofiles.base import wrap
-
 from ..errors import GapReason
 from ..model import FileRef, Gap, Section
 from .cutter import CHUNK_BYTES
@@ -23,9 +21,14 @@ SMALL_READ_BYTES = 64 * 1024
 BULK_READ_BYTES = 1024 * 1024
 CACHED_READ_BYTES = CHUNK_BYTES
 
-_pread_on_thread = wrap(os.pread)
 _scratch = memoryview(bytearray(CACHED_READ_BYTES))
 _without_nowait: set[int] = set()
+
+
+async def _pread_on_thread(fd: int, size: int, offset_bytes: int) -> bytes:
+    from aiofiles.base import wrap  # 5 ms to import, of which most agents start without: where a disk is waited for
+
+    return bytes(await wrap(os.pread)(fd, size, offset_bytes))
 
 
 async def read(file: TailFile) -> tuple[bytes, bool]:
