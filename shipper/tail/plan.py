@@ -7,6 +7,7 @@ Facts in: what the positions know of a lineage (`KnownFile`), what lies in its d
             head of a known one, but shorter than its offset and another inode -> a copy being made: looked at again later
             else                                -> Begin: a file never read, from its beginning (or its end: start_at)
     known   not found, not closed               -> Lost: what it still held is gone; how much is told as far as it is known
+            none of them found, all closed, and something begins -> the newest is Lost: what came between nobody saw
 
 Invariants:
   N1  a found file has one verdict; a known file is continued at most once
@@ -100,6 +101,9 @@ def plan(
             verdicts.append(Begin(file))
     out.lost = [k for k in known if k.key not in taken and not k.closed]
     out.files = _in_order(_wanted(verdicts, known, start_at))
+    if known and not out.lost and not any(k.key in taken for k in known) and any(isinstance(v, Begin) for v in out.files):
+        # The oldest files are removed first: only as long as one of ours is there, nothing is missing behind it.
+        out.lost = [max(known, key=lambda k: k.last_ns)]
     return out
 
 

@@ -217,3 +217,25 @@ async def test_docker_files_with_equal_first_kib_are_not_taken_for_copies(tmp_pa
         look(node)
     await node.run()
     assert len(node.buffer.messages) == 5
+
+
+async def test_files_that_came_and_went_while_the_agent_was_down_are_not_passed_over_in_silence(tree: Tree) -> None:
+    tree.write(*lines(0, 3))
+    node = Node(tree)
+    await node.run()
+    read = tree.rotate("20261120-090100")
+    tree.log.touch()
+    assert await node.run() == texts(0, 3)
+    assert node.buffer.sections[-1].closed                # read to its end, and nothing is known of what comes next
+    tree.write(*lines(3, 6))
+    tree.rotate("20261120-090200").unlink()
+    read.unlink()
+    tree.write(*lines(6, 9))
+    node.restart()
+    assert await node.run() == texts(0, 3) + texts(6, 9)
+    (gap,) = gaps(node)
+    assert (gap.reason, gap.end, gap.at_least) == (GapReason.ROTATED_AWAY, -1, 0)
+    assert 0 < gap.first_ns < gap.last_ns
+    node.restart()
+    await node.run()
+    assert len(gaps(node)) == 1
