@@ -11,7 +11,8 @@ Facts in: what the positions know of a lineage (`KnownFile`), what lies in its d
 
 Invariants:
   N1  a found file has one verdict; a known file is continued at most once
-  N2  files are read in the order of their first record's time where all have one, else of their names; the live file last
+  N2  rotated files are read in the order of their first record's time where all have one, else of their names; the live
+      file last
   N3  nothing that was read is read again: a file whose head and guard agree is never begun anew
 """
 from __future__ import annotations
@@ -147,7 +148,7 @@ def _wanted(verdicts: list[Continue | Begin], known: Sequence[KnownFile], start_
 
 def _in_order(verdicts: list[Continue | Begin]) -> list[Continue | Begin]:
     by_name = sorted(verdicts, key=lambda v: (v.found.live, v.found.order))
-    if all(v.found.first_ns for v in verdicts):
+    if all(v.found.first_ns for v in verdicts if v.found.head and not v.found.live):
         # Names carry local time without a zone: at the end of summer time an hour comes twice. Content decides.
         return sorted(by_name, key=lambda v: (v.found.live, v.found.first_ns))
     return by_name

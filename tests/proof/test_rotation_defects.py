@@ -239,3 +239,18 @@ async def test_files_that_came_and_went_while_the_agent_was_down_are_not_passed_
     node.restart()
     await node.run()
     assert len(gaps(node)) == 1
+
+
+async def test_names_that_go_back_an_hour_are_ordered_by_content_also_while_the_new_log_is_empty(tree: Tree) -> None:
+    tree.write(*lines(0, 3))
+    node = Node(tree)
+    await node.run()
+    tree.rotate("20261025-024500")
+    tree.write(*lines(3, 6))
+    tree.rotate("20261025-025959")
+    tree.write(*lines(6, 9))
+    tree.rotate("20261025-020100")
+    tree.log.touch()
+    look(node)
+    tree.write(*lines(9, 12))
+    assert await node.run() == texts(0, 12)

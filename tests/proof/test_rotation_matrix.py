@@ -123,8 +123,8 @@ class Scene:
             filler = Log(self.root, "filler", "cri", 0)
             filler.write(FILLER_LINES, size_bytes=FILLER_BYTES)
             self.agent.until("the buffer is full", lambda status: status["buffer"]["full"])
-            while self.step():
-                time.sleep(self.rng.uniform(0.0, 0.15))
+            while said := self.step():              # to know of a file it needs a moment, full or not
+                time.sleep(0.5 if SETTLE in said else self.rng.uniform(0.0, 0.15))
             go.set()
             self.agent.drained(within_s=60)
             self._end()
