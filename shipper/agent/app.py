@@ -25,6 +25,7 @@ from .. import __version__
 from ..config.secrets import secrets_of
 from ..errors import ShipperError, Usage
 from ..telemetry import Telemetry
+from . import memory
 from .admin import Admin, Views
 from .health import SAMPLE_EVERY_S, Health
 from .logging import LogWriter, describe, loop_exception_handler, route_library_logs, writer
@@ -41,9 +42,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 DONE, FAILED, USAGE = 0, 1, 2
-
-# Measured: the default (700, 10, 10) costs 10 to 15 % of the hot path, which makes many lists of bytes and no cycles.
-GC_THRESHOLD = (100_000, 50, 50)
 
 SHUTDOWN_MARGIN_S = 5.0
 """How long after shutdown_grace the final sync and the closing of files may take."""
@@ -99,6 +97,7 @@ async def run_agent(
     config_path: str, *, once: bool = False, timeout_s: float | None = None, parts: Parts | None = None,
 ) -> int:
     """Run until told to stop; the exit code (S4). Raises Usage where the config is wrong: nothing was touched then."""
+    memory.tune_malloc()
     parts = parts or Parts()
     loaded = parts.load(config_path, parts.environ)
     config = loaded.config
@@ -133,6 +132,7 @@ class Agent:
         self._started_s, self._started_monotonic_s = time.time(), time.monotonic()
         self._signals = Signals(self._exit_at_once)
         self._started = False
+        self._out_of_time = False          # --once --timeout has waited for the sinks already: no grace on top
         self._held: Mapping[str, Mapping[str, Any]] = {}
 
     def _load_again(self) -> Config:
@@ -148,7 +148,8 @@ class Agent:
     async def run(self, once: bool, timeout_s: float | None) -> int:
         asyncio.get_running_loop().set_exception_handler(loop_exception_handler(self._telemetry))
         self._telemetry.say("info", "starting", version=__version__, node=self.config.node, config=self._path, pid=os.getpid(),
-                            sources=sorted(self.config.sources), sinks=sorted(self.config.sinks))
+                            state_dir=self.config.state_dir, admin=self.config.admin.listen, sources=sorted(self.config.sources),
+                            sinks=sorted(self.config.sinks))
         began_s = time.monotonic()
         code = await self._survive(self._locked(once, timeout_s), "agent")
         self._telemetry.say("info" if code == DONE else "error", "stopped", exit_code=code, signal=self._signals.received,
@@ -183,8 +184,7 @@ class Agent:
             lock.release()
 
     async def _with_pipeline(self, once: bool, timeout_s: float | None) -> int:
-        gc.set_threshold(*GC_THRESHOLD)
-        gc.enable()                                        # off since run_command, for the imports
+        memory.tune_collector()
         side: list[asyncio.Task[None]] = []
         code = FAILED
         try:
@@ -207,7 +207,7 @@ class Agent:
         return code
 
     async def _shut_down(self) -> None:
-        grace_s = self.config.shutdown_grace
+        grace_s = 0.0 if self._out_of_time else self.config.shutdown_grace
         try:
             self._held = await asyncio.wait_for(self._pipeline.shutdown(grace_s), grace_s + SHUTDOWN_MARGIN_S)
         except TimeoutError:
@@ -219,7 +219,9 @@ class Agent:
             await self._pipeline.run_until(self._signals.stop)
             return DONE
         try:
-            return await self._unless_stopped(self._pipeline.once(timeout_s))
+            code = await self._unless_stopped(self._pipeline.once(timeout_s))
+            self._out_of_time = code != DONE
+            return code
         except Stopped:
             self._telemetry.say("error", "stopped_early", why=f"{self._signals.received} came before --once was finished")
             return FAILED
@@ -241,7 +243,8 @@ class Agent:
     # ---------------------------------------------------------------- beside the pipeline
 
     def _side_tasks(self) -> list[asyncio.Task[None]]:
-        loops = [("health", self._sample_health, SAMPLE_EVERY_S), ("config_watch", self._watch_config(), WATCH_EVERY_S)]
+        loops = [("health", self._sample_health, SAMPLE_EVERY_S), ("config_watch", self._watch_config(), WATCH_EVERY_S),
+                 ("memory", memory.give_back, memory.GIVE_BACK_EVERY_S)]
         interval_s = watchdog_interval_s(self._parts.environ)
         if interval_s is not None:
             loops.append(("watchdog", self._feed_watchdog, interval_s))
