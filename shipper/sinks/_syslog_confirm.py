@@ -150,3 +150,8 @@ class BarrierPolicy:
     def postponed(self, now_s: float) -> None:
         """The next connection could not be opened: this one stays, and is asked again after an interval."""
         self.not_before_s = now_s + self.interval_s
+
+    def lost(self) -> None:
+        """The connection is gone, and the reason for a postponement with it; how often nobody answered is not."""
+        if not self.unanswered:
+            self.not_before_s = 0.0

@@ -208,6 +208,7 @@ class SyslogSink:
         else:
             return False
         link.connection.close()
+        self._policy.lost()
         self._changed.set()
         if not link.ledger.unconfirmed:
             return False

@@ -224,6 +224,9 @@ class Receiver:
             self._process.send_signal(number)
         await self._process.wait()
         self._process._transport.close()  # type: ignore[attr-defined]
+        if self.out.exists():                          # a write that the kill tore: not stored
+            data = self.out.read_bytes()
+            os.truncate(self.out, data.rfind(b"\n") + 1)
 
 
 if __name__ == "__main__":
