@@ -244,6 +244,10 @@ class Intake:
 
     async def apply(self, config: Config) -> None:
         """Go over to other sources; what both have is read on from where it stands."""
+        async with self.reader.between_turns:
+            await self._go_over(config)
+
+    async def _go_over(self, config: Config) -> None:
         old, self._config = self._config, config
         self._rewire()
         self._directory.files.clear()

@@ -60,6 +60,7 @@ class Cutter:
         """Sections of what is complete in `data`, which stands `file.scanned` bytes behind the offset. Advances `file`."""
         sections: list[Section] = []
         at = 0
+        self._leave_line_of_another(ref)
         if file.scanned or self.decoder.skipping is not None:
             at = self._long_line(file, ref, data, sections)
         while at < len(data):
@@ -113,6 +114,12 @@ class Cutter:
 
     # -------------------------------------------------------- long lines
 
+    def _leave_line_of_another(self, ref: FileRef) -> None:
+        """A long line whose file was gone before its end came (that is reported) ends there, not in the next file."""
+        skipping = self.decoder.skipping
+        if skipping is not None and skipping.key != ref.key:
+            self.decoder.skipping = None
+
     def _long_line(self, file: TailFile, ref: FileRef, data: bytes, sections: list[Section]) -> int:
         """Go on with a line whose beginning was looked through before; how many bytes of `data` it took."""
         end = data.find(b"\n") + 1
@@ -151,6 +158,7 @@ class Cutter:
 
     def finish(self, file: TailFile, ref: FileRef, rest: bytes) -> list[Section]:
         """The end of a file that goes on nowhere: its unfinished last line as a record, then `closed`."""
+        self._leave_line_of_another(ref)
         skipping, batch = self.decoder.skipping, None
         args = {"read_ns": self.read_ns, "now_s": self.now_s, "reread": self.reread}
         if skipping is not None:

@@ -65,6 +65,7 @@ class Reader:
         self._turns: Turns[str] = Turns()
         self._in_flight = InFlight(buffer, telemetry, self._rewind)
         self._goal: dict[str, dict[tuple[int, int], int]] | None = None
+        self.between_turns = asyncio.Lock()               # who drops and adds lineages holds it: sections may be on their way
         self.blocked = False
         self.rounds = 0                                   # of `run`: at least one a second, whatever there is to read
         self.complete = False                             # every lineage that there is was told: what is not found is gone
@@ -99,13 +100,14 @@ class Reader:
             self._attention.look_at(name)
 
     def drop(self, name: str) -> None:
-        """Its source left the config: nothing more is read from it. Its positions stay."""
+        """Its source left the config: nothing more is read from it. Its positions stay. Hold `between_turns`."""
         lineage = self.lineages.pop(name, None)
         if lineage is None:
             return
         self._directory.disarm(name)
         self._attention.forget(name)
         self._turns.discard(name)
+        lineage.decoder.restore((), 0.0)                  # gives back what its open records hold of the budget
         for file in [*lineage.files, *lineage.done]:
             file.close()
 
@@ -174,7 +176,8 @@ class Reader:
         now = self._now_s()
         self.rounds += 1
         self._attention.wake.clear()
-        self.prepare(now)
+        async with self.between_turns:
+            self.prepare(now)
         await self._in_flight.drained()
         self._handles.release(self._buffer.synced_seq)
         self.blocked = self._buffer.full
@@ -254,6 +257,10 @@ class Reader:
     # -------------------------------------------------------- one turn
 
     async def _turn(self) -> None:
+        async with self.between_turns:
+            await self._take_turn()
+
+    async def _take_turn(self) -> None:
         """Read from who is next until a frame's worth is there or nobody is left."""
         sections: list[Section] = []
         size = 0
@@ -274,6 +281,8 @@ class Reader:
         for lineage, file in finished:
             if future is not None:
                 self._handles.retire(future, lineage, file)
+            elif file not in lineage.done:                # it was empty: no frame names it
+                file.close()
 
     def _submit(self, sections: list[Section]) -> asyncio.Future[int] | None:
         """As frames of FRAME_BYTES, so that delivery starts with the first; the last one's future."""
@@ -521,10 +530,8 @@ class Reader:
 
     def _not_opened(self, name: str, lineage: Lineage, file: TailFile, refused: Refused, now: float) -> None:
         if refused.reason == "vanished":
-            if file.deleted_since_s is not None:          # it was closed because it was read to its end
-                lineage.files.remove(file)
-                if file.ref is not None:
-                    lineage.outbox += lineage.cutter.finish(file, file.ref, b"")
+            if file.deleted_since_s is not None:          # closed because it was read to its end, or for want of descriptors
+                lineage.lose(file)
             self._attention.look_at(name)
             return
         if refused.again:
@@ -579,8 +586,12 @@ class Reader:
         """An append or sync failed: the positions went back to the last good frame, and so does every file (V5)."""
         now = self._now_s()
         for lineage, file in self._handles.take_back():
-            if file not in lineage.files and file not in lineage.done:
-                lineage.done.append(file)
+            if self.lineages.get(lineage.source.lineage) is None and lineage.vanished:
+                self.lineages[lineage.source.lineage] = lineage        # forgotten after its last line, which is to be read again
+            if self.lineages.get(lineage.source.lineage) is not lineage:
+                file.close()
+            elif file not in lineage.files:
+                lineage.done = [f for f in lineage.done if f is not file] + [file]   # in the order in which they ended
         for name, lineage in self.lineages.items():
             lineage.rewind(self._buffer.positions, now)
             self._ready(name, lineage)
@@ -596,8 +607,8 @@ class Reader:
         return unread_bytes_of(x for name, x in self.lineages.items() if not self._attention.tried_again(name))
 
     def keys(self) -> list[str]:
-        """The keys of all files that are there."""
-        return [f.ref.key for x in self.lineages.values() for f in [*x.files, *x.done] if f.ref is not None]
+        """The keys of all files that are there, compressed ones that were read included."""
+        return [key for x in self.lineages.values() for key in x.file_keys()]
 
     def facts(self) -> list[dict[str, Any]]:
         """One row per file, for /status and `positions show`."""

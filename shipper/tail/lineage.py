@@ -29,8 +29,8 @@ class Lineage:
     """State of one stream. The Reader drives it; nothing here waits."""
 
     __slots__ = (
-        "armed", "claim", "cutter", "decoder", "directory", "done", "eof_ticks", "files", "ignored", "last_ns", "look_due",
-        "opener", "outbox", "passed_over", "salted", "settings", "source", "truncations", "vanished",
+        "armed", "claim", "cutter", "decoder", "directory", "done", "eof_ticks", "files", "ignored", "ignored_keys", "last_ns",
+        "look_due", "opener", "outbox", "passed_over", "salted", "settings", "source", "truncations", "vanished",
     )
 
     def __init__(
@@ -44,6 +44,7 @@ class Lineage:
         self.files: list[TailFile] = []
         self.done: list[TailFile] = []
         self.ignored: dict[tuple[int, int], tuple[bool, bool]] = {}
+        self.ignored_keys: dict[tuple[int, int], str] = {}
         self.outbox: list[Section] = []
         self.salted: dict[str, str] = {}
         self.last_ns = 0
@@ -85,7 +86,8 @@ class Lineage:
         for file in [f for f in self.done if f.deleted_since_s == 0.0]:
             file.close()
             self.done.remove(file)
-        self.ignored = {node_id: what for node_id, what in self.ignored.items() if node_id in by_node}
+        self.ignored = {n: what for n, what in self.ignored.items() if (s := by_node.get(n)) and (s.live, s.compressed) == what}
+        self.ignored_keys = {node_id: key for node_id, key in self.ignored_keys.items() if node_id in self.ignored}
         return refusals
 
     def _is_cut(self, file: TailFile, size_bytes: int) -> bool:
@@ -151,7 +153,7 @@ class Lineage:
             start_at = "end" if skip_old or self.settings.start_at == "end" else "beginning"
             verdict = planning.plan(known, found, start_at=start_at, open_keys=frozenset(open_keys))
             for copy in verdict.copies:
-                self.ignore(by_node[copy.device, copy.inode])
+                self.ignore(by_node[copy.device, copy.inode], verdict.copy_of[copy.device, copy.inode])
             first_found_ns = next((v.found.first_ns for v in verdict.files if isinstance(v, Begin)), 0)
             # A file that could not be opened now may be the one: nothing is called lost before it was looked at.
             if not refusals and not self.look_due:
@@ -244,9 +246,15 @@ class Lineage:
         live = [f for f in self.files if f.live]
         self.files = [*old, *(f for f in queued if not f.live), *live, *(f for f in queued if f.live)]
 
-    def ignore(self, file: TailFile) -> None:
-        """Never to be read. By what it is now, too: an inode that is freed comes again, as a live file for instance."""
+    def ignore(self, file: TailFile, key: str = "") -> None:
+        """Never to be read. By what it is now, too: an inode that is freed comes again, as a live file for instance.
+
+        `key`: of the file whose content it has; as long as it is there, that file's position must be kept.
+        """
         self.ignored[file.node_id] = file.live, file.compressed
+        key = key or (file.ref.key if file.ref is not None else "")
+        if key:
+            self.ignored_keys[file.node_id] = key
 
     def told_apart(self, file: TailFile, now_ns: int) -> bool:
         """Before a rotated file gets its key: is it what a live one has, or had until it was cut? Then it is no file of its
@@ -343,7 +351,7 @@ class Lineage:
 
     def rewind(self, positions: KnownPositions, now_s: float) -> None:
         """Every file back to where the positions are, and what was open with them."""
-        for file in [*self.done, *self.files]:
+        for file in [*reversed(self.done), *self.files]:
             if file.ref is None:
                 continue
             known = positions.files.get(file.ref.key)
@@ -367,6 +375,17 @@ class Lineage:
         if file.damaged:
             sections[-1].gaps = (Gap(file.offset, -1, GapReason.GZIP_DAMAGED, 0, self.last_ns, 0),)
         return sections
+
+    def lose(self, file: TailFile) -> None:
+        """It is gone while it was closed. What is known to have stood behind the offset is reported."""
+        self.files.remove(file)
+        if file.ref is None:
+            return
+        lost = max(0, file.size - file.offset)
+        sections = self.cutter.finish(file, file.ref, b"")
+        if lost:
+            sections[-1].gaps = (Gap(file.offset, -1, GapReason.ROTATED_AWAY, lost, self.last_ns, 0),)
+        self.outbox += sections
 
     # -------------------------------------------------------- a file that is no longer what it was
 
@@ -438,7 +457,13 @@ class Lineage:
     # -------------------------------------------------------- reading again
 
     def reread(self, piece: Piece) -> bytes:
-        """Source bytes that were read before, b"" where their file is gone."""
+        """Source bytes that were read before, b"" where their file is gone or its disk does not give them."""
+        try:
+            return self._reread(piece)
+        except OSError:                                  # what is missing is counted in the record's mark (decode)
+            return b""
+
+    def _reread(self, piece: Piece) -> bytes:
         file = self.file_of(piece.key)
         if file is None:
             return b""
@@ -448,9 +473,14 @@ class Lineage:
             file.attach(self.directory.open(file.path, self.settings))
         except Refused:
             return b""
-        data = file.pread(piece.length, piece.start)
-        file.close()
-        return data
+        try:
+            return file.pread(piece.length, piece.start)
+        finally:
+            file.close()
+
+    def file_keys(self) -> list[str]:
+        """Of every file that is there, also of those that are never to be read again."""
+        return [*(f.ref.key for f in [*self.files, *self.done] if f.ref is not None), *self.ignored_keys.values()]
 
     def file_of(self, key: str) -> TailFile | None:
         """The file with this key, as long as the lineage knows it."""

@@ -65,10 +65,12 @@ class Begin:
 
 @dataclass(slots=True)
 class Plan:
-    """`files` in reading order. `later`: look again when they have changed. `copies`: never read. `lost`: known keys."""
+    """`files` in reading order. `later`: look again when they have changed. `copies`: never read; `copy_of`: whose, by inode.
+    `lost`: known keys."""
 
     files: list[Continue | Begin] = field(default_factory=list)
     copies: list[FoundFile] = field(default_factory=list)
+    copy_of: dict[tuple[int, int], str] = field(default_factory=dict)
     later: list[FoundFile] = field(default_factory=list)
     lost: list[KnownFile] = field(default_factory=list)
 
@@ -96,6 +98,7 @@ def plan(
             verdicts.append(Continue(file, key))
         elif verdict == "copy":
             out.copies.append(file)
+            out.copy_of[file.device, file.inode] = key
         elif verdict == "later":
             out.later.append(file)
         else:
@@ -122,7 +125,7 @@ def _match(file: FoundFile, known: Sequence[KnownFile], taken: dict[str, FoundFi
         if guard == candidate.guard:
             if taken.get(candidate.key, file) is file:
                 return candidate.key, "continue"
-            return "", "copy"
+            return candidate.key, "copy"
         if guard is None and not file.live and (file.device, file.inode) != (candidate.device, candidate.inode):
             unsure = True
     return "", "later" if unsure else "begin"

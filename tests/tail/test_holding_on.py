@@ -1,0 +1,190 @@
+"""What is held while files, pods and frames come and go: descriptors, keys, the decoder's state."""
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from shipper.errors import GapReason
+from shipper.tail.file import TailFile
+from tests.tail.conftest import Node, Tree, cri
+
+
+def lines(first: int, last: int) -> list[bytes]:
+    return [cri(f"line {n}", second=n) for n in range(first, last)]
+
+
+def texts(first: int, last: int) -> list[bytes]:
+    return [b"line %d" % n for n in range(first, last)]
+
+
+def descriptors(below: Path) -> int:
+    """Of ours, on files that are or were below `below`."""
+    found = 0
+    for entry in os.scandir("/proc/self/fd"):
+        try:
+            found += os.readlink(entry.path).startswith(str(below))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+async def test_a_line_over_max_line_whose_file_rotated_away_takes_no_line_of_the_next_file_along(tree: Tree) -> None:
+    tree.write(cri("before", second=1), cri("y" * 700_000, second=2)[:400_000])
+    node = Node(tree, max_line=100_000)
+    await node.run()
+    rotated = tree.rotate("20261120-090100")
+    tree.write(*lines(20, 30))
+    rotated.unlink()
+    node.restart()
+    assert await node.run() == [b"before", *texts(20, 30)]
+    assert [g.reason for s in node.buffer.sections for g in s.gaps] == [GapReason.ROTATED_AWAY]
+    assert not node.buffer.positions.lineages[str(tree.log)].state
+
+
+async def test_an_empty_log_of_a_deleted_pod_leaves_no_descriptor_open(tree: Tree) -> None:
+    tree.write(b"")
+    node = Node(tree)
+    await node.run()
+    for path in tree.links.iterdir():
+        path.unlink()
+    shutil.rmtree(tree.dir.parent)
+    await node.run()
+    assert not node.reader.lineages
+    assert descriptors(tree.root) == 0
+
+
+async def test_a_compressed_log_older_than_a_week_is_not_shipped_again_by_the_next_start(tree: Tree) -> None:
+    tree.write(*lines(0, 5))
+    node = Node(tree)
+    await node.run()
+    held = os.open(tree.rotate("20261120-090100"), os.O_RDONLY)   # so that its inode is not given to the next file
+    tree.write(*lines(5, 6))
+    await node.run()
+    tree.rotate("20261120-090200", compress="20261120-090100")
+    tree.write(*lines(6, 7))
+    assert await node.run() == texts(0, 7)
+    os.close(held)
+    positions = node.buffer.positions
+    now_s = max(p.seen_s for p in positions.files.values()) + 8 * 86400
+    positions.commit(positions.plan_seen(node.reader.keys(), now_s))
+    node.restart()
+    assert await node.run() == texts(0, 7)
+
+
+async def test_a_compressed_log_that_was_read_as_such_is_known_for_as_long_as_it_is_there(tree: Tree) -> None:
+    archive = tree.dir / "0.log.20261120-090000.gz"
+    archive.write_bytes(gzip.compress(b"".join(lines(0, 5))))
+    tree.write(*lines(5, 6))
+    node = Node(tree)
+    assert await node.run() == texts(0, 6)
+    assert set(node.reader.keys()) == set(node.buffer.positions.files)
+    archive.unlink()
+    tree.rotate("20261120-090200")
+    tree.write(*lines(6, 7))
+    assert await node.run() == texts(0, 7)
+    assert len(node.reader.keys()) == 2
+
+
+async def test_a_lineage_dropped_and_added_again_while_it_is_read_repeats_nothing(tree: Tree) -> None:
+    """A reload that renames a source."""
+    (tree.dir / "0.log.20261120-090000.gz").write_bytes(gzip.compress(b"".join(lines(0, 500))))
+    tree.write(*lines(500, 505))
+    node = Node(tree)
+    turn = asyncio.create_task(node.reader.step())
+    await asyncio.sleep(0)
+    async with node.reader.between_turns:
+        for name, lineage in list(node.reader.lineages.items()):
+            node.reader.drop(name)
+            node.reader.add(lineage.source, node.settings)
+    await turn
+    assert await node.run() == texts(0, 505)
+
+
+async def test_files_read_to_their_end_are_read_again_in_order_after_a_failed_sync(tree: Tree) -> None:
+    tree.write(*lines(0, 2))
+    node = Node(tree)
+    await node.run()
+    node.buffer.auto_sync = False
+    good = node.buffer.positions.copy()
+    tree.write(*lines(2, 4))
+    tree.rotate("20261120-090100")
+    tree.write(*lines(4, 6))
+    await node.run()
+    tree.rotate("20261120-090200")
+    tree.write(*lines(6, 8))
+    assert await node.run() == texts(0, 8)
+    del node.buffer.records[2:]
+    node.buffer.positions.go_back(good)
+    node.buffer.fail_next = OSError(5, "Input/output error")
+    tree.write(*lines(8, 9))
+    node.reader.written(str(tree.log))
+    assert await node.run() == texts(0, 9)
+
+
+async def test_the_last_lines_of_a_deleted_pod_are_read_again_after_a_failed_sync(tree: Tree) -> None:
+    tree.write(*lines(0, 2))
+    other = tree.pod("web-1", uid="99999999-1111-2222-3333-444455556666")
+    node = Node(tree)
+    await node.run()
+    node.buffer.auto_sync = False
+    good = node.buffer.positions.copy()
+    tree.write(*lines(2, 4))
+    for path in tree.links.glob("web-0*"):
+        path.unlink()
+    shutil.rmtree(tree.dir.parent)
+    assert await node.run() == texts(0, 4)
+    assert str(tree.log) not in node.reader.lineages
+    del node.buffer.records[2:]
+    node.buffer.positions.go_back(good)
+    node.buffer.fail_next = OSError(5, "Input/output error")
+    tree.write(*lines(9, 10), path=other / "0.log")
+    node.buffer.auto_sync = True
+    assert sorted(await node.run()) == sorted(texts(0, 4) + texts(9, 10))
+    node.buffer.synced_seq = node.buffer.seq
+    await node.run()
+    assert descriptors(tree.root / "pods" / "default_web-0") == 0
+    assert node.buffer.positions.files[good.keys_of(str(tree.log))[0]].closed
+
+
+async def test_a_log_deleted_while_it_was_closed_for_want_of_descriptors_is_reported(tree: Tree) -> None:
+    tree.write(*lines(0, 2))
+    node = Node(tree)
+    await node.run()
+    read = os.path.getsize(tree.log)
+    node.reader.lineages[str(tree.log)].files[0].close()
+    tree.write(*lines(2, 4))
+    node.reader.changed(str(tree.log))
+    node.reader._look_where_due()                         # seen with its size, not opened yet
+    size = os.path.getsize(tree.log)
+    tree.log.unlink()
+    await node.run()
+    gaps = [g for s in node.buffer.sections for g in s.gaps]
+    assert [(g.start, g.end, g.at_least, g.reason) for g in gaps] == [(read, -1, size - read, GapReason.ROTATED_AWAY)]
+
+
+async def test_pieces_that_the_disk_does_not_give_again_do_not_end_the_agent(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    piece, end = cri("begun ", tag="P", second=1), cri("ended", second=2)
+    tree.write(piece)
+    node = Node(tree)
+    await node.run(0.2)
+    node.restart()
+    pread = TailFile.pread
+
+    def failing(self: TailFile, size: int, offset: int) -> bytes:
+        if (size, offset) == (len(piece) + len(end), 0):
+            raise OSError(5, "Input/output error")
+        return pread(self, size, offset)
+
+    monkeypatch.setattr(TailFile, "pread", failing)
+    tree.write(end, cri("next", second=3))
+    got = await node.run()
+    assert got[-1] == b"next" and len(got) == 2
+    marks = [s.batch.marks for s in node.buffer.sections if s.batch is not None and s.batch.marks]
+    assert marks[0][0]["lost"] == len(piece) + len(end)
