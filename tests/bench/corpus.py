@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-VERSION = 3
+VERSION = 4
 MARK = b"~"
 PIECE_BYTES = 16384
 _WRITE_LINES = 2000
@@ -166,7 +166,7 @@ def _json(rng: random.Random, number: int) -> str:
     value = rng.getrandbits(32)
     level, cache = ("info", "info", "warn", "debug")[value % 4], ("true", "false")[value & 1]
     return (f'{{"level":"{level}","ts":17600{value % 100000:05d}.{value % 1000:03d},"caller":"server/handler.go:{value % 900}",'
-            f'"msg":"request served","trace_id":"{value:032x}","span_id":"{value:016x}","user":"u-{value % 99991}",'
+            f'"msg":"req done","trace_id":"{value:032x}","span_id":"{value:016x}","user":"u-{value % 99991}",'
             f'"duration_ms":{value % 1700},"cache":{cache},"tags":["eu-west-1","blue"],"req":"~{number:07d}"}}')
 
 
