@@ -119,9 +119,9 @@ class Buffer:
         self._next_seq += 1
         for batch in batches:
             batch.read_ns = read_ns  # a frame has one read time; hot and cold reads must give equal records
-        future = self._futures[seq] = self._loop.create_future()
         frame = Frame(seq, sections, self.positions.total_bytes, read_ns, joined=join_columns(sections))
         self._put(Job(delta, frame))
+        future = self._futures[seq] = self._loop.create_future()  # after `put`, which asks whether there was work before
         return future
 
     async def append(self, sections: list[Section]) -> int:

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any
 
-SLOW_S = 0.4
+SLOW_S = 0.2
 FILE = os.environ.get("SHIPPER_BREAK_FILE", "/nonexistent")
 
 

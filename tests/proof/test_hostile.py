@@ -242,7 +242,7 @@ def _open_records(agent: BrokenAgent, tmp_path: Path, pods: int) -> None:
 
 
 def test_pods_with_an_open_record_of_1_mib_each_stay_inside_the_budget(agent: BrokenAgent, tmp_path: Path) -> None:
-    _open_records(agent, tmp_path, 90)
+    _open_records(agent, tmp_path, 40)
 
 
 @pytest.mark.long
