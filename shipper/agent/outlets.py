@@ -129,7 +129,7 @@ class Outlets:
             facts = delivery.status()
             counters = facts["counters"]
             found[name] = {
-                "type": entry.type, "state": facts["state"], "last_error": facts["last_error"],
+                "type": entry.type, "state": facts["state"], "last_error": facts["last_error"], "next_try_s": facts["next_try_s"],
                 "backlog_bytes": facts["backlog_bytes"], "oldest_s": facts["oldest_age_s"],
                 "delivered_records": counters["delivered_records"], "delivered_bytes": counters["delivered_bytes"],
                 "dead_records": sum(v[0] for v in counters["dead"].values()),

@@ -131,11 +131,17 @@ def _because(why: str) -> str:
 
 def _sinks(sinks: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     rows = [
-        (name, str(facts.get("type", "")), str(facts.get("state", "")), size(facts.get("backlog_bytes")),
+        (name, str(facts.get("type") or "-"), _state(facts), size(facts.get("backlog_bytes")),
          duration(facts.get("oldest_s")), str(facts.get("last_error") or ""))
         for name, facts in sorted(sinks.items())
     ]
     return table(("SINK", "TYPE", "STATE", "BACKLOG", "OLDEST", "LAST ERROR"), rows) if rows else ["no sinks"]
+
+
+def _state(facts: Mapping[str, Any]) -> str:
+    """A sink's state, and when it is tried again."""
+    next_try_s = facts.get("next_try_s")
+    return str(facts.get("state", "")) + (f", again in {duration(next_try_s)}" if next_try_s is not None else "")
 
 
 def _buffer(buffer: Mapping[str, Any]) -> str:
@@ -145,7 +151,7 @@ def _buffer(buffer: Mapping[str, Any]) -> str:
 
 def _files(files: Sequence[Mapping[str, Any]], all_files: bool) -> list[str]:
     if not files:
-        return ["no files"]
+        return ["no files: nothing matches the sources' `include` (yet)"]
     ordered = sorted(files, key=lambda f: (-f["lag_bytes"], f["path"]))
     shown = ordered if all_files else ordered[:SHOWN_FILES]
     lines = files_table(shown)

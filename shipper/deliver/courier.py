@@ -142,7 +142,7 @@ class Parcel:
         """Tried in vain. Hold no bytes during a long pause (C3)."""
         courier = self.courier
         courier.telemetry.count("shipper_sink_retries_total", 1, courier.name)
-        courier.trouble.note(self, error)
+        courier.trouble.note(self, error, pause_s=delay_s)
         if self.span is not None and delay_s > LONG_PAUSE_S:
             self.batches = self.payload = None
 

@@ -220,7 +220,8 @@ class Delivery:
             except (Rejected, TooLarge) as error:
                 raise Fatal(str(error)) from error
 
-        await self._patient.persist(start, lambda: self._stopping, lambda error, _: self._trouble.note("start", error))
+        await self._patient.persist(
+            start, lambda: self._stopping, lambda error, pause_s: self._trouble.note("start", error, pause_s=pause_s))
         self._trouble.clear("start")
 
     async def _launch_next(self) -> bool:
@@ -319,7 +320,8 @@ class Delivery:
             except OSError as error:
                 raise Retryable(f"cannot write dead letters: {error}; make room or mend the state directory") from error
 
-        await self._patient.persist(write, self._is_called_off, lambda error, _: self._trouble.note("disk", error))
+        await self._patient.persist(
+            write, self._is_called_off, lambda error, pause_s: self._trouble.note("disk", error, pause_s=pause_s))
         self._trouble.clear("disk")
 
     def _is_called_off(self) -> bool:
@@ -467,9 +469,11 @@ class Delivery:
         proof = getattr(self._sink, "status", None)
         return {
             "sink": self.name, "state": self._trouble.state.value, "last_error": self._trouble.last_error,
-            "last_error_ns": self._trouble.last_error_ns, "backlog_bytes": progress.backlog_bytes,
+            "last_error_ns": self._trouble.last_error_ns, "next_try_s": self._trouble.next_try_s,
+            "backlog_bytes": progress.backlog_bytes,
             "oldest_age_s": max(self._clock.wall_ns() - oldest_ns, 0) / 1e9 if waiting else 0.0,
             "in_flight_requests": len(self._tasks), "unconfirmed_records": self._window.unconfirmed_records,
             "held_records": sum(len(candidate.batch) for _, outcome in self._held for candidate in outcome.dead),
-            "guarantee": self._guarantee, "proof": proof() if proof is not None else None, "counters": progress.counters.to_json(self._window.position),
+            "guarantee": self._guarantee, "proof": proof() if proof is not None else None,
+            "counters": progress.counters.to_json(self._window.position),
         }

@@ -42,18 +42,29 @@ class Troubles:
     last_error_ns: int = 0
     stopped: bool = False
     _now: dict[object, SinkState] = field(default_factory=dict)
+    _due_s: dict[object, float] = field(default_factory=dict)
 
-    def note(self, about: object, error: BaseException, state: SinkState | None = None) -> None:
-        """`about` failed. The state follows from the error's class unless it is given."""
+    def note(self, about: object, error: BaseException, state: SinkState | None = None, pause_s: float | None = None) -> None:
+        """`about` failed, and is tried again after `pause_s`. The state follows from the error's class unless it is given."""
         self.last_error, self.last_error_ns = self.telemetry.scrub(describe(error)), self.clock.wall_ns()
         state = state or (SinkState.FAILED if isinstance(error, Fatal) else SinkState.RETRYING)
         self._now[_name(about)] = state
+        if pause_s is not None:
+            self._due_s[_name(about)] = self.clock.now_s() + pause_s
         self.telemetry.degraded(f"sink:{self.name}", f"{state.value}: {self.last_error}")
 
     def clear(self, about: object) -> None:
         """`about` is well, or given up. Cheap where it never failed."""
-        if self._now and self._now.pop(_name(about), None) is not None and not self._now:
+        if not self._now:
+            return
+        self._due_s.pop(_name(about), None)
+        if self._now.pop(_name(about), None) is not None and not self._now:
             self.telemetry.recovered(f"sink:{self.name}")
+
+    @property
+    def next_try_s(self) -> float | None:
+        """In how many seconds the first thing in trouble is tried again; None where nothing waits for that."""
+        return max(0.0, min(self._due_s.values()) - self.clock.now_s()) if self._due_s else None
 
     @property
     def state(self) -> SinkState:

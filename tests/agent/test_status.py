@@ -48,6 +48,11 @@ def test_the_text_shows_what_lags_first() -> None:
     ]
 
 
+def test_a_sink_that_waits_says_when_it_is_tried_again() -> None:
+    sinks = {"central": {**PIPELINE.sinks["central"], "next_try_s": 14.2}}
+    assert "central  syslog  retrying, again in 14 s  4.0 KiB" in human(assemble(AGENT, StatusFacts(sinks=sinks)))
+
+
 def test_a_stuck_agent_says_what_is_stuck() -> None:
     agent = AgentFacts(version="1", node="n", pid=1, started_s=0, uptime_s=1, now_s=1, ready=False,
                        problems=["loop silent for 31 s"])

@@ -259,6 +259,23 @@ async def test_a_buffer_that_cannot_be_read_is_tried_again():
         await rig.clock.until(lambda: rig.delivery.status()["state"] == "ok")
 
 
+async def test_status_says_when_a_dead_sink_is_tried_again_and_no_more_once_it_takes_the_records():
+    async with Rig() as rig:
+        busy = [Retryable("busy", retry_after_s=8.0)]
+
+        def answer(request):
+            if busy:
+                raise busy.pop()
+        rig.sink.answer = answer
+        assert rig.delivery.status()["next_try_s"] is None
+        rig.buffer.write(WEB, b"0")
+        await rig.clock.until(lambda: rig.delivery.status()["state"] == "retrying")
+        assert rig.delivery.status()["next_try_s"] == 8.0
+        await rig.until_done()
+        await rig.clock.until(lambda: rig.delivery.status()["state"] == "ok")
+        assert rig.delivery.status()["next_try_s"] is None
+
+
 async def test_resend_goes_back_to_the_cursor_with_the_same_bytes_and_new_numbers():
     async with Rig(confirms="later", max_request_records=1) as rig:
         for n in range(3):
