@@ -26,9 +26,9 @@ def state_dir_of(args: Namespace) -> str:
     """The directory that the arguments name; Usage where it does not exist."""
     state_dir = args.state_dir or os.environ.get("SHIPPER_STATE_DIR", DEFAULT_STATE_DIR)
     if args.config:
-        from ..config.loader import load
+        from ..config.loader import load_state_dir
 
-        state_dir = load(args.config, os.environ).config.state_dir
+        state_dir = load_state_dir(args.config, os.environ)
     if not os.path.isdir(state_dir):
         raise Usage(f"no state directory {state_dir}; name it with --state-dir DIR or -c FILE")
     return str(state_dir)

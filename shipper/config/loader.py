@@ -54,9 +54,29 @@ class Loaded:
 
 def load(path: str, environ: Mapping[str, str]) -> Loaded:
     """Read and check the config at `path`. Usage with all problems."""
+    return load_text(_read(path), path, environ)
+
+
+def load_state_dir(path: str, environ: Mapping[str, str]) -> str:
+    """Only the state_dir of the config at `path`, for commands that ask the agent: a refused reload, or a variable that the
+    service has and this shell has not, must not keep anyone from asking. Usage where state_dir itself cannot be told."""
+    try:
+        root, _ = parse(_decoded(_read(path)))
+    except Wrong as error:
+        raise Usage(f"{path}:{error.place.line}:{error.place.column}: {error.text} (or use --state-dir)") from None
+    converter, state_dir = Converter(environ), _CONFIG["state_dir"].default
+    for key, _, child in root.entries if root is not None else ():
+        if key == "state_dir":
+            state_dir = converter.convert(child, _CONFIG[key].type, (key,))
+    if converter.problems:
+        raise Usage("\n".join(f"{line} (or use --state-dir)" for line in _lines(path, converter, converter.problems)))
+    return str(state_dir)
+
+
+def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_CONFIG_BYTES + 1)
+            return file.read(MAX_CONFIG_BYTES + 1)
     except IsADirectoryError:
         raise Usage(f"{path}: is a directory; name the config file in it") from None
     except FileNotFoundError:
@@ -64,7 +84,6 @@ def load(path: str, environ: Mapping[str, str]) -> Loaded:
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise Usage(f"{path}: cannot be read ({why}); run as a user who may read it") from None
-    return load_text(data, path, environ)
 
 
 def load_text(text: str | bytes, name: str, environ: Mapping[str, str], *, find_sink: FindSink = sinks.find) -> Loaded:

@@ -61,7 +61,7 @@ def test_status_says_not_running_and_what_is_there(
     assert code == 1
     assert out.startswith(f"not running; what {state_dir} holds:\n")
     assert f"{log_path}  110       120   10 B" in out
-    assert "central        stopped  100 B" in out
+    assert "central  -     stopped  100 B" in out
 
 
 def test_positions_show_is_a_table_and_json(state_dir: str, log_path: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -146,3 +146,16 @@ async def test_a_running_agent_is_asked_over_its_socket(world: World, capsys: py
     assert capsys.readouterr().out.endswith("no files\n")
     terminate()
     assert await ended(task) == 0
+
+
+def test_a_config_with_errors_or_unset_variables_still_names_the_state_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reload was refused, or the variable is set for the service alone: that is when one asks."""
+    config = tmp_path / "c.yaml"
+    config.write_text(f"state_dir: {tmp_path}/none\nsinks: {{a: {{type: fax, address: '${{NOT_SET}}'}}}}\n")
+    assert main(["status", "-c", str(config)]) == 2
+    assert capsys.readouterr().err.startswith(f"shipper: no state directory {tmp_path}/none;")
+    config.write_text("state_dir: ${NOT_SET}\n")
+    assert main(["status", "-c", str(config)]) == 2
+    assert "the environment variable NOT_SET is not set" in (err := capsys.readouterr().err) and "or use --state-dir" in err
