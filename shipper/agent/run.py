@@ -88,7 +88,7 @@ class Pipeline:
         left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
         held = await self._outlets.caught_up(self._buffer.appended_seq, left_s)
         for why in held:
-            self._telemetry.say("error", "once_unfinished", about=why, why=why)
+            self._telemetry.say("error", "once_unfinished", about=" ".join(why.split()[:2]).rstrip(":"), why=why)
         return 1 if held else 0
 
     async def shutdown(self, grace_s: float) -> Mapping[str, Mapping[str, Any]]:

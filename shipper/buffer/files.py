@@ -93,8 +93,10 @@ class OsFiles:
         mend = f"run: chown -R {os.geteuid()} {directory}"
         if owner != os.geteuid():
             raise Usage(f"state_dir {directory}: belongs to uid {owner}, this process runs as {os.geteuid()}; {mend}")
+        if os.statvfs(directory).f_flag & os.ST_RDONLY:
+            raise Usage(f"state_dir {directory}: mounted read-only; mount it writable, or name another state_dir")
         if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-            raise Usage(f"state_dir {directory}: not writable (permissions, or mounted read-only); {mend}")
+            raise Usage(f"state_dir {directory}: not writable; {mend}")
 
     def make_dir(self, path: str) -> None:
         os.makedirs(path, mode=0o700, exist_ok=True)

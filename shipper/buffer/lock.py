@@ -8,6 +8,7 @@ Invariants (tests/buffer/test_lock.py):
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import sys
@@ -83,8 +84,11 @@ def _open(path: str) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise Usage(f"{path}: cannot be opened: {error.strerror}; "
-                    f"run: chown -R {os.geteuid()} {os.path.dirname(path)}") from error
+        directory = os.path.dirname(path)
+        mend = f"run: chown -R {os.geteuid()} {directory}"
+        if error.errno not in (errno.EACCES, errno.EPERM):
+            mend = f"make {directory} a place to write, or name another state_dir"
+        raise Usage(f"{path}: cannot be opened: {error.strerror}; {mend}") from error
 
 
 def _try(fd: int) -> bool:

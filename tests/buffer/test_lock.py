@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -70,6 +71,15 @@ async def test_k3_the_file_stays_and_is_empty_when_nobody_holds_it(tmp_path: Pat
     (await Lock.take(str(tmp_path), 0, Telemetry())).release()
     assert (tmp_path / "lock").read_bytes() == b""
     assert holder(str(tmp_path / "lock")).startswith("another process")
+
+
+async def test_a_read_only_file_system_is_not_mended_by_another_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(Usage, match=f"Read-only file system; make {tmp_path} a place to write, or name another state_dir"):
+        await Lock.take(str(tmp_path), 0, Telemetry())
 
 
 async def test_a_directory_that_cannot_hold_a_lock_is_wrong_usage(tmp_path: Path) -> None:
