@@ -97,8 +97,9 @@ class Converter:
         if node.kind == "map":
             return True
         what = "empty" if node.kind == "scalar" and node.plain and not node.text else f"a {_KIND[node.kind]}"
-        self.wrong(self.places.get(path, node.place), path, f"{what}, and a map (key: value) is expected; "
-                   "indent its keys below it, or remove the key")
+        mend = "write a name and a colon in place of each dash" if node.kind == "list" and len(path) == 1 \
+            else "indent its keys below it, or remove the key"
+        self.wrong(self.places.get(path, node.place), path, f"{what}, and a map (key: value) is expected; {mend}")
         return False
 
     def scalar(self, node: Node, path: Path) -> Scalar | None:

@@ -98,8 +98,8 @@ def _listen(draft: Draft, say: Findings) -> None:
         return
     found = _LISTEN.fullmatch(draft.admin.listen)
     if found is None or int(found[2]) > 65535:
-        say.error(("admin", "listen"), "is not address:port; write for example 127.0.0.1:3903, 0.0.0.0:3903 or [::1]:3903, "
-                                       "or null to switch it off")
+        say.error(("admin", "listen"), f"{draft.admin.listen!r} is not address:port; write for example 127.0.0.1:3903, "
+                                       "0.0.0.0:3903 or [::1]:3903, or null to switch it off")
     elif draft.admin.expose_status and not _LOOPBACK.match(draft.admin.listen):
         say.warn(("admin", "expose_status"), "whoever reaches this address can read file paths, pod names and sink errors; "
                                              "leave it out unless the network is trusted")

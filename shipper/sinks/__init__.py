@@ -103,6 +103,9 @@ class SinkSpec:
     concurrency: int | None = None
 
 
+_OVER_HTTP = frozenset(("http", "https", "loki", "elasticsearch", "opensearch", "splunk", "splunk_hec", "otlp", "clickhouse"))
+
+
 def available() -> list[str]:
     """The names of all sink types."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
@@ -111,6 +114,7 @@ def available() -> list[str]:
 def find(type_name: str) -> SinkSpec:
     """The SINK of module `type_name`; Usage where there is none."""
     if type_name not in available():
-        raise Usage(f"unknown sink type {type_name!r}; use one of {', '.join(available())}")
+        when = "; sinks over HTTP are not in this release" if type_name in _OVER_HTTP else ""
+        raise Usage(f"unknown sink type {type_name!r}; use one of {', '.join(available())}{when}")
     spec: SinkSpec = import_module(f"{__name__}.{type_name}").SINK
     return spec

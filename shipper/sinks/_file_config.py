@@ -73,9 +73,12 @@ def root_of(template: Template) -> str:
     root = template.static_prefix.rpartition("/")[0]
     if not template.static_prefix.startswith("/"):
         raise ValueError(f"column 1: {template.text!r} is not absolute; write for example /var/log/archive/{{pod}}.ndjson")
-    if not root or posixpath.normpath(root) != root:
-        raise ValueError(f"column 1: {template.text!r} has no plain directory in front of its first field; "
+    if not root:
+        raise ValueError(f"column 1: {template.text!r} has no directory below / in front of its name or first field; "
                          "write for example /var/log/archive/{namespace}/{pod}.ndjson")
+    plain = posixpath.normpath("/" + root.lstrip("/"))            # POSIX lets normpath keep two leading slashes
+    if plain != root:
+        raise ValueError(f"column 1: {root!r} has '..', '.' or '//' in it, and two paths could be one file; write {plain}")
     return root
 
 

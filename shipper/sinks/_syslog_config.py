@@ -40,7 +40,7 @@ class SyslogConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     """
 
     address: str
-    protocol: Literal["tcp", "tls", "udp", "relp"] = "tcp"
+    protocol: Literal["tcp", "tls", "udp"] = "tcp"
     format: Literal["rfc5424", "rfc3164", "container-logs"] = "rfc5424"
     framing: Literal["octet-counted", "newline"] | None = None
     tls: TlsConfig = TlsConfig()
@@ -99,8 +99,6 @@ def problems(config: SyslogConfig) -> list[tuple[str, str]]:
         host_port(config.address)
     except ValueError as error:
         found.append(("address", str(error)))
-    if config.protocol == "relp":
-        found.append(("protocol", "relp is not in this release; use tls or tcp: they lose nothing that was not read"))
     if config.facility not in FACILITIES:
         found.append(("facility", f"{config.facility!r} is no facility; use one of {', '.join(FACILITIES)}"))
     for stream, name in config.severity.items():

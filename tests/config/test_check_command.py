@@ -54,3 +54,18 @@ def test_standard_output_in_a_pod_would_be_read_again_unless_it_is_excluded(tmp_
     path.write_text(text.replace("containers}", "containers, exclude: ['*shipper*']}"))
     assert run_check(str(path), False, {}) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_a_route_by_labels_is_warned_about_while_nothing_knows_labels(tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("h:1'", "h:1', when: {labels: {app: [web]}}"))
+    assert run_check(str(path), False, {}) == 0
+    assert "sinks.out.when.labels: nothing matches: labels come with the Kubernetes metadata" in capsys.readouterr().err
+
+
+def test_a_sink_over_http_is_said_to_be_missing_in_this_release(tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("type: syslog, address: 'h:1'", "type: loki, url: 'http://h'"))
+    assert run_check(str(path), False, {}) == 2
+    assert "unknown sink type 'loki'; use one of file, stdout, syslog; sinks over HTTP are not in this release" \
+        in capsys.readouterr().err

@@ -93,6 +93,9 @@ CASES = [
         '1:1: sources: empty, and a map (key: value) is expected; indent its keys below it, or remove the key',
         '2:1: sinks: no sink, so nothing would be delivered; add one, for example out: {type: stdout}',
     ]),
+    ("sources as a list", "sources:\n  - {type: containers}\nsinks: {out: {type: fake, address: x}}\n", [
+        '1:1: sources: a list, and a map (key: value) is expected; write a name and a colon in place of each dash',
+    ]),
     ("a section that is text", S + K + "admin: yes\n", [
         '5:1: admin: a single value, and a map (key: value) is expected; indent its keys below it, or remove the key',
     ]),
@@ -281,12 +284,12 @@ CASES = [
         '5:31: sinks.b.previously: sink a inherits the cursor of o already; remove this line',
     ]),
     ("an address that is none", S + K + "admin: {listen: ':3903'}\n", [
-        ('5:9: admin.listen: is not address:port; write for example 127.0.0.1:3903, 0.0.0.0:3903 or [::1]:3903, or null '
-         'to switch it off'),
+        ("5:9: admin.listen: ':3903' is not address:port; write for example 127.0.0.1:3903, 0.0.0.0:3903 or [::1]:3903, "
+         'or null to switch it off'),
     ]),
     ("a port that is none", S + K + "admin: {listen: '[::1]:99999'}\n", [
-        ('5:9: admin.listen: is not address:port; write for example 127.0.0.1:3903, 0.0.0.0:3903 or [::1]:3903, or null '
-         'to switch it off'),
+        ("5:9: admin.listen: '[::1]:99999' is not address:port; write for example 127.0.0.1:3903, 0.0.0.0:3903 or "
+         '[::1]:3903, or null to switch it off'),
     ]),
 ]
 

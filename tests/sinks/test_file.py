@@ -438,8 +438,9 @@ async def test_no_more_files_are_open_than_allowed(tmp_path):
 
 @pytest.mark.parametrize(("config", "key", "message"), [
     ({"path": "relative/{pod}"}, "path", "not absolute"),
-    ({"path": "/{pod}.log"}, "path", "no plain directory in front of its first field"),
-    ({"path": "/a/../b/{pod}.log"}, "path", "no plain directory"),
+    ({"path": "/{pod}.log"}, "path", "no directory below / in front of its name or first field"),
+    ({"path": "/a/../b/{pod}.log"}, "path", "write /b$"),
+    ({"path": "//a/b.log"}, "path", "write /a$"),
     ({"path": "/a/{pood}.log"}, "path", r"column 4: unknown field \{pood\}; known are node"),
     ({"path": "/a/{pod}.log", "mode": "rw"}, "mode", "three octal digits"),
     ({"path": "/a/{pod}.log", "max_open_files": 0}, "max_open_files", "1 or more"),

@@ -45,7 +45,6 @@ def test_an_address_that_is_none_is_refused_with_the_mend(address: str) -> None:
 @pytest.mark.parametrize(
     ("changed", "path", "words"),
     [
-        ({"protocol": "relp"}, "protocol", "relp is not in this release; use tls or tcp"),
         ({"facility": "users"}, "facility", "'users' is no facility; use one of kern, user"),
         ({"severity": {"stderr": "error"}}, "severity.stderr", "'error' is no severity; use one of emerg"),
         ({"severity": {"stdin": "err"}}, "severity.stdin", "no such stream; use stdout, stderr"),
