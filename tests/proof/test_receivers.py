@@ -32,7 +32,7 @@ from .harness import ForkedAgent, Results
 from .receivers import Scene
 
 LINES, MANY_LINES = 6_000, 200_000
-RATE = 4_000_000                           # bytes/s: slow enough for most bytes to lie unread, somewhere
+RATE, SHORT_RATE = 4_000_000, 2_000_000     # bytes/s: slow enough for most bytes to lie unread, somewhere
 COMBINATIONS = [(protocol, framing) for protocol in ("tcp", "tls") for framing in ("octet-counted", "newline")]
 
 Certificates = dict[str, str]
@@ -126,6 +126,7 @@ async def stalled_for_a_while(receiver: Receiver, scene: Scene) -> None:
 async def refused_for_a_while(receiver: Receiver, scene: Scene, for_s: float = 0.3) -> None:
     scene.about_to_happen()
     await receiver.kill()
+    scene.tree.write(300)
     scene.agent.until("it is tried again", lambda s: s["sinks"]["central"]["state"] == "retrying" and (
         "check that the receiver runs" in s["sinks"]["central"]["last_error"]))
     await asyncio.sleep(for_s)                 # what happens is that nothing does
@@ -170,7 +171,7 @@ def pairs() -> list[Any]:
 async def test_a_receiver_to_which_it_happens_loses_nothing_that_it_had_not_read(
     event: Event, protocol: str, framing: str, receivers: Any, agent: ForkedAgent, certificates: Certificates, results: Results,
 ) -> None:
-    receiver = await receivers(protocol, framing=framing, rate=RATE)
+    receiver = await receivers(protocol, framing=framing, rate=SHORT_RATE)
     await tell(event, receiver, agent, results, f"{event.__name__} (short)", protocol, framing, certificates["ca.pem"])
 
 
