@@ -32,6 +32,7 @@ from ..tail.ports import Settings
 from ..telemetry import Telemetry
 from .directory import NodeDirectory
 from .formats import DecodeFormats, decoder_for
+from .logging import describe
 
 RESCAN_S = 10.0
 RESCAN_UNWATCHED_S = 2.0
@@ -137,7 +138,7 @@ class Intake:
         """I2."""
         positions = self._buffer.positions
         for name, known in list(positions.lineages.items()):
-            if name in self.reader.lineages or known.source.name not in self._config.sources:
+            if name in self.reader.lineages or not self._discoverer.wants(known.source):
                 continue
             if all(positions.files[k].closed for k in known.keys if k in positions.files) and not known.state:
                 continue
@@ -165,6 +166,8 @@ class Intake:
             self.reader.changed(logfile.source.lineage)
         for logfile in changes.vanished:
             self.reader.vanish(logfile.source.lineage)
+            if self._directory.files.get(logfile.source.lineage) is logfile:
+                del self._directory.files[logfile.source.lineage]
 
     def _add(self, logfile: LogFile) -> None:
         name, source = logfile.source_name, logfile.source_config
@@ -220,9 +223,9 @@ class Intake:
             full = self._full_due or loop.time() >= next_full_s
             try:
                 await self._scan(full=full)
-            except OSError as error:                      # I3
+            except Exception as error:  # noqa: BLE001 - I3
                 self._telemetry.count("shipper_errors_total", 1, "scan")
-                self._telemetry.say("error", "scan_failed", why=str(error))
+                self._telemetry.say("error", "scan_failed", **describe(error))
             if full:
                 self._full_due = False
                 self._tell_seen(loop.time())

@@ -148,6 +148,17 @@ class Discoverer:
         """
         return self._lineages.siblings(logfile)
 
+    def wants(self, source: Source) -> bool:
+        """Is this source, known from positions, one that the config still asks for? Not what is excluded now, nor what is still
+        there at the path that was matched and is matched no more."""
+        configured = self._configured_for(source)
+        if configured is None or configured.excluded(source.path):
+            return False
+        return configured.includes(source.path) or not os.path.lexists(source.path)
+
+    def _configured_for(self, source: Source) -> _Configured | None:
+        return next((c for c in self._configured if (c.spec.name, c.spec.kind) == (source.name, source.kind)), None)
+
     def adopt(self, source: Source) -> LogFile | None:
         """The lineage of a source known from positions, though nothing matches it any more (its link is gone).
 
@@ -158,7 +169,7 @@ class Discoverer:
         if known is not None:
             return known
         directory, name = os.path.split(source.lineage)
-        configured = next((c for c in self._configured if (c.spec.name, c.spec.kind) == (source.name, source.kind)), None)
+        configured = self._configured_for(source)
         if configured is None or not name or os.path.realpath(directory) != directory:
             return None
         listing = self._listings.get(directory) if inside(source.lineage, configured.roots) else None

@@ -1,0 +1,111 @@
+"""The left side of the agent on a small log tree: what it takes up at the start, what a scan that fails does."""
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+from shipper.agent.intake import Intake
+from shipper.config.loader import load_text
+from shipper.config.types import Config
+from shipper.telemetry import Telemetry
+from tests.support.fake_buffer import FakeBuffer
+from tests.tail.conftest import Tree, cri
+
+
+def config_of(tree: Tree, state_dir: Path, *, exclude: str = "[]") -> Config:
+    state_dir.mkdir(exist_ok=True)
+    text = f"""
+state_dir: {state_dir}
+sources:
+  pods:
+    type: containers
+    include: ["{tree.links}/*.log"]
+    exclude: {exclude}
+    allowed_roots: ["{os.path.realpath(tree.root)}"]
+sinks:
+  out: {{type: stdout}}
+"""
+    return load_text(text, "test.yaml", {}).config
+
+
+async def no_pace() -> None:
+    await asyncio.sleep(0)
+
+
+async def run_once(config: Config, buffer: FakeBuffer) -> Intake:
+    intake = Intake(config, buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+    await intake.start(watch=False)
+    await intake.once()
+    await intake.close()
+    return intake
+
+
+async def test_a_pod_that_is_excluded_from_the_next_start_on_is_not_read_any_more(tmp_path: Path) -> None:
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    tree.write(cri("before"))
+    await run_once(config_of(tree, tmp_path / "state"), buffer)
+    tree.write(cri("secret", second=1))
+    excluding = config_of(tree, tmp_path / "state", exclude='["*_default_*"]')
+    await run_once(excluding, buffer)
+    assert buffer.messages == [b"before"]
+    shutil.rmtree(tree.pods)
+    await run_once(excluding, buffer)
+    assert not [gap for section in buffer.sections for gap in section.gaps]      # nobody wanted it: no loss
+
+
+async def test_what_a_pod_wrote_before_its_link_went_is_read_by_the_next_start(tmp_path: Path) -> None:
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    tree.write(cri("before"))
+    config = config_of(tree, tmp_path / "state")
+    await run_once(config, buffer)
+    tree.write(cri("last words", second=1))
+    next(tree.links.iterdir()).unlink()
+    await run_once(config, buffer)
+    assert buffer.messages == [b"before", b"last words"]
+
+
+async def test_a_scan_that_fails_unexpectedly_is_counted_and_the_next_one_finds_the_new_pod(tmp_path: Path) -> None:
+    tree, buffer, telemetry = Tree(tmp_path / "log"), FakeBuffer(), Telemetry()
+    tree.write(cri("one"))
+    intake = Intake(config_of(tree, tmp_path / "state"), buffer, telemetry, no_pace)  # type: ignore[arg-type]
+    await intake.start(watch=False)
+    stop = asyncio.Event()
+    running = asyncio.create_task(intake.run(stop))
+    scan, failed = intake._discoverer.scan, asyncio.Event()
+
+    def failing(*, full: bool = True) -> object:
+        if not failed.is_set():
+            failed.set()
+            raise KeyError("a bug")
+        return scan(full=full)
+
+    intake._discoverer.scan = failing  # type: ignore[method-assign,assignment]
+    second = tree.pod("web-1", uid="99999999-1111-2222-3333-444455556666") / "0.log"
+    tree.write(cri("two"), path=second)
+    intake._noted.set()
+    async with asyncio.timeout(5):
+        await failed.wait()
+        while b"two" not in buffer.messages:
+            await asyncio.sleep(0.02)
+            intake._discoverer.note(str(tree.links))
+            intake._noted.set()
+    assert telemetry.value("shipper_errors_total", "scan") == 1
+    stop.set()
+    await running
+    await intake.close()
+
+
+async def test_the_log_of_a_deleted_pod_is_forgotten_by_the_directory_too(tmp_path: Path) -> None:
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    tree.write(cri("one"))
+    intake = Intake(config_of(tree, tmp_path / "state"), buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+    await intake.start(watch=False)
+    shutil.rmtree(tree.dir.parent)
+    for path in tree.links.iterdir():
+        path.unlink()
+    await intake._scan(full=True)
+    await intake.once()
+    assert not intake._directory.files
+    await intake.close()
