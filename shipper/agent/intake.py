@@ -264,6 +264,7 @@ class Intake:
                 self._readopt(name)
             else:
                 self.reader.drop(name)
+        await self._adopt()
         self._remember_sources()
 
     def _still_wanted(self, lineage: str, old: Config, new: Config) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from ..model import FileRef
+from ..model import FileRef, Section
 from .gz import GzipFile
 from .identity import GUARD_BYTES, HEAD_BYTES, digest
 
@@ -24,7 +24,7 @@ class TailFile:
 
     __slots__ = (
         "begun", "compressed", "deleted_since_s", "device", "form", "gap_start", "guard", "guard_hash", "handle", "inode", "live",
-        "offset", "path", "proven_bytes", "ref", "rest_bytes", "rest_since_s", "resumed", "salt", "scanned", "size",
+        "offset", "passed", "path", "proven_bytes", "ref", "rest_bytes", "rest_since_s", "resumed", "salt", "scanned", "size",
     )
 
     def __init__(self, path: str, device: int, inode: int, *, live: bool, compressed: bool) -> None:
@@ -46,6 +46,7 @@ class TailFile:
         self.resumed = False             # from the positions, and not read since
         self.deleted_since_s: float | None = None
         self.gap_start: int | None = None
+        self.passed: Section | None = None    # start_at: end; what says so, in case its frame is lost
 
     @property
     def node_id(self) -> tuple[int, int]:

@@ -355,9 +355,12 @@ class Lineage:
             if file.ref is None:
                 continue
             known = positions.files.get(file.ref.key)
-            at = known.offset if known is not None else 0
+            at, guard = (known.offset, known.guard) if known is not None else (0, "")
+            if known is None and file.passed is not None:
+                at, guard = file.passed.end, file.passed.guard
+                self.outbox = [s for s in self.outbox if s is not file.passed] + [file.passed]
             if file.offset != at:
-                file.resume(file.ref, at, known.guard if known is not None else "")
+                file.resume(file.ref, at, guard)
                 if file in self.done:
                     self.done.remove(file)
                     self.files.insert(0, file)

@@ -98,4 +98,5 @@ def pass_over(lineage: Lineage, file: TailFile, ref: FileRef) -> Section | None:
     guard = file.pread(width, end - width)
     file.offset, file.guard = end, guard
     gap = Gap(0, end, GapReason.START_AT_END, end)
-    return Section(ref, end, end, digest(guard), None, lineage.decoder.state(), gaps=(gap,), size=size)
+    file.passed = Section(ref, end, end, digest(guard), None, lineage.decoder.state(), gaps=(gap,), size=size)
+    return file.passed

@@ -6,9 +6,12 @@ import os
 import shutil
 from pathlib import Path
 
+import msgspec
+
 from shipper.agent.intake import Intake
 from shipper.config.loader import load_text
 from shipper.config.types import Config
+from shipper.errors import GapReason
 from shipper.telemetry import Telemetry
 from tests.support.fake_buffer import FakeBuffer
 from tests.tail.conftest import Tree, cri
@@ -108,4 +111,21 @@ async def test_the_log_of_a_deleted_pod_is_forgotten_by_the_directory_too(tmp_pa
     await intake._scan(full=True)
     await intake.once()
     assert not intake._directory.files
+    await intake.close()
+
+
+async def test_a_source_that_comes_back_with_a_reload_reports_what_was_lost_meanwhile(tmp_path: Path) -> None:
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    tree.write(cri("before"))
+    config = config_of(tree, tmp_path / "state")
+    intake = Intake(config, buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+    await intake.start(watch=False)
+    await intake.once()
+    await intake.apply(msgspec.structs.replace(config, sources={}))
+    shutil.rmtree(tree.pods)
+    next(tree.links.iterdir()).unlink()
+    await intake.apply(config)
+    assert [gap.reason for section in buffer.sections for gap in section.gaps] == [GapReason.ROTATED_AWAY]
+    await intake.apply(config)
+    assert len([gap for section in buffer.sections for gap in section.gaps]) == 1
     await intake.close()

@@ -188,3 +188,12 @@ async def test_pieces_that_the_disk_does_not_give_again_do_not_end_the_agent(
     assert got[-1] == b"next" and len(got) == 2
     marks = [s.batch.marks for s in node.buffer.sections if s.batch is not None and s.batch.marks]
     assert marks[0][0]["lost"] == len(piece) + len(end)
+
+
+async def test_old_lines_stay_passed_over_when_the_first_append_fails(tree: Tree) -> None:
+    tree.write(cri("old"))
+    node = Node(tree, start_at="end")
+    node.buffer.fail_next = OSError(5, "Input/output error")
+    await node.run()
+    tree.write(cri("new", second=1))
+    assert await node.run() == [b"new"]
