@@ -138,9 +138,10 @@ class Telemetry:
             self.say("warning", "degraded", about=reason, why=why)
             self.degraded_since[reason] = (self.now_s(), why)
 
-    def recovered(self, reason: str) -> None:
-        """The end of `degraded(reason)`. Nothing where it was not degraded."""
+    def recovered(self, reason: str, *, said: bool = True) -> None:
+        """The end of `degraded(reason)`, without a line where not `said`. Nothing where it was not degraded."""
         found = self.degraded_since.pop(reason, None)
         if found is not None:
-            self.say("info", "recovered", about=reason, after_s=round(self.now_s() - found[0], 3))
+            if said:
+                self.say("info", "recovered", about=reason, after_s=round(self.now_s() - found[0], 3))
             self._said.pop(("degraded", reason), None)

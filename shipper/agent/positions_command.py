@@ -9,7 +9,7 @@ from .status_command import fetch
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("action", choices=["show"], help="show: a table of path, position, size, lag and state")
+    parser.add_argument("action", choices=["show"], metavar="show", help="a table of path, position, size, lag and state")
     add_state_dir(parser)
     parser.add_argument("--json", action="store_true", help="as JSON, with the file keys")
 

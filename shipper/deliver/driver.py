@@ -108,7 +108,7 @@ class Delivery:
             await self._close()
 
     async def _close(self) -> None:
-        self._stopping = True
+        self._stopping = self._trouble.stopping = True
         await self._end_tasks()
         try:
             await self._sink.close()
@@ -131,7 +131,7 @@ class Delivery:
                 await self.caught_up(self._buffer.appended_seq, deadline_s)
             except Retryable as error:
                 self._telemetry.say("warning", "sink_not_drained", about=self.name, why=describe(error))
-            self._stopping = True
+            self._stopping = self._trouble.stopping = True
             self._wake_all()
             timer = self._clock.call_later(2.0, self._main.cancel)
             await self._finished.wait()

@@ -7,7 +7,7 @@
 
 Invariants:
   T1  the state is that of the worst trouble there is; with none it is ok
-  T2  degraded is said once, when trouble starts, and recovered when the last one ends
+  T2  degraded is said once, when trouble starts, and recovered when the last one ends well
 """
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Troubles:
     last_error: str = ""
     last_error_ns: int = 0
     stopped: bool = False
+    stopping: bool = False             # what ends now was called off, and is not well again
     _now: dict[object, SinkState] = field(default_factory=dict)
     _due_s: dict[object, float] = field(default_factory=dict)
 
@@ -59,7 +60,7 @@ class Troubles:
             return
         self._due_s.pop(_name(about), None)
         if self._now.pop(_name(about), None) is not None and not self._now:
-            self.telemetry.recovered(f"sink:{self.name}")
+            self.telemetry.recovered(f"sink:{self.name}", said=not self.stopping)
 
     @property
     def next_try_s(self) -> float | None:

@@ -36,4 +36,6 @@ def _state_of(lineage: Lineage, file: TailFile) -> str:
         return "deleted"
     if file is not lineage.files[0]:
         return "waiting"
-    return "quiet" if lineage.armed else "reading"
+    if not lineage.armed:
+        return "reading"
+    return "unfinished" if file.rest_bytes else "quiet"            # unfinished: what is left has no newline yet

@@ -276,6 +276,18 @@ async def test_status_says_when_a_dead_sink_is_tried_again_and_no_more_once_it_t
         assert rig.delivery.status()["next_try_s"] is None
 
 
+async def test_a_sink_that_is_down_at_shutdown_is_not_said_to_have_recovered():
+    async with Rig() as rig:
+        def answer(request: Request) -> None:
+            raise Retryable("down")
+        rig.sink.answer = answer
+        rig.buffer.write(WEB, b"0")
+        await rig.clock.until(lambda: rig.delivery.status()["state"] == "retrying")
+        await rig.clock.finish(rig.delivery.drain(1.0))
+        events = [event for _, event, _ in rig.telemetry.lines]
+        assert "sink_not_drained" in events and "recovered" not in events
+
+
 async def test_resend_goes_back_to_the_cursor_with_the_same_bytes_and_new_numbers():
     async with Rig(confirms="later", max_request_records=1) as rig:
         for n in range(3):

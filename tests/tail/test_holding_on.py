@@ -197,3 +197,17 @@ async def test_old_lines_stay_passed_over_when_the_first_append_fails(tree: Tree
     await node.run()
     tree.write(cri("new", second=1))
     assert await node.run() == [b"new"]
+
+
+async def test_a_file_whose_last_line_has_no_newline_is_unfinished_and_not_quiet(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.write(cri("whole", second=1), cri("begun", second=2)[:-1])
+    node = Node(tree)
+    monkeypatch.setattr(node.directory, "arm", lambda fd, token: True)
+    await node.run()
+    assert [row["state"] for row in node.reader.facts()] == ["unfinished"]
+    tree.write(b"\n")
+    node.reader.changed(next(iter(node.reader.lineages)))
+    await node.run()
+    assert [row["state"] for row in node.reader.facts()] == ["quiet"]
