@@ -93,6 +93,22 @@ def test_n2_a_segment_goes_when_every_cursor_and_positions_json_are_beyond_it() 
     assert rig.engine.log.segments == () and rig.start().last_seq == 6
 
 
+def test_n2_a_segment_stays_until_positions_json_covers_it_however_far_the_cursors_are() -> None:
+    rig = started(segment_size=4096)
+    rig.append(FILE, 50)
+    rig.engine._keeper.urgent = True
+    rig.tick()
+    rig.append(FILE, *[50] * 6)
+    rig.cursor("s", 8)
+    rig.tick(0.6)
+    assert on_disk(rig) == (8, 0) and rig.engine._keeper.written_seq == 1 and rig.engine.log.first_seq == 2
+    rig.files.crash()
+    rig.start()
+    assert rig.offset(FILE) == 3_500
+    rig.tick(2)
+    assert rig.engine._keeper.written_seq == 7 and rig.engine.log.first_seq > 2
+
+
 def test_without_any_cursor_nothing_is_removed() -> None:
     rig = Rig(given=settings(segment_size=4096))
     rig.append(FILE, *[50] * 6)
