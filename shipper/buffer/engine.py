@@ -50,6 +50,7 @@ class Engine:
         )
         self.cursors, self.lock, self.inherited = self._keeper.cursors, self._keeper.lock, self._keeper.inherited
         self.others: Callable[[], int] = lambda: 0
+        self._others_bytes = 0
         self._quarantine = Quarantine(files, os.path.join(directory, QUARANTINE))
         self._queue: deque[Job] = deque()
         self._frames: deque[Frame] = deque()
@@ -255,7 +256,7 @@ class Engine:
         self._keeper.small.restore_ballast(self._space)
 
     def _limits(self, out: Outcome) -> None:
-        self._usage = Usage(self._base_bytes + self._appended_bytes, self._quarantine.bytes, self.others())
+        self._usage = Usage(self._base_bytes + self._appended_bytes, self._quarantine.bytes, self._count_others(out))
         used = self._usage.total
         # The free bytes are as old as the last commit, and so must be the use that they are added to: else the limit
         # rises with what is appended, and a reader in catch-up takes the last byte of the disk.
@@ -267,6 +268,13 @@ class Engine:
             self._degraded.pop(BUFFER_FULL, None)
         out.usage, out.limit_bytes = self._usage, allowed
         out.degraded, out.synced_seq = dict(self._degraded), self.log.synced_seq
+
+    def _count_others(self, out: Outcome) -> int:
+        try:
+            self._others_bytes = self.others()
+        except OSError as error:  # as many as last time, then: a directory that cannot be listed must not stop the writer
+            out.notes.append(("warning", "spools_not_counted", self._directory, {"why": str(error.strerror or error)}))
+        return self._others_bytes
 
     def _set_aside(self, out: Outcome, damaged: Sequence[Damaged]) -> None:
         for path, bad in ((d.path, d.bad) for d in damaged):

@@ -259,6 +259,19 @@ def test_dead_letters_and_quarantine_count_against_the_limit() -> None:
     assert "buffer_full" in rig.tick().degraded and rig.out.usage.others == (1 << 20) - 100
 
 
+def test_dead_letters_that_cannot_be_counted_do_not_stop_the_writer() -> None:
+    rig = started()
+    rig.engine.others = lambda: 500
+    rig.tick()
+
+    def broken() -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    rig.engine.others = broken
+    out = rig.append(FILE, 2)
+    assert out.usage.others == 500 and out.notes[0][1] == "spools_not_counted" and rig.seqs() == [1]
+
+
 def test_the_last_tenth_of_the_filesystem_stays_free() -> None:
     rig = started()
     rig.files.total, rig.files.room = 1 << 30, 90 << 20
