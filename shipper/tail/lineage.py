@@ -25,6 +25,17 @@ from .plan import Begin, Continue, FoundFile, KnownFile
 from .ports import Directory, Formats, KnownPositions, Refused, Seen, Settings
 
 
+class Mark(NamedTuple):
+    """See Lineage.mark."""
+
+    file: TailFile
+    offset: int
+    guard: bytes | None
+    scanned: int
+    rest_bytes: int
+    state: tuple[Open, ...]
+
+
 class Lineage:
     """State of one stream. The Reader drives it; nothing here waits."""
 
@@ -335,6 +346,23 @@ class Lineage:
         if file.form and self.decoder.form != file.form:
             self.decoder.form = file.form
 
+    def mark(self) -> Mark | None:
+        """Where the front file and the decoder stand, for `back_to`."""
+        if not self.files:
+            return None
+        file = self.files[0]
+        return Mark(file, file.offset, file.guard, file.scanned, file.rest_bytes, self.decoder.state())
+
+    def back_to(self, mark: Mark | None, now_s: float) -> str:
+        """A read failed half-way: what it had cut already was given to nobody. Returns the file's path."""
+        if mark is None:
+            return self.source.lineage
+        file = mark.file
+        if file.offset != mark.offset:
+            file.offset, file.guard, file.scanned, file.rest_bytes = mark.offset, mark.guard, mark.scanned, mark.rest_bytes
+            self.decoder.restore(mark.state, now_s)
+        return file.path
+
     def take_outbox(self) -> list[Section]:
         """Sections that were made beside a read: losses, closings."""
         sections, self.outbox = self.outbox, []
@@ -448,14 +476,22 @@ class Lineage:
         """Does `copy` hold what `file` held? Then it takes over its key and offset."""
         ref = file.ref
         assert ref is not None
-        offset, guard = file.evidence
-        head = copy.head()
-        if len(head) < ref.head_bytes or digest(head[: ref.head_bytes]) != ref.head_hash or copy.guard_at(offset) != guard:
+        if not self._holds(file, copy):
             return False
         moved = FileRef(ref.key, self.source, copy.path, copy.device, copy.inode, ref.head_bytes, ref.head_hash)
         copy.resume(moved, file.offset, digest(file.guard) if file.guard is not None else file.guard_hash)
         copy.form, copy.begun = file.form, file.begun
         return True
+
+    @staticmethod
+    def _holds(file: TailFile, copy: TailFile) -> bool:
+        """Does `copy` begin as `file` did, and has it what stood in front of the offset?"""
+        ref = file.ref
+        assert ref is not None
+        offset, guard = file.evidence
+        head = copy.head()
+        same_head = len(head) >= ref.head_bytes and digest(head[: ref.head_bytes]) == ref.head_hash
+        return same_head and copy.guard_at(offset) == guard
 
     # -------------------------------------------------------- reading again
 
@@ -472,14 +508,28 @@ class Lineage:
             return b""
         if file.handle is not None:
             return file.pread(piece.length, piece.start)
-        try:
-            file.attach(self.directory.open(file.path, self.settings))
-        except Refused:
+        again = self._open_again(file)
+        if again is None:
             return b""
         try:
-            return file.pread(piece.length, piece.start)
+            return again.pread(piece.length, piece.start)
         finally:
-            file.close()
+            again.close()
+
+    def _open_again(self, file: TailFile) -> TailFile | None:
+        """A closed file by its name, or, where that is gone or another file's since the last look, by its content."""
+        places = [(file.path, file.compressed)]
+        places += [(seen.path, seen.compressed) for seen in self.directory.siblings(self.source)]
+        for path, compressed in places:
+            again = TailFile(path, file.device, file.inode, live=False, compressed=compressed)
+            try:
+                again.attach(self.directory.open(path, self.settings))
+            except Refused:
+                continue
+            if self._holds(file, again):
+                return again
+            again.close()
+        return None
 
     def file_keys(self) -> list[str]:
         """Of every file that is there, also of those that are never to be read again."""

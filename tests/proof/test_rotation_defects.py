@@ -254,3 +254,21 @@ async def test_names_that_go_back_an_hour_are_ordered_by_content_also_while_the_
     look(node)
     tree.write(*lines(9, 12))
     assert await node.run() == texts(0, 12)
+
+
+async def test_a_piece_in_a_file_that_is_compressed_at_this_moment_is_not_lost(tree: Tree) -> None:
+    tree.write(cri("first ", tag="P", second=1))
+    node = Node(tree)
+    await node.run(0.2)
+    plain = tree.rotate("20261120-090100")
+    tree.write(cri("err", stream="stderr", second=2))
+    await node.run(0.2)
+    tree.write(cri("last", second=4))
+    node.restart()                                        # has looked, has not read
+    plain.with_name(f"{plain.name}.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    while await node.reader.step():
+        node.now += 0.001
+    assert node.buffer.messages == [b"err", b"first last"]
+    assert await node.run() == [b"err", b"first last"]
+    assert gaps(node) == []
