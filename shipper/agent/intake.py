@@ -38,7 +38,7 @@ RESCAN_S = 10.0
 RESCAN_UNWATCHED_S = 2.0
 SCAN_PAUSE_S = 0.02
 SPARE_DESCRIPTORS = 100
-SCAN_SLICE = 200
+SCAN_SLICE = 50
 SEEN_EVERY_S = 3600.0
 
 
@@ -161,7 +161,8 @@ class Intake:
         for count, logfile in enumerate(changes.appeared, 1):
             self._add(logfile)
             if count % SCAN_SLICE == 0:
-                await asyncio.sleep(0)                   # 5,000 files take a quarter of a second: nobody waits for all
+                # 5,000 files take a quarter of a second to open: nobody waits for all, and the first lines leave meanwhile.
+                await (asyncio.sleep(0) if self.ready else self.reader.step())
         for logfile in changes.changed:
             self.reader.changed(logfile.source.lineage)
         for logfile in changes.vanished:

@@ -84,6 +84,8 @@ class Outlets:
                 self._start(entry)
 
     async def _stop(self, name: str, deadline_s: float) -> None:
+        if name not in self._running:                     # its build failed at an earlier reload
+            return
         _, delivery, task = self._running[name]
         self._held[name] = await delivery.drain(deadline_s)
         task.cancel()

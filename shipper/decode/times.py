@@ -13,6 +13,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
+from functools import lru_cache
 
 RFC3339 = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)")
 _COLUMN = re.compile(rb"(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)\n)*")
@@ -44,17 +45,21 @@ def column(times: Sequence[bytes]) -> Shape:
 
 
 def to_ns(time: bytes) -> int:
-    """Nanoseconds since 1970, or 0 where `time` is not a time."""
+    """Nanoseconds since 1970, or 0 where `time` is not a time. The second is kept: most calls are within the same one."""
     if RFC3339.fullmatch(time) is None:
         return 0
-    text = time.decode("ascii")
-    zone_at = len(text) - (1 if text.endswith("Z") else 6)
-    whole, _, fraction = text[:zone_at].partition(".")
+    zone_at = len(time) - (1 if time.endswith(b"Z") else 6)
+    whole, _, fraction = time[:zone_at].partition(b".")
+    seconds = _seconds(whole, time[zone_at:])
+    return seconds and seconds * 1_000_000_000 + int((fraction + b"000000000")[:9])
+
+
+@lru_cache(maxsize=256)
+def _seconds(whole: bytes, zone: bytes) -> int:
     try:
-        seconds = datetime.fromisoformat(whole + ("+00:00" if text.endswith("Z") else text[zone_at:])).timestamp()
+        return int(datetime.fromisoformat((whole + (b"+00:00" if zone == b"Z" else zone)).decode("ascii")).timestamp())
     except (ValueError, OverflowError):
         return 0
-    return int(seconds) * 1_000_000_000 + int((fraction + "000000000")[:9])
 
 
 def from_ns(time_ns: int) -> bytes:

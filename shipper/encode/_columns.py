@@ -158,8 +158,8 @@ def stamped(
 
 
 def _looks_full(times: Sequence[bytes]) -> bool:
-    """Have 32 of them nine digits? Not worth a join of the column where the first look says no."""
-    return all([len(t) == _FULL_TIME for t in times[:: len(times) // 32 + 1]])
+    """Have 32 of them nine digits? Not worth a join of a long column where the first look says no."""
+    return len(times) < 64 or all([len(t) == _FULL_TIME for t in times[:: len(times) // 32 + 1]])
 
 
 def _all_utc(times: Sequence[bytes]) -> bool:

@@ -148,7 +148,7 @@ class Rfc5424Encoder(SyslogEncoder):
         head, tail = batch.source.cached("rfc5424", rfc5424_constants)
         one, column = self._priority(columns.streams)
         digits = self.options.time_digits
-        time, zone = stamped(columns.times, read_time(batch.read_ns), digits, one, utc=batch.utc)
+        time, zone = stamped(columns.times, b"" if batch.utc else read_time(batch.read_ns), digits, one, utc=batch.utc)
         start: list[Slot] = time if column is None else [column, *time]
         return [*start, zone + head + batch.key.encode() + b":", Column(columns.ids), tail, Column(columns.messages)]
 

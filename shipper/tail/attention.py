@@ -12,6 +12,8 @@ import asyncio
 from collections.abc import Iterable
 
 TICK_S = 0.05
+TICK_PER_BUSY_S = 0.0006
+LONGEST_TICK_S = 0.08
 POLL_S = 1.0
 SWEEPS_BEFORE_WATCH = 4
 LATE_WRITES_S = 30.0
@@ -71,10 +73,11 @@ class Attention:
             table.pop(name, None)
 
     def tick(self, now: float) -> bool:
-        """Is a tick due? Then the next one is set."""
+        """Is a tick due? Then the next one is set: the more are busy, the later. A look costs 100 us per busy file, so that
+        50 files at 10,000 lines/s cost a third less at 80 ms than at 50, and a line still leaves within 100 ms."""
         if now < self._next_tick_s:
             return False
-        self._next_tick_s = now + TICK_S
+        self._next_tick_s = now + min(TICK_S + TICK_PER_BUSY_S * len(self.busy), LONGEST_TICK_S)
         return True
 
     def poll(self, now: float) -> Iterable[str] | None:

@@ -14,9 +14,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from ..errors import GapReason
-from ..model import FileRef, Gap, Piece, Section, Source
+from ..model import FileRef, Gap, Open, Piece, Section, Source
 from . import plan as planning
 from .cutter import Cutter, LineDecoder
 from .file import Changed, TailFile

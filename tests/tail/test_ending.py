@@ -41,10 +41,18 @@ def test_a_record_is_closed_by_time_only_where_we_are_read_to_the_end_of_the_new
 def test_a_busy_one_is_looked_at_each_tick_and_a_quiet_one_is_left_alone():
     attention = Attention()
     attention.ready("a")
-    assert attention.tick(10.0) and not attention.tick(10.0 + TICK_S / 2) and attention.tick(10.0 + TICK_S)
-    assert attention.sleep_s(10.0 + TICK_S) == pytest.approx(TICK_S)
+    assert attention.tick(10.0) and not attention.tick(10.0 + TICK_S / 2) and attention.tick(10.1)
+    assert attention.sleep_s(10.1) == pytest.approx(TICK_S, rel=0.05)
     attention.quieten("a", 11.0, watched=True)
     assert attention.sleep_s(11.0) == POLL_S and attention.poll(11.0) == [] and "a" in attention.quiet
+
+
+def test_the_more_are_busy_the_later_is_the_next_tick_within_80_ms():
+    attention = Attention()
+    for number in range(1000):
+        attention.ready(str(number))
+    assert attention.tick(10.0)
+    assert attention.sleep_s(10.0) == pytest.approx(0.08)
 
 
 def test_without_a_watch_a_quiet_one_is_polled():
