@@ -308,9 +308,10 @@ class SyslogSink:
 
     async def _look_current(self, link: Link) -> None:
         """Begin a barrier where it is due. A send in progress swaps itself, at its end or at the next one."""
+        now_s = self._now_s()
+        last_send_s = now_s if self._sending else self._last_send_s      # one that waits for room is not idle
         step = self._policy.when_open(
-            self._now_s(), unconfirmed=link.ledger.unconfirmed, last_send_s=self._last_send_s, since_s=link.since_s
-        )
+            now_s, unconfirmed=link.ledger.unconfirmed, last_send_s=last_send_s, since_s=link.since_s)
         if step is not Step.BEGIN:
             return
         try:

@@ -432,6 +432,21 @@ async def test_a_stalled_receiver_blocks_send_and_a_cancelled_send_ends_its_conn
         assert delivery.cursor == 1
 
 
+async def test_a_request_that_waits_for_room_is_not_idleness(receiver: StartReceiver) -> None:
+    """A slow receiver would get a connection per request, and its lines out of order."""
+    peer = await receiver(stalled=True)
+    batches = [batch([b"first"]), batch([b"y" * 900_000] * 20, first=1), batch([b"last"], first=21)]
+    async with delivering(batches, peer.port, barrier_idle=0.05) as delivery:
+        sending = asyncio.create_task(delivery.send())
+        await until_blocked(delivery)
+        await asyncio.sleep(0.3)                             # longer than idle: nothing may happen in it
+        await peer.ask("resume")
+        await sending
+        assert (await peer.ask("stats"))["connections"] == 1
+        await delivery.until_confirmed()
+    assert ids(peer.messages()) == list(range(22))
+
+
 async def test_tcp_user_timeout_ends_a_connection_whose_peer_takes_nothing(receiver: StartReceiver) -> None:
     peer = await receiver(stalled=True)
     big = [batch([b"y" * 900_000] * 20, first=0)]
