@@ -80,6 +80,8 @@ class Lineage:
         by_node = {(s.device, s.inode): s for s in seen}
         tracked = {f.node_id: f for f in [*self.files, *self.done]}
         for node_id, file in list(tracked.items()):
+            if file not in self.files and file not in self.done:
+                continue                                 # an empty one: another stands for it since
             entry = by_node.get(node_id)
             if entry is not None and self._is_cut(file, entry.size):
                 del tracked[node_id]
@@ -469,6 +471,8 @@ class Lineage:
                 continue                                 # counted when it was looked at
             if self._goes_on(file, copy):
                 self.ignored.pop(copy.node_id, None)
+                for files in (self.files, self.done):    # taken in while it was empty, and closed since
+                    files[:] = [f for f in files if f.node_id != copy.node_id or f.ref is not None]
                 return copy
             copy.close()
         return None

@@ -156,6 +156,23 @@ async def test_a_copy_seen_empty_and_compressed_before_it_was_read_comes_once(tr
     assert await node.run() == texts(0, 3) + texts(10, 310)
 
 
+async def test_a_copy_seen_empty_and_put_away_comes_once(tree: Tree) -> None:
+    tree.write(*lines(0, 3))
+    node = Node(tree)
+    await node.run()
+    copy = Path(f"{tree.log}.1")
+    copy.touch()
+    await node.run()
+    (put_away,) = node.reader.lineages[str(tree.log)].done
+    put_away.close()                                      # as when the frame of its turn is synced
+    tree.write(*lines(3, 60))
+    copy.write_bytes(tree.log.read_bytes())
+    os.truncate(tree.log, 0)
+    tree.write(*lines(60, 62))
+    look(node)
+    assert await node.run() == texts(0, 62)
+
+
 async def test_a_new_log_with_the_inode_of_a_compressed_one_that_was_removed_is_read(tree: Tree) -> None:
     tree.write(*lines(0, 3))
     node = Node(tree)
