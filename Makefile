@@ -27,7 +27,7 @@ test: $(STAMP) ## the suite (installs Debian's rsyslog first where SHIPPER_TEST_
 test-long: $(STAMP) ## the full numbers: thousands of kills, long fuzzing; writes tests/results/
 	@sh tests/support/need_rsyslogd.sh
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
-	$(BIN)/python -m pytest -m 'long' --timeout 7200 $(ARGS)
+	SHIPPER_KEEP_RESULTS=1 $(BIN)/python -m pytest -m 'long' --timeout 7200 $(ARGS)
 
 check: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check shipper tests
