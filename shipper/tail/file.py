@@ -158,6 +158,13 @@ class TailFile:
             return self.begun
         return self.offset, digest(self.guard) if self.guard is not None else self.guard_hash
 
+    def length_bytes(self) -> int:
+        """Uncompressed; of a .gz as its trailer says (RFC 1952, ISIZE: modulo 4 GiB), which a half-written one has not."""
+        size = os.fstat(self.fd).st_size
+        if not self.compressed:
+            return size
+        return int.from_bytes(os.pread(self.fd, 4, max(0, size - 4)), "little")
+
     def stat_size(self) -> int:
         """Uncompressed bytes as far as they are known without inflating."""
         if self.compressed or self.handle is None:

@@ -212,7 +212,7 @@ class Lineage:
             file.form = self._form(line, formats)
         return FoundFile(
             seen.path, seen.device, seen.inode, seen.live, seen.compressed, seen.order, head,
-            formats.first_ns(line or b"", file.form), file.guard_at,
+            formats.first_ns(line or b"", file.form), file.guard_at, file.length_bytes(), lambda: file.damaged,
         )
 
     def _form(self, line: bytes, formats: Formats) -> str:
@@ -292,11 +292,16 @@ class Lineage:
         if file.ref is not None or file.live or file.compressed or file.handle is None:
             return False
         seen = os.fstat(file.fd)
-        return seen.st_size > 0 and any(
-            self._has(other, file, seen) for other in [*self.files, *others] if other.live and other.handle is not None
-        )
+        return seen.st_size > 0 and any(self._has(other, file, seen) for other in [*self.files, *others] if other.live)
 
     def _has(self, other: TailFile, file: TailFile, seen: os.stat_result) -> bool:
+        if other.handle is None:                         # quiet for long
+            if other.ref is None or (again := self._open_again(other)) is None:
+                return False
+            try:
+                return self._has(again, file, seen)
+            finally:
+                again.close()
         head = file.head()
         if other.pread(len(head), 0) != head:
             return False

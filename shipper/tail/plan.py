@@ -39,7 +39,11 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """`head`: its first bytes, up to 1 KiB. `guard_at(offset)`: digest of the bytes in front of it, None if too short."""
+    """`head`: its first bytes, up to 1 KiB. `guard_at(offset)`: digest of the bytes in front of it, None if too short.
+
+    size_bytes: uncompressed (of a .gz what its trailer says, modulo 4 GiB); -1: unknown. `damaged`: a .gz that ends too early,
+    as far as it was inflated.
+    """
 
     path: str
     device: int
@@ -50,6 +54,8 @@ class FoundFile:
     head: bytes
     first_ns: int
     guard_at: Callable[[int], str | None] = field(compare=False)
+    size_bytes: int = -1
+    damaged: Callable[[], bool] = field(default=lambda: False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +126,28 @@ def _match(file: FoundFile, known: Sequence[KnownFile], taken: dict[str, FoundFi
     for candidate in known:
         if not same_head(candidate, file):
             continue
-        # A compressed sibling of a file that was read to its end is not inflated just to prove it: 100 ms per 10 MiB.
-        guard = candidate.guard if file.compressed and candidate.closed else file.guard_at(candidate.offset)
+        guard = candidate.guard if _ends_there(candidate, file) else file.guard_at(candidate.offset)
         if guard == candidate.guard:
             if taken.get(candidate.key, file) is file:
                 return candidate.key, "continue"
             return candidate.key, "copy"
-        if guard is None and not file.live and (file.device, file.inode) != (candidate.device, candidate.inode):
+        if guard is None and not file.live and _cut_short(file, taken.get(candidate.key)):
             unsure = True
     return "", "later" if unsure else "begin"
+
+
+def _ends_there(known: KnownFile, file: FoundFile) -> bool:
+    """The .gz of a file that was read to its end is not inflated just to prove it (100 ms per 10 MiB): its length is enough.
+    The head alone is not: docker's lines end with their time, so that two files with long first lines have one head."""
+    return file.compressed and known.closed and file.size_bytes in (-1, known.offset % 2**32)
+
+
+def _cut_short(file: FoundFile, whole: FoundFile | None) -> bool:
+    """Shorter than what was read of a file that begins alike: half of it, or another one?"""
+    if file.compressed:
+        return file.damaged()
+    size = file.size_bytes if file.size_bytes >= 0 else len(file.head)
+    return whole is not None and whole is not file and whole.guard_at(size) == file.guard_at(size)
 
 
 def _wanted(verdicts: list[Continue | Begin], known: Sequence[KnownFile], start_at: str) -> list[Continue | Begin]:

@@ -289,3 +289,31 @@ async def test_a_piece_in_a_file_that_is_compressed_at_this_moment_is_not_lost(t
     assert node.buffer.messages == [b"err", b"first last"]
     assert await node.run() == [b"err", b"first last"]
     assert gaps(node) == []
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_a_shorter_docker_file_that_begins_like_a_known_one_is_read(tmp_path: Path, compressed: bool) -> None:
+    tree = Tree(tmp_path / "log")
+    live = tree.root / "x-json.log"
+
+    def docker(text: bytes, n: int) -> bytes:
+        return b'{"log":"%s\\n","stream":"stdout","time":"2026-11-20T09:00:%02d.5Z"}\n' % (text, n)
+
+    tree.write(docker(b"x" * 2000, 0), *(docker(b"%d" % n, n) for n in range(1, 50)), path=live)
+    node = Node(tree, kind="files", include=str(live), form="docker")
+    await node.run()
+    known = tree.root / "x-json.log.2"
+    os.rename(live, tree.root / "x-json.log.1")
+    tree.write(docker(b"x" * 2000, 50), path=live)
+    os.rename(tree.root / "x-json.log.1", known)
+    os.rename(live, tree.root / "x-json.log.1")
+    tree.write(docker(b"last", 51), path=live)
+    if compressed:
+        for path in (known, tree.root / "x-json.log.1"):
+            Path(f"{path}.gz").write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+    node.restart()
+    got = await node.run()
+    assert got[50:] == [b"x" * 2000, b"last"]
+    node.restart()
+    assert await node.run() == got
