@@ -394,6 +394,7 @@ async def at_rsyslogd(
                 os.truncate(daemon.out, size_of(daemon.out) - len(torn))
             await daemon.start()
             if time_ + 1 < times:
+                agent.drained(within_s=60.0)   # or the pauses between tries would grow, as nothing is confirmed in between
                 scene.tree.write(lines)
         scene.settle(within_s=60.0)
         lost, repeated = scene.judge(stored(daemon))
