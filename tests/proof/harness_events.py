@@ -7,13 +7,20 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "results" / "hostile_events.json"
 
 
-def note(event: str, *, tries: int, lost: int, repeated: int) -> None:
-    """One row; the newest of an event replaces the one before."""
+def _commit() -> str:
+    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parents[2], capture_output=True, text=True,
+                          check=False).stdout.strip() or "unknown"
+
+
+def note(event: str, *, tries: int, lost: int, repeated: int, **figures: Any) -> None:
+    """One row, with the commit that it is true of; the newest of an event replaces the one before."""
     if not os.environ.get("SHIPPER_KEEP_RESULTS"):
         return
     RESULTS.parent.mkdir(exist_ok=True)
@@ -21,7 +28,7 @@ def note(event: str, *, tries: int, lost: int, repeated: int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         rows = json.loads(file.read() or "{}")
-        rows[event] = {"tries": tries, "lost": lost, "repeated": repeated}
+        rows[event] = {"tries": tries, "lost": lost, "repeated": repeated, "commit": _commit(), **figures}
         file.seek(0)
         file.truncate()
         file.write(json.dumps(rows, indent=1, sort_keys=True) + "\n")

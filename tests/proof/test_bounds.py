@@ -147,6 +147,8 @@ def test_300_quiet_pods_cost_few_frames_and_few_bytes_a_record(agent: BrokenAgen
     bytes_a_record = grown["shipper_buffer_appended_bytes_total"] / (pods * turns)
     # A file that was quiet is read at once, so bursts make the frames: measured 60 bursts a second, 85 frames, 404 bytes a
     # record of 157.
+    note(f"{pods} quiet pods, a line a second each", tries=pods * turns, lost=0, repeated=0,
+         frames_a_second=round(frames_a_second, 1), bytes_a_record=round(bytes_a_record, 1), line_bytes=written // (pods * turns))
     assert frames_a_second <= 130, grown
     assert bytes_a_record <= written / (pods * turns) + 350, grown         # time, id, and the section's header
 
@@ -198,7 +200,8 @@ def test_memory_is_flat_over_an_hour_of_ten_thousand_lines_a_second(agent: Broke
     for_s = float(os.environ.get("SHIPPER_TRICKLE_S", "3600"))
     samples, written = _trickle(agent, 10_000, for_s)
     print(f"RSS in MiB: {[round(s / MIB, 1) for s in samples]}, {written} lines")
-    note(f"trickle of 10,000 lines/s for {for_s:g} s, rotations", tries=written, lost=0, repeated=0)
+    note(f"trickle of 10,000 lines/s for {for_s:g} s, rotations", tries=written, lost=0, repeated=0,
+         rss_mib=[round(s / MIB, 1) for s in samples], cpu_s=agent.cpu_s())
     early, late = max(samples[2:8]), max(samples[-6:])
     assert late < early * 1.05 + MIB, samples
     assert max(samples) < 80 * MIB
