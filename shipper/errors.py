@@ -32,6 +32,7 @@ class DropReason(StrEnum):
     DEAD_LETTER_EVICTED = "dead_letter_evicted"
     BUFFER_DAMAGED = "buffer_damaged"    # a frame was unreadable and its file range could not be read again
     FILTERED = "filtered"                # keep/drop rules
+    RATE_LIMITED = "rate_limited"        # a limit whose action is drop
 
 
 class GapReason(StrEnum):

@@ -132,6 +132,9 @@ class Gap(NamedTuple):
     last_ns: int = 0
 
 
+SEVERITIES = (b"DEBUG", b"INFO", b"NOTICE", b"WARNING", b"ERROR", b"CRITICAL", b"ALERT", b"EMERGENCY")
+"""Rising. The names of Cloud Logging's LogSeverity; syslog's (RFC 5424 section 6.2.1) are the same eight from 7 down to 0."""
+
 Marks = dict[int, dict[str, Any]]
 """Rare facts about single records, by index: {"partial": true}, {"truncated": original bytes}, {"malformed": true};
 {"lost": n}: of the source bytes that the id names, n are not in the message, because their file was gone."""
@@ -149,6 +152,8 @@ class Batch:
     read_ns    wall clock of the read, in ns since 1970
     newlines   False: proven that no message holds a newline (they were split at newlines); saves a pass of 60 ns a line
     utc        True: proven that every time is RFC 3339 and ends with Z
+    severities names of SEVERITIES, or b"" where a record says none; None where nobody looked for them
+    fields     what was parsed out of each record: a JSON object without newlines, b"" for none; None where nothing was parsed
     """
 
     source: Source
@@ -161,6 +166,8 @@ class Batch:
     read_ns: int = 0
     newlines: bool = True
     utc: bool = False
+    severities: Sequence[bytes] | None = None
+    fields: Sequence[bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -173,6 +180,8 @@ class Batch:
         return Batch(
             self.source, self.key, self.times[low:high], self.streams[low:high], self.ids[low:high],
             self.messages[low:high], marks or None, self.read_ns, self.newlines, self.utc,
+            None if self.severities is None else self.severities[low:high],
+            None if self.fields is None else self.fields[low:high],
         )
 
 
@@ -183,7 +192,7 @@ class Section:
     guard    blake2b-8 in hex of the up to 64 bytes in front of `end`: what must still stand there at the next read
     batch    the records that were completed; None where none were
     state    the lineage's open records after this section (all streams)
-    drops    records dropped on purpose, by reason
+    drops    what was dropped on purpose: by DropReason records, by "<DropReason>:bytes" their source bytes (P11)
     gaps     ranges inside or before [start, end) that no record holds, and why
     size     the file's size when it was read (bytes, uncompressed), for lag
     last_ns  time of the newest record, 0 where unknown

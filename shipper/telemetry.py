@@ -32,6 +32,7 @@ METRICS: dict[str, Metric] = {
     "shipper_malformed_records_total": Metric("counter", "Lines shipped whole because they did not decode.", ("source",)),
     "shipper_truncated_records_total": Metric("counter", "Lines cut at max_line.", ("source",)),
     "shipper_partial_records_total": Metric("counter", "Records closed before their end was seen.", ("source",)),
+    "shipper_dropped_records_total": Metric("counter", "Records dropped before the buffer, on purpose.", ("source", "reason")),
     "shipper_gaps_total": Metric("counter", "Ranges of a log file that no record holds.", ("reason",)),
     "shipper_gap_bytes_total": Metric("counter", "Bytes of such ranges (where unknown: at least).", ("reason",)),
     "shipper_rotations_total": Metric("counter", "Rotations followed.", ("kind",)),

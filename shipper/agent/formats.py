@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 from .. import decode
 from ..model import Source
+from ..process.build import steps_for
+from ..process.chain import Processing
+from ..tail.cutter import LineDecoder
 from ..tail.ports import Settings
 
 
@@ -18,11 +21,13 @@ class DecodeFormats:
         return decode.first_ns(line, form)
 
 
-def decoder_for(budget: decode.Budget) -> Callable[[Source, Settings], decode.Decoder]:
+def decoder_for(budget: decode.Budget) -> Callable[[Source, Settings], LineDecoder]:
     """Makes the decoder of one lineage; all share one budget for open records."""
 
-    def make(source: Source, settings: Settings) -> decode.Decoder:
+    def make(source: Source, settings: Settings) -> LineDecoder:
         form = "raw" if settings.form in ("auto", "plain") else settings.form
-        return decode.Decoder(source, form, max_line=settings.max_line, max_record=settings.max_record, budget=budget)
+        decoder = decode.Decoder(source, form, max_line=settings.max_line, max_record=settings.max_record, budget=budget)
+        steps = steps_for(settings.processing, source) if settings.processing is not None else []
+        return Processing(decoder, steps) if steps else decoder
 
     return make

@@ -56,7 +56,7 @@ def settings_of(name: str, source: SourceSettings, allowed_roots: tuple[str, ...
     """One source's config as the reader takes it."""
     return Settings(
         name, source.format, source.start_at, source.max_line, source.max_record, source.partial_timeout, allowed_roots,
-        isinstance(source, FilesSource),
+        isinstance(source, FilesSource), source,
     )
 
 

@@ -12,7 +12,8 @@
               "col" [[name, encoding, bytes]...], "mark" {record index: marks}}
     body      the columns of all sections, one after the other: ids, times, messages joined by newlines ("l"), or with
               their lengths in front where a value holds a newline itself ("z"); streams as one value where all are equal
-              ("c"), else joined. One split per column and frame, not per section.
+              ("c"), else joined. One split per column and frame, not per section. severities and fields only where a
+              batch of the frame has them (then b"" for the records of those that have not).
 
 Invariants (tests/buffer/test_segment.py):
   G1  `scan` never raises and costs O(bytes), whatever the bytes
@@ -174,7 +175,17 @@ def _encode_columns(batches: list[Batch]) -> tuple[list[list[Any]], list[bytes]]
         encoding, data = _join(streams, False)
     columns.append(["streams", encoding, len(data)])
     body.append(data)
+    for name in _OPTIONAL:
+        parts = [getattr(batch, name) for batch in batches]
+        if any(part is not None for part in parts):
+            filled = [[b""] * len(batch) if part is None else part for part, batch in zip(parts, batches)]
+            encoding, data = _join(filled, True)
+            columns.append([name, encoding, len(data)])
+            body.append(data)
     return columns, body
+
+
+_OPTIONAL = ("severities", "fields")
 
 
 def _join(parts: list[Sequence[bytes]], newlines: bool) -> tuple[str, bytes]:
@@ -376,6 +387,7 @@ def _read_columns(
         at += size
     newlines = any(name == "messages" and encoding == "z" for name, encoding, _ in columns)
     times, streams, ids, messages = values["times"], values["streams"], values["ids"], values["messages"]
+    severities, fields = values.get("severities"), values.get("fields")
     by_index = {int(index): mark for index, mark in marks.items()} if marks else None
     low = 0
     for section, count in zip(frame.sections, counts, strict=True):
@@ -385,7 +397,8 @@ def _read_columns(
         own = {i - low: m for i, m in by_index.items() if low <= i < high} if by_index else None
         section.batch = Batch(
             section.file.source, section.file.key, times[low:high], streams[low:high], ids[low:high],
-            messages[low:high], own or None, frame.read_ns, newlines,
+            messages[low:high], own or None, frame.read_ns, newlines, False,
+            None if severities is None else severities[low:high], None if fields is None else fields[low:high],
         )
         low = high
 

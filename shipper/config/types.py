@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from .processing import Processing
 from .units import Bytes, Seconds
 
 MIB = 1024 * 1024
@@ -25,7 +26,7 @@ MIB = 1024 * 1024
 StartAt = Literal["beginning", "end"]
 
 
-class ContainersSource(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True, tag_field="type", tag="containers"):
+class ContainersSource(Processing, kw_only=True, forbid_unknown_fields=True, frozen=True, tag_field="type", tag="containers"):
     """Container logs of this node. A link in `include` is followed, and its target must lie in `allowed_roots`.
 
     partial_timeout  a record whose end has not come by then is closed as `partial`, once the file is read to its end
@@ -43,7 +44,7 @@ class ContainersSource(msgspec.Struct, kw_only=True, forbid_unknown_fields=True,
     allowed_roots: list[str] = msgspec.field(default_factory=lambda: ["/var/log/pods", "/var/lib/docker/containers"])
 
 
-class FilesSource(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True, tag_field="type", tag="files"):
+class FilesSource(Processing, kw_only=True, forbid_unknown_fields=True, frozen=True, tag_field="type", tag="files"):
     """Files of the host. `allowed_roots` is never empty after loading: by default the part of each include before its
     first wildcard (of a plain path, its directory)."""
 

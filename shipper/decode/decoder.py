@@ -101,6 +101,7 @@ class Decoder:
         self.max_line, self.max_record = max_line, max_record
         self.opened = Opened(budget)
         self.malformed = self.partial = self.truncated = 0
+        self.hold_until_s = 0.0
 
     # -------------------------------------------------------- state
 
@@ -111,6 +112,10 @@ class Decoder:
     def restore(self, state: tuple[Open, ...], now_s: float) -> None:
         """Go on where a frame left off."""
         self.opened.restore(state, now_s)
+
+    def take_drops(self) -> dict[str, int] | None:
+        """A decoder drops nothing (process.chain does)."""
+        return None
 
     @property
     def skipping(self) -> Piece | None:

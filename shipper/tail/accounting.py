@@ -25,6 +25,9 @@ def account(section: Section, telemetry: Telemetry) -> None:
                 telemetry.count(_MARK_METRICS[key], 1, name)
             if "lost" in mark:
                 _lost(section, mark["lost"], telemetry)
+    for reason, records in (section.drops or {}).items():
+        if not reason.endswith(":bytes"):
+            telemetry.count("shipper_dropped_records_total", records, name, reason)
     for gap in section.gaps:
         known = gap.end - gap.start if gap.end >= 0 else gap.at_least
         telemetry.count("shipper_gaps_total", 1, gap.reason)

@@ -62,8 +62,14 @@ class Attention:
         self.busy.pop(name, None)
         self._again[name] = now + POLL_S, look or self._again.get(name, (0.0, False))[1]
 
+    def hold(self, name: str, until_s: float) -> None:
+        """Its decoder wants no more before `until_s` (a rate limit, metadata): no ticks until then."""
+        self.busy.pop(name, None)
+        self._again[name] = until_s, self._again.get(name, (0.0, False))[1]
+        self._next_poll_s = min(self._next_poll_s, until_s)
+
     def tried_again(self, name: str) -> bool:
-        """It could not be opened or read, and waits for the next try."""
+        """It could not be opened or read, or is held, and waits for the next try."""
         return name in self._again
 
     def forget(self, name: str) -> None:
@@ -97,4 +103,6 @@ class Attention:
 
     def sleep_s(self, now: float) -> float:
         """How long nothing is due."""
-        return max(0.0, self._next_tick_s - now) if self.busy or self.waiting else POLL_S
+        if self.busy or self.waiting:
+            return max(0.0, self._next_tick_s - now)
+        return max(0.0, min(POLL_S, self._next_poll_s - now)) if self._again else POLL_S

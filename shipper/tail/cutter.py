@@ -33,6 +33,7 @@ class LineDecoder(Protocol):
     max_line: int
     form: str
     skipping: Piece | None
+    hold_until_s: float                 # not read before then: a rate limit, metadata that have not come; the file is the buffer
 
     def decode(self, key: str, start: int, lines: list[bytes], *, read_ns: int, now_s: float, reread: Reread) -> Batch | None: ...
     def oversized(
@@ -43,6 +44,7 @@ class LineDecoder(Protocol):
     ) -> Batch | None: ...
     def flush(self, *, before_s: float, read_ns: int, reread: Reread) -> list[tuple[str, Batch]]: ...
     def state(self) -> tuple[Open, ...]: ...
+    def take_drops(self) -> dict[str, int] | None: ...      # records dropped since the last call, by DropReason
     def restore(self, state: tuple[Open, ...], now_s: float) -> None: ...
     def oldest_open_s(self) -> float | None: ...
     def newest_ns(self, batch: Batch) -> int: ...
@@ -109,7 +111,7 @@ class Cutter:
         file.advance(used, used_bytes)
         last_ns = self.decoder.newest_ns(batch) if batch is not None else 0
         return Section(
-            ref, start, file.offset, digest(file.guard or b""), batch, self.decoder.state(),
+            ref, start, file.offset, digest(file.guard or b""), batch, self.decoder.state(), self.decoder.take_drops(),
             size=max(file.size, file.offset), last_ns=last_ns,
         )
 

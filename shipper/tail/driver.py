@@ -312,6 +312,9 @@ class Reader:
         now = self._now_s()
         if not lineage.files:
             return self._without_files(name, lineage), False
+        if lineage.decoder.hold_until_s > now:
+            self._attention.hold(name, lineage.decoder.hold_until_s)
+            return lineage.take_outbox(), False
         file = lineage.files[0]
         if file.handle is None and not self._open(name, lineage, file, now):
             return lineage.take_outbox(), False
@@ -498,7 +501,8 @@ class Reader:
             if place is not None:
                 ref, offset, guard, size = place
                 sections.append(Section(
-                    ref, offset, offset, guard, batch, decoder.state(), size=size, last_ns=decoder.newest_ns(batch)
+                    ref, offset, offset, guard, batch, decoder.state(), decoder.take_drops(), size=size,
+                    last_ns=decoder.newest_ns(batch),
                 ))
         return sections
 

@@ -24,6 +24,7 @@ class Settings:
     partial_timeout_s: float
     allowed_roots: tuple[str, ...]
     host_file: bool
+    processing: Any = None     # config.processing.Processing: for whoever makes decoders; the tail stage does not look at it
 
 
 @dataclass(frozen=True, slots=True)

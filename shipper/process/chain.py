@@ -1,0 +1,187 @@
+"""The seam of the process stage: a decoder with steps behind it looks like a decoder to the reader.
+
+    reader ──lines──► Processing.decode ──► decoder.decode ──batch──► Joiner ──► step ──► step ──► batch, drops
+
+Invariants:
+  R1  columns stay equally long (M1); a step changes columns, never their order
+  R2  what a step takes away is counted with its reason and its source bytes in the same section (P11)
+  R3  without steps and joiner nothing of this is there: the reader has the bare decoder
+Pure. Hot: once per batch and step.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+from typing import Any, Protocol
+
+from ..model import Batch, Open, Piece
+
+Reread = Callable[[Piece], bytes]
+
+
+@dataclass(slots=True)
+class Work:
+    """One batch on its way through the steps. A step replaces `batch` or calls `select`.
+
+    values  what `parse` found, per record, None where it found nothing; None where nothing parsed this batch
+    drops   see model.Section.drops
+    now_s   monotonic, of the read
+    hold_until_s  set by a step that wants this file to wait
+    """
+
+    batch: Batch
+    now_s: float
+    values: Sequence[dict[str, Any] | None] | None = None
+    drops: dict[str, int] = field(default_factory=dict)
+    hold_until_s: float = 0.0
+
+    def select(self, keep: Sequence[bool], reason: str) -> None:
+        """Keep the records whose flag is true; the others are counted as dropped for `reason` (R2)."""
+        count = len(self.batch)
+        kept = sum(map(bool, keep))
+        if kept == count:
+            return
+        dropped = [item for item, kept_one in zip(self.batch.ids, keep) if not kept_one]
+        self._count(reason, len(dropped))
+        self._count(reason + ":bytes", sum(map(source_bytes, dropped)))
+        self.batch = select(self.batch, keep)
+        if self.values is not None:
+            self.values = list(compress(self.values, keep))
+
+    def _count(self, reason: str, amount: int) -> None:
+        self.drops[reason] = self.drops.get(reason, 0) + amount
+
+
+def select(batch: Batch, keep: Sequence[bool]) -> Batch:
+    """The records of `batch` whose flag is true."""
+    marks = None
+    if batch.marks:
+        order = {old: new for new, old in enumerate(compress(range(len(batch)), keep))}
+        marks = {order[index]: mark for index, mark in batch.marks.items() if index in order}
+    return Batch(
+        batch.source, batch.key, list(compress(batch.times, keep)), list(compress(batch.streams, keep)),
+        list(compress(batch.ids, keep)), list(compress(batch.messages, keep)), marks or None, batch.read_ns, batch.newlines,
+        batch.utc,
+        None if batch.severities is None else list(compress(batch.severities, keep)),
+        None if batch.fields is None else list(compress(batch.fields, keep)),
+    )
+
+
+def source_bytes(item: bytes) -> int:
+    """Source bytes that an id item names, those in other files included (model M3)."""
+    return sum(int(part.rpartition(b"+")[2], 16) for part in item.split(b","))
+
+
+class Step(Protocol):
+    """Parse, redact, filter, limit: one per configured kind and source, made by process.build."""
+
+    def __call__(self, work: Work) -> None: ...
+
+
+class InnerDecoder(Protocol):
+    """decode.Decoder, as this stage sees it; the same as tail.cutter.LineDecoder."""
+
+    max_line: int
+    form: str
+    skipping: Piece | None
+    hold_until_s: float
+
+    def decode(self, key: str, start: int, lines: list[bytes], *, read_ns: int, now_s: float, reread: Reread) -> Batch | None: ...
+    def oversized(
+        self, key: str, start: int, total: int, head: bytes, *, read_ns: int, now_s: float, reread: Reread
+    ) -> Batch | None: ...
+    def unterminated(self, key: str, start: int, rest: bytes, *, read_ns: int, now_s: float, reread: Reread) -> Batch | None: ...
+    def flush(self, *, before_s: float, read_ns: int, reread: Reread) -> list[tuple[str, Batch]]: ...
+    def state(self) -> tuple[Open, ...]: ...
+    def restore(self, state: tuple[Open, ...], now_s: float) -> None: ...
+    def oldest_open_s(self) -> float | None: ...
+    def newest_ns(self, batch: Batch) -> int: ...
+    def take_drops(self) -> dict[str, int] | None: ...
+
+
+class Processing:
+    """A decoder with steps. `hold_until_s` and drops come from the steps; all else is the inner decoder's."""
+
+    def __init__(self, inner: InnerDecoder, steps: Sequence[Step]) -> None:
+        self._inner, self._steps = inner, tuple(steps)
+        self._drops: dict[str, int] = {}
+        self._hold_until_s = 0.0
+
+    def decode(self, key: str, start: int, lines: list[bytes], *, read_ns: int, now_s: float, reread: Reread) -> Batch | None:
+        return self._through(self._inner.decode(key, start, lines, read_ns=read_ns, now_s=now_s, reread=reread), now_s)
+
+    def oversized(
+        self, key: str, start: int, total: int, head: bytes, *, read_ns: int, now_s: float, reread: Reread
+    ) -> Batch | None:
+        batch = self._inner.oversized(key, start, total, head, read_ns=read_ns, now_s=now_s, reread=reread)
+        return self._through(batch, now_s)
+
+    def unterminated(self, key: str, start: int, rest: bytes, *, read_ns: int, now_s: float, reread: Reread) -> Batch | None:
+        return self._through(self._inner.unterminated(key, start, rest, read_ns=read_ns, now_s=now_s, reread=reread), now_s)
+
+    def flush(self, *, before_s: float, read_ns: int, reread: Reread) -> list[tuple[str, Batch]]:
+        flushed = [
+            (key, self._through(batch, before_s))
+            for key, batch in self._inner.flush(before_s=before_s, read_ns=read_ns, reread=reread)
+        ]
+        return [(key, batch) for key, batch in flushed if batch is not None]
+
+    def _through(self, batch: Batch | None, now_s: float) -> Batch | None:
+        if batch is None or not len(batch):
+            return None
+        work = Work(batch, now_s, drops=self._drops)
+        for step in self._steps:
+            step(work)
+            if not len(work.batch):
+                break
+        self._hold_until_s = max(self._hold_until_s, work.hold_until_s)
+        return work.batch if len(work.batch) else None
+
+    def take_drops(self) -> dict[str, int] | None:
+        drops, self._drops = self._drops, {}
+        return drops or None
+
+    @property
+    def hold_until_s(self) -> float:
+        return max(self._hold_until_s, self._inner.hold_until_s)
+
+    @hold_until_s.setter
+    def hold_until_s(self, until_s: float) -> None:
+        self._inner.hold_until_s = until_s
+
+    @property
+    def max_line(self) -> int:
+        return self._inner.max_line
+
+    @max_line.setter
+    def max_line(self, limit_bytes: int) -> None:
+        self._inner.max_line = limit_bytes
+
+    @property
+    def form(self) -> str:
+        return self._inner.form
+
+    @form.setter
+    def form(self, form: str) -> None:
+        self._inner.form = form
+
+    @property
+    def skipping(self) -> Piece | None:
+        return self._inner.skipping
+
+    @skipping.setter
+    def skipping(self, piece: Piece | None) -> None:
+        self._inner.skipping = piece
+
+    def state(self) -> tuple[Open, ...]:
+        return self._inner.state()
+
+    def restore(self, state: tuple[Open, ...], now_s: float) -> None:
+        self._inner.restore(state, now_s)
+
+    def oldest_open_s(self) -> float | None:
+        return self._inner.oldest_open_s()
+
+    def newest_ns(self, batch: Batch) -> int:
+        return self._inner.newest_ns(batch)
