@@ -314,9 +314,13 @@ class Decoder:
     def oversized(
         self, key: str, start: int, total: int, head: bytes, *, read_ns: int, now_s: float, reread: Reread
     ) -> Batch | None:
-        """A line of `total` source bytes (its newline included) at `start`, over max_line: its first bytes, marked."""
+        """A line of `total` source bytes (its newline included) at `start`, over max_line: its first bytes, marked. Without
+        `head` its file is gone: no message, and the mark says so."""
         self.truncated += 1
         out = _Columns()
+        if not head:
+            out.add(b"", b"", b"%x+%x" % (start, total), b"", {"truncated": total - 1, "lost": total})
+            return self._batch(out, key, read_ns)
         self._line(out, key, start, total, head, now_s, reread, {"truncated": total - 1})
         return self._batch(out, key, read_ns)
 

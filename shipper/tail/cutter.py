@@ -159,6 +159,18 @@ class Cutter:
 
     # -------------------------------------------------------- what does not end by itself
 
+    def abandoned(self, key: str, *, readable: bool) -> Batch | None:
+        """The line of file `key` that is being skipped has no end that anybody will see: what was read of it, as a record,
+        cut and marked. Without it the ledger had bytes that are in no record. `readable`: its head may be read again."""
+        skipping = self.decoder.skipping
+        if skipping is None or skipping.key != key:
+            return None
+        self.decoder.skipping = None
+        head = self.reread(Piece(key, skipping.start, self.decoder.max_line)) if readable else b""
+        return self.decoder.oversized(
+            key, skipping.start, skipping.length, head, read_ns=self.read_ns, now_s=self.now_s, reread=self.reread
+        )
+
     def finish(self, file: TailFile, ref: FileRef, rest: bytes) -> list[Section]:
         """The end of a file that goes on nowhere: its unfinished last line as a record, then `closed`."""
         self._leave_line_of_another(ref)

@@ -25,7 +25,7 @@ from ..model import FileRef, Gap, Section, Source
 from ..telemetry import Telemetry
 from .again import read_again
 from .attention import SWEEPS_BEFORE_WATCH, TICK_S, Attention
-from .cutter import LineDecoder
+from .cutter import Cutter, LineDecoder
 from .ending import AtEnd, Verdict, may_close_open_records, verdict
 from .facts import rows_of, unread_bytes_of
 from .file import Changed, TailFile
@@ -143,7 +143,13 @@ class Reader:
         decoder = self._make_decoder(known.source, _NO_SETTINGS)
         decoder.restore(known.state, 0.0)
         sections = []
-        for key, batch in decoder.flush(before_s=0.0, read_ns=self._now_ns(), reread=lambda piece: b""):
+        cutter = Cutter(decoder, lambda piece: b"")
+        cutter.read_ns = self._now_ns()
+        ended = decoder.flush(before_s=0.0, read_ns=self._now_ns(), reread=cutter.reread)
+        skipped = decoder.skipping
+        if skipped is not None and (long_line := cutter.abandoned(skipped.key, readable=False)) is not None:
+            ended.append((skipped.key, long_line))
+        for key, batch in ended:
             place = positions.files.get(key)
             if place is not None:
                 sections.append(Section(

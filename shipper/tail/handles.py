@@ -114,15 +114,14 @@ class Handles:
     @staticmethod
     def let_go(lineage: Lineage, file: TailFile, ref: FileRef | None, unread: int) -> list[Section]:
         """Close it; what it still held becomes a gap."""
+        sections = []
+        if ref is not None:
+            guard = digest(file.guard) if file.guard is not None else file.guard_hash
+            gap = Gap(file.offset, file.offset + unread, GapReason.HELD_TOO_LONG, unread, lineage.last_ns, 0)
+            sections.append(lineage.closing(ref, file.offset, guard, gap, file.size, readable=True))
         lineage.files.remove(file)
         file.close()
-        if ref is None:
-            return []
-        guard = digest(file.guard) if file.guard is not None else file.guard_hash
-        gap = Gap(file.offset, file.offset + unread, GapReason.HELD_TOO_LONG, unread, lineage.last_ns, 0)
-        return [Section(
-            ref, file.offset, file.offset, guard, None, lineage.decoder.state(), gaps=(gap,), size=file.size, closed=True
-        )]
+        return sections
 
     # -------------------------------------------------------- done ones
 

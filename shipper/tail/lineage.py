@@ -75,6 +75,7 @@ class Lineage:
         `skip_old`: the source is new and says start_at: end; what is in its files now is passed over.
         """
         self.look_due = False
+        self.cutter.read_ns = now_ns                     # what ends here ends now
         refusals: list[tuple[str, str]] = []
         seen = self.directory.siblings(self.source)
         by_node = {(s.device, s.inode): s for s in seen}
@@ -311,9 +312,17 @@ class Lineage:
 
     def _report_lost(self, ref: FileRef, lost: KnownFile, next_ns: int) -> None:
         gap = Gap(lost.offset, -1, GapReason.ROTATED_AWAY, max(0, lost.size - lost.offset), lost.last_ns, next_ns)
-        self.outbox.append(Section(
-            ref, lost.offset, lost.offset, lost.guard, None, self.decoder.state(), gaps=(gap,), size=lost.size, closed=True,
-        ))
+        self.outbox.append(self.closing(ref, lost.offset, lost.guard, gap, lost.size))
+
+    def closing(
+        self, ref: FileRef, offset: int, guard: str, gap: Gap | None, size: int, *, readable: bool = False
+    ) -> Section:
+        """The last section of a file that nobody will go on with, at `offset`; a long line that was being skipped ends in it."""
+        batch = self.cutter.abandoned(ref.key, readable=readable)
+        return Section(
+            ref, offset, offset, guard, batch, self.decoder.state(), self.decoder.take_drops(), gaps=(gap,) if gap else (),
+            size=size, closed=True,
+        )
 
     # -------------------------------------------------------- definitions
 
@@ -435,6 +444,7 @@ class Lineage:
         what stands in its place.
         """
         self.truncations += 1
+        self.cutter.read_ns = last_seen_ns
         fresh = TailFile(file.path, file.device, file.inode, live=file.live, compressed=file.compressed)
         successors: list[TailFile] = [fresh]
         if file.ref is not None:
@@ -445,13 +455,10 @@ class Lineage:
             else:
                 # Its size now is that of other content. What came behind the last look at it nobody knows: at least 0.
                 lost = max(0, file.proven_bytes - file.offset)
-                gaps = (Gap(file.offset, -1, GapReason.TRUNCATED, lost, self.last_ns, last_seen_ns),)
+                gap = Gap(file.offset, -1, GapReason.TRUNCATED, lost, self.last_ns, last_seen_ns)
                 guard = digest(file.guard) if file.guard is not None else file.guard_hash
-                self.decoder.skipping = None
-                self.outbox.append(Section(
-                    file.ref, file.offset, file.offset, guard, None, self.decoder.state(), gaps=gaps,
-                    size=max(file.proven_bytes, file.offset), closed=True,
-                ))
+                self.outbox.append(
+                    self.closing(file.ref, file.offset, guard, gap, max(file.proven_bytes, file.offset)))
         handle, file.handle = file.handle, None
         fresh.handle = handle
         at = self.files.index(file)

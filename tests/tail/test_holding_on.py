@@ -41,7 +41,7 @@ async def test_a_line_over_max_line_whose_file_rotated_away_takes_no_line_of_the
     tree.write(*lines(20, 30))
     rotated.unlink()
     node.restart()
-    assert await node.run() == [b"before", *texts(20, 30)]
+    assert await node.run() == [b"before", b"", *texts(20, 30)]
     assert [g.reason for s in node.buffer.sections for g in s.gaps] == [GapReason.ROTATED_AWAY]
     assert not node.buffer.positions.lineages[str(tree.log)].state
 
