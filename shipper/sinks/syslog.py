@@ -317,6 +317,8 @@ class SyslogSink:
         try:
             opened = await self._open()
         except Retryable as error:
+            if link is not self._current:
+                return                           # lost meanwhile, and this failure was its: the next one is asked in its own time
             self._policy.postponed(self._now_s())
             self._context.telemetry.say("warning", "barrier_postponed", about=self._context.name, why=str(error))
             return

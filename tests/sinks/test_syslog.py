@@ -304,6 +304,35 @@ async def test_after_an_outage_proof_is_asked_for_at_once_not_after_an_interval(
     assert ids(peer.messages()) == list(range(ROWS)) and len(delivery.resends) == 1
 
 
+async def test_a_barrier_that_failed_on_a_connection_that_is_gone_does_not_hold_up_the_proof_on_the_next_one(
+    receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A killed receiver ends both at once, the connection in use and the one that was being opened; whichever is seen first."""
+    opening, fail = asyncio.Event(), asyncio.Event()
+    open_one = _syslog_connection.Connector.open
+
+    async def open_slowly(self: Any, on_end: Any) -> Any:
+        if asyncio.current_task() is delivery.sink._tender and not fail.is_set():
+            opening.set()
+            await fail.wait()
+            raise Retryable("killed meanwhile")
+        return await open_one(self, on_end)
+
+    monkeypatch.setattr(_syslog_connection.Connector, "open", open_slowly)
+    peer = await receiver(stalled=True)
+    async with delivering(requests(2), peer.port, barrier_idle=0.05) as delivery:
+        await delivery.send_one()
+        await asyncio.wait_for(opening.wait(), WITHIN_S)
+        await peer.ask("wait_connections 1")
+        await peer.kill()
+        await peer.start(stalled=False)
+        await wait_readable(delivery.sink._current.connection.sock)
+        await delivery.send()                                # finds that the connection is gone, and opens the next one
+        fail.set()
+        await delivery.until_confirmed()
+    assert ids(peer.messages()) == list(range(2 * ROWS))
+
+
 async def test_flush_during_which_the_receiver_shuts_down_proves_nothing(receiver: StartReceiver) -> None:
     peer = await receiver(stalled=True)
     async with delivering(requests(1), peer.port, barrier_idle=60) as delivery:
