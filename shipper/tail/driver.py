@@ -25,6 +25,7 @@ from ..model import FileRef, Gap, Section, Source
 from ..telemetry import Telemetry
 from .again import read_again
 from .attention import SWEEPS_BEFORE_WATCH, TICK_S, Attention
+from .closings import Closings, gap_bytes
 from .cutter import Cutter, LineDecoder
 from .ending import AtEnd, Verdict, may_close_open_records, verdict
 from .facts import rows_of, unread_bytes_of
@@ -64,6 +65,7 @@ class Reader:
         self._handles = Handles(self.lineages, self._attention.quiet, max_open_files)
         self._turns: Turns[str] = Turns()
         self._in_flight = InFlight(buffer, telemetry, self._rewind)
+        self._closings = Closings(buffer)
         self._goal: dict[str, dict[tuple[int, int], int]] | None = None
         self.between_turns = asyncio.Lock()               # who drops and adds lineages holds it: sections may be on their way
         self.blocked = False
@@ -107,6 +109,8 @@ class Reader:
         self._directory.disarm(name)
         self._attention.forget(name)
         self._turns.discard(name)
+        if not lineage.vanished:
+            self._closings.forget(name)                   # its positions tell, should it ever be wanted again
         lineage.decoder.restore((), 0.0)                  # gives back what its open records hold of the budget
         for file in [*lineage.files, *lineage.done]:
             file.close()
@@ -125,6 +129,9 @@ class Reader:
 
     def lost_lineage(self, name: str) -> None:
         """A lineage of the positions whose directory is gone: what it still held is reported, its files are closed."""
+        self._submit(self._lost_sections(name))
+
+    def _lost_sections(self, name: str) -> list[Section]:
         sections = []
         for key in self._buffer.positions.keys_of(name):
             known = self._buffer.positions.files[key]
@@ -134,7 +141,7 @@ class Reader:
             sections.append(Section(
                 known.file, known.offset, known.offset, known.guard, None, (), gaps=(gap,), size=known.size, closed=True
             ))
-        self._submit(sections + self._lost_records(name))
+        return sections + self._lost_records(name)
 
     def _lost_records(self, name: str) -> list[Section]:
         """What was open in it, as records without content that say how much is lost: their bytes were read and counted."""
@@ -185,7 +192,7 @@ class Reader:
         async with self.between_turns:
             self.prepare(now)
         await self._in_flight.drained()
-        self._handles.release(self._buffer.synced_seq)
+        self._release()
         self.blocked = self._buffer.full
         if stop.is_set():
             return
@@ -219,10 +226,14 @@ class Reader:
         """One round without waiting for anything outside; False where there was nothing to read. For tests."""
         ready = self.prepare(self._now_s())
         await self._in_flight.drained()
-        self._handles.release(self._buffer.synced_seq)
+        self._release()
         if ready:
             await self._turn()
         return ready
+
+    def _release(self) -> None:
+        self._handles.release(self._buffer.synced_seq)
+        self._closings.release(self._buffer.synced_seq)
 
     async def once(self) -> None:
         """Read every file to the size that it has now, then close what is open as `partial` (`run --once`)."""
@@ -295,6 +306,7 @@ class Reader:
         future = None
         for part in _frames_of(sections):
             future = self._in_flight.submit(part)
+            self._closings.note(future, part)
         return future
 
     async def _step(
@@ -538,16 +550,14 @@ class Reader:
         stat = os.fstat(fd)
         if (stat.st_dev, stat.st_ino) != file.node_id:
             os.close(fd)
-            self._attention.look_at(name)
+            self._without_name(name, lineage, file)       # another has its name
             return False
         file.attach(fd)
         return True
 
     def _not_opened(self, name: str, lineage: Lineage, file: TailFile, refused: Refused, now: float) -> None:
         if refused.reason == "vanished":
-            if file.deleted_since_s is not None:          # closed because it was read to its end, or for want of descriptors
-                lineage.lose(file)
-            self._attention.look_at(name)
+            self._without_name(name, lineage, file)
             return
         if refused.again:
             self._attention.again(name, now, look=False)
@@ -555,6 +565,13 @@ class Reader:
             lineage.files.remove(file)
             lineage.ignore(file)
         self._refusals([(refused.reason, str(refused))])
+
+    def _without_name(self, name: str, lineage: Lineage, file: TailFile) -> None:
+        """Renamed since the last look; or, where that did not find it either, gone while it was closed: read to its end, or
+        for want of descriptors."""
+        if file.deleted_since_s is not None:
+            lineage.gone(file)
+        self._attention.look_at(name)
 
     def _refusals(self, refusals: Iterable[tuple[str, str]]) -> None:
         for reason, message in refusals:
@@ -610,6 +627,30 @@ class Reader:
         for name, lineage in self.lineages.items():
             lineage.rewind(self._buffer.positions, now)
             self._ready(name, lineage)
+        self._tell_again()
+
+    def _tell_again(self) -> None:
+        """What was reported of files that are gone went back with the frames: nobody reads such a file again, so it is said
+        to the buffer again, and not a second time to the log and the metrics."""
+        told = self._closings.take_back()
+        sections, gone = [], dict[str, None]()
+        for section in told:
+            name = section.file.source.lineage
+            lineage = self.lineages.get(name)
+            if lineage is None:
+                gone[name] = None
+            elif lineage.file_of(section.file.key) is None:
+                sections.append(lineage.closing_again(section, self._buffer.positions))
+        for name in gone:
+            if name in self._buffer.positions.lineages:
+                sections += self._lost_sections(name)
+        before = {section.file.key: gap_bytes(section) for section in told}
+        for section in sections:
+            more = gap_bytes(section) - before.get(section.file.key, 0)
+            if more > 0:                                  # what had been read, and is gone by now
+                self._telemetry.count("shipper_gap_bytes_total", more, section.gaps[0].reason)
+        for part in _frames_of(sections):
+            self._closings.note(self._in_flight.submit(part, told=True), part)
 
     # -------------------------------------------------------- facts
 

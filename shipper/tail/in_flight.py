@@ -55,8 +55,9 @@ class InFlight:
         self._claimed.add(key)
         return True
 
-    def submit(self, sections: list[Section]) -> asyncio.Future[int]:
-        """One frame. Its future fails where the buffer went back; `drained` then calls `on_lost`."""
+    def submit(self, sections: list[Section], *, told: bool = False) -> asyncio.Future[int]:
+        """One frame. Its future fails where the buffer went back; `drained` then calls `on_lost`. `told`: the log and the
+        metrics have these sections already."""
         size = weight_bytes(sections)
         try:
             if self._lost:                                # the next part of a read whose first part was refused (B2)
@@ -71,7 +72,7 @@ class InFlight:
         self._waiting.append((future, size))
         self._bytes += size
         self.read_bytes += sum(section.end - section.start for section in sections)
-        for section in sections:
+        for section in [] if told else sections:
             account(section, self._telemetry)
         return future
 

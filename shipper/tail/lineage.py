@@ -314,6 +314,19 @@ class Lineage:
         gap = Gap(lost.offset, -1, GapReason.ROTATED_AWAY, max(0, lost.size - lost.offset), lost.last_ns, next_ns)
         self.outbox.append(self.closing(ref, lost.offset, lost.guard, gap, lost.size))
 
+    def closing_again(self, section: Section, positions: KnownPositions) -> Section:
+        """`section` closed a file that is gone, and the positions went back since: the same from where they are now. What
+        was read in between is gone too."""
+        known = positions.files.get(section.file.key)
+        at, guard = (known.offset, known.guard) if known is not None else (0, "")
+        unread = section.end - at
+        gap = section.gaps[0] if section.gaps else None
+        if gap is None and unread:
+            gap = Gap(at, -1, GapReason.ROTATED_AWAY, 0, self.last_ns, 0)
+        if gap is not None:
+            gap = gap._replace(start=at, at_least=gap.at_least + unread)
+        return self.closing(section.file, at, guard, gap, max(section.size, at))
+
     def closing(
         self, ref: FileRef, offset: int, guard: str, gap: Gap | None, size: int, *, readable: bool = False
     ) -> Section:
@@ -396,6 +409,7 @@ class Lineage:
 
     def rewind(self, positions: KnownPositions, now_s: float) -> None:
         """Every file back to where the positions are, and what was open with them."""
+        waiting, self.outbox = self.outbox, []
         for file in [*reversed(self.done), *self.files]:
             if file.ref is None:
                 continue
@@ -403,7 +417,7 @@ class Lineage:
             at, guard = (known.offset, known.guard) if known is not None else (0, "")
             if known is None and file.passed is not None:
                 at, guard = file.passed.end, file.passed.guard
-                self.outbox = [s for s in self.outbox if s is not file.passed] + [file.passed]
+                self.outbox.append(file.passed)
             if file.offset != at:
                 file.resume(file.ref, at, guard)
                 if file in self.done:
@@ -411,6 +425,8 @@ class Lineage:
                     self.files.insert(0, file)
         state = positions.lineages.get(self.source.lineage)
         self.decoder.restore(state.state if state is not None else (), now_s)
+        gone = [s for s in waiting if s.closed and self.file_of(s.file.key) is None]
+        self.outbox += [self.closing_again(section, positions) for section in gone]
 
     def finish(self, file: TailFile, formats: Formats) -> list[Section]:
         """The closing sections of a file that nobody will go on with; its unfinished last line becomes a record."""
@@ -423,6 +439,16 @@ class Lineage:
         if file.damaged:
             sections[-1].gaps = (Gap(file.offset, -1, GapReason.GZIP_DAMAGED, 0, self.last_ns, 0),)
         return sections
+
+    def gone(self, file: TailFile) -> None:
+        """It was closed, and has no name any more. It goes on in the file that has its content (compressed meanwhile), or is
+        lost."""
+        found = self._copy_of(file) if file.ref is not None else None
+        if found is None:
+            self.lose(file)
+            return
+        self.files[self.files.index(file)] = found
+        found.size = max(found.size, file.size)
 
     def lose(self, file: TailFile) -> None:
         """It is gone while it was closed. What is known to have stood behind the offset is reported."""

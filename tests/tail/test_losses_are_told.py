@@ -84,3 +84,126 @@ async def test_a_long_line_of_a_deleted_file_that_is_held_too_long_keeps_its_fir
     assert [g.reason for s in node.buffer.sections for g in s.gaps] == [GapReason.HELD_TOO_LONG]
     assert node.buffer.messages[-1][:6] == b"yyyyyy"
     assert in_no_record(node) == 0
+
+
+def losses(node: Node) -> list[tuple[str, int]]:
+    return [(str(g.reason), g.at_least) for s in node.buffer.sections for g in s.gaps]
+
+
+def told(node: Node, reason: GapReason) -> tuple[float, float, int]:
+    said = [fields for _, event, fields in node.telemetry.lines if event == "bytes_not_read"]
+    value = node.telemetry.value
+    return value("shipper_gaps_total", reason), value("shipper_gap_bytes_total", reason), len(said)
+
+
+async def test_a_file_lost_while_stopped_is_in_the_ledger_although_the_first_append_failed(tree: Tree) -> None:
+    tree.write(cri("before"))
+    node = Node(tree)
+    await node.run()
+    positions = node.buffer.positions
+    (key,) = positions.files
+    positions.files[key].size += 500                     # so much of it was seen, and not read
+    rotated = tree.rotate("20261120-090100")
+    tree.write(cri("after", second=3))
+    rotated.unlink()
+    node.restart()
+    node.buffer.fail_next = OSError(28, "No space left on device")
+    assert await node.run() == [b"before", b"after"]
+    assert losses(node) == [(GapReason.ROTATED_AWAY, 500)]
+    assert told(node, GapReason.ROTATED_AWAY) == (1, 500, 1)
+
+
+async def test_a_pod_lost_while_stopped_is_in_the_ledger_although_the_first_append_failed(tree: Tree) -> None:
+    tree.write(cri("before"), cri("begun", second=1, tag="P"))
+    node = Node(tree)
+    await node.run(0.5)
+    (key,) = node.buffer.positions.files
+    node.buffer.positions.files[key].size += 500
+    shutil.rmtree(tree.dir.parent)
+    for path in tree.links.iterdir():
+        path.unlink()
+    node.restart()
+    node.buffer.fail_next = OSError(28, "No space left on device")
+    node.reader.lost_lineage(str(tree.log))
+    assert await node.run() == [b"before", b""]
+    assert losses(node) == [(GapReason.ROTATED_AWAY, 500)]
+    assert told(node, GapReason.ROTATED_AWAY)[0] == 2     # the gap, and the record that had begun: each once
+    assert not node.buffer.positions.lineages[str(tree.log)].state
+
+
+@pytest.mark.parametrize("appended", [False, True])
+async def test_what_a_truncation_lost_is_in_the_ledger_after_a_failed_sync(tmp_path, appended: bool) -> None:
+    """The lines before it had been read, and are gone with the frames that were taken back: they count as lost too."""
+    tree = Tree(tmp_path / "log")
+    live = tree.root / "app.log"
+    tree.write(b"one\n", path=live)
+    node = Node(tree, kind="files", include=str(live), form="plain")
+    await node.run()
+    node.buffer.auto_sync = False
+    good = node.buffer.positions.copy()
+    tree.write(b"two\n", path=live)
+    await node.run()
+    os.truncate(live, 0)
+    if appended:
+        tree.write(b"three\n", path=live)
+    await node.run()
+    assert losses(node) == [(GapReason.TRUNCATED, 0)]
+    node.buffer.positions.go_back(good)                   # the sync failed
+    del node.buffer.sections[1:]
+    node.buffer.fail_next = OSError(5, "Input/output error")
+    node.buffer.auto_sync = True
+    tree.write(b"four\n", path=live)
+    assert (await node.run())[-1] == b"four"
+    assert losses(node) == [(GapReason.TRUNCATED, 4)]
+    assert told(node, GapReason.TRUNCATED) == (1, 4, 1)
+
+
+async def test_a_log_lost_while_closed_is_in_the_ledger_after_a_failed_sync(tree: Tree) -> None:
+    tree.write(cri("one"))
+    node = Node(tree)
+    await node.run()
+    node.reader.lineages[str(tree.log)].files[0].close()
+    tree.write(cri("two"))
+    node.reader.changed(str(tree.log))
+    node.reader._look_where_due()
+    held = os.open(tree.log, os.O_RDONLY)                 # so that its inode is not given to the next file
+    os.unlink(tree.log)
+    tree.write(cri("three", second=3))
+    node.buffer.fail_next = OSError(5, "Input/output error")
+    await node.run()
+    node.reader.changed(str(tree.log))
+    assert await node.run() == [b"one", b"three"]
+    os.close(held)
+    assert losses(node) == [(GapReason.ROTATED_AWAY, len(cri("two")))]
+    assert told(node, GapReason.ROTATED_AWAY) == (1, len(cri("two")), 1)
+
+
+@pytest.mark.parametrize("read", [0, 5])
+async def test_a_log_closed_for_want_of_descriptors_goes_on_in_its_gz(tree: Tree, read: int) -> None:
+    """The gz counted as a copy, and the unread bytes as lost."""
+    tree.write(*[cri(f"line {n}", second=n) for n in range(read)])
+    node = Node(tree)
+    if read:
+        await node.run()
+    tree.write(*[cri(f"line {n}", second=n) for n in range(read, 10)])
+    node.reader.changed(str(tree.log))
+    node.reader._look_where_due()
+    node.reader.lineages[str(tree.log)].files[0].close()
+    held = os.open(tree.log, os.O_RDONLY)                 # so that its inode is not given to the next file
+    tree.rotate("20261120-090100")
+    tree.write(cri("line 10", second=10))
+    node.reader.changed(str(tree.log))
+    node.reader._look_where_due()
+    for file in node.reader.lineages[str(tree.log)].files:
+        file.close()
+    tree.rotate("20261120-090200", compress="20261120-090100")
+    tree.write(cri("line 11", second=11))
+    node.reader.changed(str(tree.log))
+    node.reader._look_where_due()
+    for file in node.reader.lineages[str(tree.log)].files:
+        file.close()
+    assert await node.run() == [b"line %d" % n for n in range(12)]
+    assert losses(node) == []
+    os.close(held)
+    node.restart()
+    assert await node.run() == [b"line %d" % n for n in range(12)]
