@@ -14,6 +14,9 @@ from ..encode.syslog import FACILITIES, SEVERITIES, Rfc3164Encoder, Rfc5424Encod
 from . import Guarantee
 
 MAX_DATAGRAM_BYTES = 65507
+TLS_PROTOCOLS = ("tls", "relp-tls")
+RELP_PROTOCOLS = ("relp", "relp-tls")
+RELP_MESSAGE_BYTES = 128 * 1024      # librelp's own limit; behind it, it ends the session or cuts the message
 MIN_MESSAGE_BYTES = 1024        # the header of an RFC 5424 message with the longest names takes 800
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
 
@@ -32,15 +35,17 @@ class TlsConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen
 class SyslogConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """See docs/sinks/syslog.md.
 
-    framing          None: octet-counted; newline for container-logs; UDP has none
+    framing          None: octet-counted; newline for container-logs; UDP and RELP have none
     severity         by stream; host files have the stream ""
-    max_message      None: no limit; over UDP 1024, for container-logs 65507
+    max_message      None: no limit; over UDP 1024, for container-logs 65507; over RELP 128 KiB
     resend_window    None: what the receiver's kernel can hold unread, from its windows (_syslog_confirm.py); at least 1 MiB
     barrier_timeout  how long a receiver that has everything may take to close
+    relp_window      RELP: transactions without an answer at any moment
+    ack_timeout      RELP: how long the receiver may be silent while some are
     """
 
     address: str
-    protocol: Literal["tcp", "tls", "udp"] = "tcp"
+    protocol: Literal["tcp", "tls", "udp", "relp", "relp-tls"] = "tcp"
     format: Literal["rfc5424", "rfc3164", "container-logs"] = "rfc5424"
     framing: Literal["octet-counted", "newline"] | None = None
     tls: TlsConfig = TlsConfig()
@@ -55,6 +60,8 @@ class SyslogConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
     barrier_interval: Seconds = Seconds(60.0)
     barrier_idle: Seconds = Seconds(5.0)
     barrier_timeout: Seconds = Seconds(10.0)
+    relp_window: int = 128
+    ack_timeout: Seconds = Seconds(60.0)
 
 
 SyslogEncoders = Rfc5424Encoder | Rfc3164Encoder | ContainerLogsEncoder
@@ -70,7 +77,7 @@ def host_port(address: str) -> tuple[str, int]:
 
 def framing_of(config: SyslogConfig) -> str:
     """octet-counted, newline or datagram."""
-    if config.protocol == "udp":
+    if config.protocol == "udp" or config.protocol in RELP_PROTOCOLS:
         return "datagram"
     return config.framing or ("newline" if config.format == "container-logs" else "octet-counted")
 
@@ -79,7 +86,9 @@ def encoder_of(config: SyslogConfig) -> SyslogEncoders:
     """The encoder that this config asks for."""
     limit = int(config.max_message) if config.max_message is not None else None
     framing = framing_of(config)
-    if framing == "datagram" and limit is None:
+    if config.protocol in RELP_PROTOCOLS and limit is None:
+        limit = RELP_MESSAGE_BYTES
+    elif framing == "datagram" and limit is None:
         limit = MAX_DATAGRAM_BYTES if config.format == "container-logs" else 1024
     if config.format == "container-logs":
         return ContainerLogsEncoder(framing, limit, config.on_oversize)
@@ -119,7 +128,11 @@ def _size_problems(config: SyslogConfig) -> list[tuple[str, str]]:
             found.append(("max_message", f"a datagram holds {MAX_DATAGRAM_BYTES} bytes at most; use that or less, or tcp"))
         if config.framing is not None:
             found.append(("framing", "a datagram is one message and has no framing; leave it out, or use tcp"))
-    for name in ("connect_timeout", "tcp_user_timeout", "barrier_interval", "barrier_idle", "barrier_timeout"):
+    if config.protocol in RELP_PROTOCOLS and config.framing is not None:
+        found.append(("framing", "RELP frames messages itself; leave it out, or use protocol: tcp or tls"))
+    if not 1 <= config.relp_window <= 10_000:
+        found.append(("relp_window", f"{config.relp_window} is no window; use 1 to 10000 (receivers are made for 128)"))
+    for name in ("connect_timeout", "tcp_user_timeout", "barrier_interval", "barrier_idle", "barrier_timeout", "ack_timeout"):
         if getattr(config, name) <= 0:
             found.append((name, "must be longer than 0s; leave it out for the default"))
     return found
@@ -127,8 +140,9 @@ def _size_problems(config: SyslogConfig) -> list[tuple[str, str]]:
 
 def _tls_problems(config: SyslogConfig) -> list[tuple[str, str]]:
     tls = config.tls
-    if config.protocol != "tls":
-        return [("tls", "has no effect with this protocol; use protocol: tls, or leave it out")] if tls != TlsConfig() else []
+    if config.protocol not in TLS_PROTOCOLS:
+        mend = "relp-tls" if config.protocol == "relp" else "tls"
+        return [("tls", f"has no effect with this protocol; use protocol: {mend}, or leave it out")] if tls != TlsConfig() else []
     found = [
         (f"tls.{name}", f"cannot read {path}; give the path of a PEM file that this process may read")
         for name, path in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key))
@@ -175,6 +189,13 @@ def guarantee(config: SyslogConfig) -> Guarantee:
             delivered_means="handed to the kernel",
             can_repeat=repeats,
             can_lose="any datagram, unseen: UDP tells nobody. Use tcp or tls where that matters",
+        )
+    if config.protocol in RELP_PROTOCOLS:
+        return Guarantee(
+            delivered_means="the receiver answered 200 for the message: it has it in its own queue",
+            can_repeat=f"up to {config.relp_window} messages that had no answer, {repeats}",
+            can_lose="what the receiver had answered for and kept in memory when it died; give it a queue on disk "
+            "(rsyslog: queue.type and queue.saveOnShutdown of its main queue)",
         )
     bound = (
         "more than its kernel can hold unread (3 of its largest windows, at least 1 MiB)" if config.resend_window is None

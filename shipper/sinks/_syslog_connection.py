@@ -23,10 +23,11 @@ import ssl
 import struct
 import termios
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from ..config.units import Seconds
 from ..errors import Retryable
-from ._syslog_config import SyslogConfig, TlsConfig, host_port, make_context, reason
+from ._syslog_config import TLS_PROTOCOLS, TlsConfig, host_port, make_context, reason
 
 SEAL_BYTES = 256 * 1024              # what is encrypted at once: bounds the ciphertext that is held
 _READ_BYTES = 64 * 1024
@@ -70,10 +71,16 @@ def unsent_of(sock: socket.socket) -> int:
 
 
 class Connection:
-    """Plain TCP. `on_end(self)` is called once, from the loop, when the peer closes or the connection fails."""
+    """Plain TCP. `on_end(self)` is called once, from the loop, when the peer closes or the connection fails.
 
-    def __init__(self, sock: socket.socket, peer: str, on_end: Callable[[Connection], None]) -> None:
-        self.sock, self.peer, self.on_end = sock, peer, on_end
+    `on_data`: is given what the peer sends (deciphered), from the loop; without it that is thrown away (N2).
+    """
+
+    def __init__(
+        self, sock: socket.socket, peer: str, on_end: Callable[[Connection], None],
+        on_data: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self.sock, self.peer, self.on_end, self.on_data = sock, peer, on_end, on_data
         self.written_bytes = 0
         self.half_closed = False
         self.peer_closed = False
@@ -205,7 +212,8 @@ class Connection:
         return (payload,)
 
     def _take(self, data: bytes) -> None:
-        pass
+        if self.on_data is not None:
+            self.on_data(data)
 
     def _farewell(self) -> bytes:
         return b""
@@ -220,9 +228,10 @@ class TlsConnection(Connection):
     _seals = True
 
     def __init__(
-        self, sock: socket.socket, peer: str, on_end: Callable[[Connection], None], context: ssl.SSLContext, name: str
+        self, sock: socket.socket, peer: str, on_end: Callable[[Connection], None], context: ssl.SSLContext, name: str,
+        on_data: Callable[[bytes], None] | None = None,
     ) -> None:
-        super().__init__(sock, peer, on_end)
+        super().__init__(sock, peer, on_end, on_data)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=name)
 
@@ -261,8 +270,9 @@ class TlsConnection(Connection):
         """
         self._in.write(data)
         try:
-            while self._tls.read(_READ_BYTES):
-                pass
+            while plain := self._tls.read(_READ_BYTES):
+                if self.on_data is not None:
+                    self.on_data(plain)
         except ssl.SSLWantReadError:
             return
         except ssl.SSLZeroReturnError:
@@ -295,15 +305,32 @@ def _tls_message(peer: str, error: ssl.SSLError) -> str:
     return f"TLS with {peer} failed ({reason(error)}); {mend}"
 
 
+class ConnectionSettings(Protocol):
+    """The part of a sink's config that a Connector reads; see SyslogConfig."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def tls(self) -> TlsConfig: ...
+    @property
+    def connect_timeout(self) -> Seconds: ...
+    @property
+    def tcp_user_timeout(self) -> Seconds: ...
+
+
 class Connector:
     """Opens connections as a config says. Resolves the name each time; tries every address."""
 
-    def __init__(self, config: SyslogConfig) -> None:
+    def __init__(self, config: ConnectionSettings) -> None:
         self._config = config
         self._host, self._port = host_port(config.address)
         self._context: tuple[Any, ssl.SSLContext] | None = None
 
-    async def open(self, on_end: Callable[[Connection], None]) -> Connection:
+    async def open(
+        self, on_end: Callable[[Connection], None], on_data: Callable[[bytes], None] | None = None,
+    ) -> Connection:
         """A connection that is ready for `write`. Retryable, with the mend, where no address can be reached."""
         address, timeout_s = self._config.address, self._config.connect_timeout
         try:
@@ -315,7 +342,7 @@ class Connector:
         for family, kind, protocol, _, target in found:
             try:
                 async with asyncio.timeout(timeout_s):
-                    return await self._try(socket.socket(family, kind, protocol), target, on_end)
+                    return await self._try(socket.socket(family, kind, protocol), target, on_end, on_data)
             except (OSError, TimeoutError, Retryable) as error:
                 failure = error
         if isinstance(failure, Retryable):
@@ -325,13 +352,15 @@ class Connector:
             "policy let this node reach it"
         ) from failure
 
-    async def _try(self, sock: socket.socket, target: Any, on_end: Callable[[Connection], None]) -> Connection:
+    async def _try(
+        self, sock: socket.socket, target: Any, on_end: Callable[[Connection], None], on_data: Callable[[bytes], None] | None,
+    ) -> Connection:
         made: Connection | None = None
         try:
             sock.setblocking(False)
             set_options(sock, self._config.tcp_user_timeout)
             await asyncio.get_running_loop().sock_connect(sock, target)
-            made = self._wrap(sock, on_end)
+            made = self._wrap(sock, on_end, on_data)
             await made.handshake()
             made.watch()
             return made
@@ -339,11 +368,13 @@ class Connector:
             made.close() if made is not None else sock.close()
             raise
 
-    def _wrap(self, sock: socket.socket, on_end: Callable[[Connection], None]) -> Connection:
-        if self._config.protocol != "tls":
-            return Connection(sock, self._config.address, on_end)
+    def _wrap(
+        self, sock: socket.socket, on_end: Callable[[Connection], None], on_data: Callable[[bytes], None] | None,
+    ) -> Connection:
+        if self._config.protocol not in TLS_PROTOCOLS:
+            return Connection(sock, self._config.address, on_end, on_data)
         name = self._config.tls.server_name or self._host
-        return TlsConnection(sock, self._config.address, on_end, self._tls_context(), name)
+        return TlsConnection(sock, self._config.address, on_end, self._tls_context(), name, on_data)
 
     def _tls_context(self) -> ssl.SSLContext:
         """Kept while its files stay the same (N4): reading the system's CAs takes 20 ms."""

@@ -1,4 +1,4 @@
-"""Driver: syslog over TCP and TLS without silent loss (UDP: _syslog_udp.py). See docs/sinks/syslog.md.
+"""Driver: syslog over TCP and TLS without silent loss (UDP: _syslog_udp.py, RELP: _syslog_relp.py). See docs/sinks/syslog.md.
 
       send ──► [ current ] ── idle 5 s, or every 60 s ──► next is opened, current is half-closed:
                                 [ draining ] ── the peer's FIN ──► all of it is confirmed
@@ -24,10 +24,11 @@ from typing import Any
 from ..errors import Retryable
 from ..model import Batch, Request
 from . import Sink, SinkContext, SinkSpec
-from ._syslog_config import SyslogConfig, encoder_of, guarantee, problems
+from ._syslog_config import RELP_PROTOCOLS, SyslogConfig, encoder_of, guarantee, problems
 from ._syslog_confirm import BarrierPolicy, Ledger, Step
 from ._syslog_connection import Connector
 from ._syslog_link import Link
+from ._syslog_relp import RelpSink
 from ._syslog_udp import UdpSink
 
 LOOK_EVERY_S = 0.25          # how often unconfirmed bytes are looked at; never while all is confirmed
@@ -348,11 +349,13 @@ class SyslogSink:
 
 
 def _build(config: SyslogConfig, context: SinkContext) -> Sink:
+    if config.protocol in RELP_PROTOCOLS:
+        return RelpSink(config, context)
     return UdpSink(config, context) if config.protocol == "udp" else SyslogSink(config, context)
 
 
 SINK = SinkSpec(
-    summary="Syslog over TCP, TLS or UDP: RFC 5424, RFC 3164, or rsyslog's container log lines.",
+    summary="Syslog over TCP, TLS, UDP or RELP: RFC 5424, RFC 3164, or rsyslog's container log lines.",
     config=SyslogConfig,
     build=_build,
     check=problems,

@@ -36,7 +36,7 @@ def batch(messages: Sequence[bytes], *, first: int = 0, time: bytes = TIME, stre
 
 def config(port: int, **changed: Any) -> SyslogConfig:
     """For 127.0.0.1, with short times."""
-    for name in ("barrier_idle", "barrier_interval", "barrier_timeout", "connect_timeout", "tcp_user_timeout"):
+    for name in ("barrier_idle", "barrier_interval", "barrier_timeout", "connect_timeout", "tcp_user_timeout", "ack_timeout"):
         if name in changed:
             changed[name] = Seconds(changed[name])
     for name in ("resend_window", "max_message"):

@@ -1,6 +1,6 @@
 """The real rsyslogd on loopback, in a directory of its own. Stops only the process that it started.
 
-    async with Rsyslogd(tmp_path, imtcp=True, imptcp=True, imudp=True) as daemon:
+    async with Rsyslogd(tmp_path, imtcp=True, imptcp=True, imudp=True, imrelp=True) as daemon:
         daemon.ports["imtcp"]; records = await daemon.records(3)
 
 Each record is what rsyslogd parsed: raw, pri, time, host, app, sd, msg, tag, from the parser chain (5424, then 3164).
@@ -29,6 +29,13 @@ def _template() -> str:
     for name, source in _FIELDS.items():
         parts += ['constant(value=",")', f'property(outname="{name}" name="{source}" format="jsonf")']
     return 'template(name="record" type="list") { ' + " ".join([*parts, 'constant(value="}\\n")']) + " }"
+
+
+def _tcp_port() -> int:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
 
 def _udp_port() -> int:
@@ -76,6 +83,8 @@ class Rsyslogd:
         if name == "imudp":
             self.ports["imudp"] = _udp_port()
             return ['module(load="imudp")', f'input(type="imudp" address="127.0.0.1" port="{self.ports["imudp"]}")']
+        if name == "imrelp":
+            return self._relp()
         driver = ""
         if name == "imtcp" and self.tls:
             mode = "x509/certvalid" if self.tls.get("client") else "anon"
@@ -86,6 +95,16 @@ class Rsyslogd:
             f'input(type="{name}" address="127.0.0.1" port="{self.ports.get(name, 0)}" listenPortFileName="{port_file}" '
             f'supportOctetCountedFraming="{"on" if self.octet_counted else "off"}")',
         ]
+
+    def _relp(self) -> list[str]:
+        """imrelp writes no port file. It has a TLS of its own (librelp's), always with the client's certificate."""
+        self.ports.setdefault("imrelp", _tcp_port())
+        tls = ""
+        if self.tls:
+            tls = (f' tls="on" tls.caCert="{self.tls["ca"]}" tls.myCert="{self.tls["cert"]}" '
+                   f'tls.myPrivKey="{self.tls["key"]}" tls.authMode="certvalid"')
+        return ['module(load="imrelp")',
+                f'input(type="imrelp" address="127.0.0.1" port="{self.ports["imrelp"]}" maxDataSize="{self.max_message}"{tls})']
 
     async def __aenter__(self) -> Rsyslogd:
         return await self.start()
