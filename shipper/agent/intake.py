@@ -5,7 +5,8 @@
     every RESCAN_S ────► full scan (and the only way where inotify is not to be had)
 
 Invariants:
-  I1  a source's start_at applies to the files that exist when the source is first seen, ever (sources.json remembers)
+  I1  a source's start_at applies to the files that exist when the source is first seen, ever (sources.json remembers, as
+      soon as what is passed over is in the buffer: a kill in between starts over)
   I2  every lineage that the positions know and did not finish is found again, or what it still held is reported
   I3  no exception of a scan ends the agent: it is counted and the next scan tries again
 """
@@ -102,7 +103,7 @@ class Intake:
         self._rewire()
         await self._scan(full=True)
         await self._adopt()
-        self._remember_sources()
+        await self._remember_sources()
         self.ready = self.reader.complete = True
 
     def _rewire(self) -> None:
@@ -122,11 +123,18 @@ class Intake:
             self._telemetry.say("warning", "sources_unreadable", about=self._seen_path, why=str(error))
             return {lineage.source.name for lineage in self._buffer.positions.lineages.values()}
 
-    def _remember_sources(self) -> None:
+    async def _remember_sources(self) -> None:
+        """I1. The file is there from the first start on, else the sources of the positions would count as seen."""
         names = set(self._config.sources)
         if names <= self._seen and os.path.exists(self._seen_path):
             return
+        if not os.path.exists(self._seen_path):
+            self._write_seen()
         self._seen |= names
+        await self.reader.pass_over_old()
+        self._write_seen()
+
+    def _write_seen(self) -> None:
         try:
             with open(self._seen_path + ".tmp", "wb") as file:
                 file.write(orjson.dumps(sorted(self._seen)))
@@ -250,6 +258,7 @@ class Intake:
         """Go over to other sources; what both have is read on from where it stands."""
         async with self.reader.between_turns:
             await self._go_over(config)
+        await self._remember_sources()
 
     async def _go_over(self, config: Config) -> None:
         old, self._config = self._config, config
@@ -266,7 +275,6 @@ class Intake:
             else:
                 self.reader.drop(name)
         await self._adopt()
-        self._remember_sources()
 
     def _still_wanted(self, lineage: str, old: Config, new: Config) -> bool:
         """Its files are not matched any more: by the new config's doing, or because their link is gone?"""

@@ -277,6 +277,17 @@ class Reader:
         async with self.between_turns:
             await self._take_turn()
 
+    async def pass_over_old(self) -> None:
+        """start_at: end: returns when what is to be passed over is in the buffer, as far as its files can be opened."""
+        for name in [name for name, x in self.lineages.items() if any(f.passes_over for f in x.files)]:
+            async with self.between_turns:
+                lineage, finished = self.lineages.get(name), list[tuple[Lineage, TailFile]]()
+                if lineage is not None:
+                    sections, _ = await self._step(name, lineage, finished)
+                    self._hand_over(sections, finished)
+                    self._queue(name)
+        await self._in_flight.drained(all_of_it=True)
+
     async def _take_turn(self) -> None:
         """Read from who is next until a frame's worth is there or nobody is left."""
         sections: list[Section] = []
@@ -294,6 +305,9 @@ class Reader:
             sections += found
             if more:
                 self._turns.add(namespace, name)
+        self._hand_over(sections, finished)
+
+    def _hand_over(self, sections: list[Section], finished: list[tuple[Lineage, TailFile]]) -> None:
         future = self._submit(sections)
         for lineage, file in finished:
             if future is not None:
@@ -382,7 +396,7 @@ class Reader:
             ref = lineage.define(file, self._formats)
             if ref is not None:
                 lineage.decoder.form = file.form
-                if file.gap_start is not None and (passed := pass_over(lineage, file, ref)) is not None:
+                if file.passes_over and (passed := pass_over(lineage, file, ref)) is not None:
                     lineage.outbox.append(passed)
                     lineage.passed_over = True
             return ref

@@ -152,7 +152,7 @@ class Lineage:
         for file in list(tracked.values()):
             if file in self.files and self.told_apart(file, now_ns):
                 continue
-            if file.ref is None and file.handle is not None and file.gap_start is None:
+            if file.ref is None and file.handle is not None and not file.passes_over:
                 self.define(file, formats)               # else its .gz would be another file
         opened = self._open_all(new, refusals)
         open_keys = {f.ref.key for f in tracked.values() if f.ref is not None}
@@ -252,8 +252,8 @@ class Lineage:
             elif self.is_copy(file, alive):
                 self.ignore(file)
                 continue
-            elif skip_old and file.live:
-                file.gap_start = 0
+            elif skip_old and file.live and file.size:
+                file.old_bytes = file.size
             else:
                 self.define(file, formats)               # now: renamed or compressed before its first read it is known
             queued.append(file)

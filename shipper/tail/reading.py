@@ -20,6 +20,7 @@ from .lineage import Lineage
 SMALL_READ_BYTES = 64 * 1024
 BULK_READ_BYTES = 1024 * 1024
 CACHED_READ_BYTES = CHUNK_BYTES
+OLD_LINE_BYTES = 16 * 1024 * 1024
 
 _scratch = memoryview(bytearray(CACHED_READ_BYTES))
 _without_nowait: set[int] = set()
@@ -84,14 +85,13 @@ def _read_compressed(file: TailFile) -> tuple[bytes, bool]:
 
 
 def pass_over(lineage: Lineage, file: TailFile, ref: FileRef) -> Section | None:
-    """start_at: end. What is there is passed over up to its last newline, as a section without records that says so.
+    """start_at: end. What was there at the first look is passed over up to its last newline, as a section without records
+    that says so.
 
-    A last line over 1 MiB without an end is passed over whole: the next record begins behind its newline.
+    Where the last OLD_LINE_BYTES of it hold no newline, all of it is: what is left of that line comes as a record.
     """
-    file.gap_start = None
-    size = file.stat_size()
-    before = max(0, size - BULK_READ_BYTES)
-    end = before + file.pread(BULK_READ_BYTES, before).rfind(b"\n") + 1
+    size, file.old_bytes = min(file.old_bytes, file.stat_size()), 0
+    end = _last_newline(file, size)
     if not end:
         return None
     width = min(GUARD_BYTES, end)
@@ -100,3 +100,15 @@ def pass_over(lineage: Lineage, file: TailFile, ref: FileRef) -> Section | None:
     gap = Gap(0, end, GapReason.START_AT_END, end)
     file.passed = Section(ref, end, end, digest(guard), None, lineage.decoder.state(), gaps=(gap,), size=size)
     return file.passed
+
+
+def _last_newline(file: TailFile, size: int) -> int:
+    """The end of the last whole line in front of `size`; 0 where the first one is not complete."""
+    high = size
+    while high > 0 and size - high < OLD_LINE_BYTES:
+        low = max(0, high - BULK_READ_BYTES)
+        end = file.pread(high - low, low).rfind(b"\n") + 1
+        if end:
+            return low + end
+        high = low
+    return size if high else 0

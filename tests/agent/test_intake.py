@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -12,12 +13,13 @@ from shipper.agent.intake import Intake
 from shipper.config.loader import load_text
 from shipper.config.types import Config
 from shipper.errors import GapReason
+from shipper.model import Section
 from shipper.telemetry import Telemetry
 from tests.support.fake_buffer import FakeBuffer
 from tests.tail.conftest import Tree, cri
 
 
-def config_of(tree: Tree, state_dir: Path, *, exclude: str = "[]") -> Config:
+def config_of(tree: Tree, state_dir: Path, *, exclude: str = "[]", start_at: str = "beginning") -> Config:
     state_dir.mkdir(exist_ok=True)
     text = f"""
 state_dir: {state_dir}
@@ -26,6 +28,7 @@ sources:
     type: containers
     include: ["{tree.links}/*.log"]
     exclude: {exclude}
+    start_at: {start_at}
     allowed_roots: ["{os.path.realpath(tree.root)}"]
 sinks:
   out: {{type: stdout}}
@@ -129,3 +132,32 @@ async def test_a_source_that_comes_back_with_a_reload_reports_what_was_lost_mean
     await intake.apply(config)
     assert len([gap for section in buffer.sections for gap in section.gaps]) == 1
     await intake.close()
+
+
+async def test_a_kill_right_after_the_first_start_with_start_at_end_ships_no_old_line(tmp_path: Path) -> None:
+    """sources.json said that the source was known before the frame that passes its files over was in the buffer."""
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    tree.write(cri("old"))
+    second = tree.pod("web-1", uid="99999999-1111-2222-3333-444455556666") / "0.log"
+    tree.write(cri("old too"), path=second)
+    config = config_of(tree, tmp_path / "state", start_at="end")
+    intake = Intake(config, buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+    submit, killed = buffer.submit, []
+
+    def submit_once(sections: list[Section]) -> asyncio.Future[int]:
+        if killed:
+            raise SystemExit
+        killed.append(sections)
+        return submit(sections[:1])                      # one of the two files is in the frame that the kill leaves
+
+    buffer.submit = submit_once  # type: ignore[method-assign]
+    with contextlib.suppress(SystemExit):
+        await intake.start(watch=False)
+    await intake.close()
+    buffer.submit = submit  # type: ignore[method-assign]
+    assert len(killed) == 1
+    intake = await run_once(config, buffer)
+    assert buffer.messages == []
+    tree.write(cri("new", second=1), path=second)
+    await run_once(config, buffer)
+    assert buffer.messages == [b"new"]

@@ -199,6 +199,28 @@ async def test_old_lines_stay_passed_over_when_the_first_append_fails(tree: Tree
     assert await node.run() == [b"new"]
 
 
+@pytest.mark.parametrize("there", [b"", b"the first half of "])
+async def test_with_start_at_end_a_line_that_ends_after_the_first_look_is_shipped(tree: Tree, there: bytes) -> None:
+    """An empty log, or one with half a line: its first whole line was passed over."""
+    line = cri("the first half of a line")
+    half = len(line) // 2 if there else 0
+    tree.write(line[:half])
+    node = Node(tree, start_at="end")
+    await node.run()
+    tree.write(line[half:])
+    assert await node.run() == [b"the first half of a line"]
+
+
+async def test_with_start_at_end_a_last_line_over_1_mib_is_not_begun_in_its_middle(tree: Tree) -> None:
+    long = cri("x" * (2 << 20), second=1)
+    tree.write(cri("old"), long[:-1000])
+    node = Node(tree, start_at="end", max_line=4 << 20)
+    await node.run()
+    tree.write(long[-1000:], cri("new", second=2))
+    assert await node.run() == [long[:-1].split(b" ", 3)[3], b"new"]
+    assert sum(g.end for s in node.buffer.sections for g in s.gaps) == len(cri("old"))
+
+
 async def test_a_file_whose_last_line_has_no_newline_is_unfinished_and_not_quiet(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
