@@ -3,6 +3,7 @@
 Invariants:
   O1  a sink that ends by a bug of ours is said, counted and started again after RESTART_S; the others go on (P5)
   O2  a changed sink is drained and built anew on the same cursor; a removed one leaves its cursor to the buffer
+  O3  all sinks of a new config are built before an old one is stopped: where one cannot be, nothing has changed
 """
 from __future__ import annotations
 
@@ -13,13 +14,14 @@ from typing import Any
 from ..buffer.driver import Buffer
 from ..config.types import Config, SinkEntry
 from ..deliver.driver import Delivery
-from ..errors import Retryable
+from ..errors import Retryable, ShipperError
 from ..sinks import SinkContext
 from ..telemetry import Telemetry
 from .buffer_view import BufferForDelivery, pace
 from .logging import describe
 
 RESTART_S = 1.0
+REBUILD_S = 30.0
 CHANGE_DRAIN_S = 5.0
 COUNT_S = 1.0
 
@@ -31,7 +33,6 @@ class Outlets:
         self._buffer, self._telemetry = buffer, telemetry
         self._running: dict[str, tuple[SinkEntry, Delivery, asyncio.Task[None]]] = {}
         self._views: dict[str, BufferForDelivery] = {}
-        self._held: dict[str, dict[str, Any]] = {}
         self._config: Config | None = None
 
     def start(self, config: Config) -> None:
@@ -39,25 +40,26 @@ class Outlets:
         self._config = config
         self._buffer.retain(config.sinks)
         for entry in config.sinks.values():
-            self._start(entry)
+            self._start(entry, *self._build(entry, config))
 
-    def _start(self, entry: SinkEntry) -> None:
+    def _start(self, entry: SinkEntry, delivery: Delivery, view: BufferForDelivery) -> None:
         common = entry.common
         self._buffer.open_cursor(entry.name, start_at=common.start_at, previously=common.previously)
-        delivery = self._build(entry)
+        self._views[entry.name] = view
         task = asyncio.create_task(self._supervise(entry, delivery), name=f"sink {entry.name}")
         self._running[entry.name] = entry, delivery, task
 
-    def _build(self, entry: SinkEntry) -> Delivery:
-        assert self._config is not None
-        view = self._views[entry.name] = BufferForDelivery(self._buffer)
+    def _build(self, entry: SinkEntry, config: Config) -> tuple[Delivery, BufferForDelivery]:
+        """Touches nothing yet (SinkSpec.build). Raises Usage or Fatal where the sink cannot be had."""
+        view = BufferForDelivery(self._buffer)
         # Any: mypy takes a dataclass field that holds a function for a method, which could not be assigned.
-        context: Any = SinkContext(entry.name, self._config.node, self._config.state_dir, self._telemetry)
+        context: Any = SinkContext(entry.name, config.node, config.state_dir, self._telemetry)
         sink = entry.spec.build(entry.config, context)
-        return Delivery(
+        delivery = Delivery(
             entry.name, entry.common, entry.spec, sink, view, context, self._telemetry,
             guarantee=_guarantee(entry.spec.guarantee(entry.config)),
         )
+        return delivery, view
 
     async def _supervise(self, entry: SinkEntry, delivery: Delivery) -> None:
         while True:
@@ -68,30 +70,49 @@ class Outlets:
                 self._telemetry.count("shipper_errors_total", 1, "deliver")
                 self._telemetry.say("error", "sink_ended", about=entry.name, **describe(error))
                 await asyncio.sleep(RESTART_S)
-                delivery = self._build(entry)
-                self._running[entry.name] = entry, delivery, self._running[entry.name][2]
+                delivery = await self._rebuild(entry)
+
+    async def _rebuild(self, entry: SinkEntry) -> Delivery:
+        """O1. What cannot be built just now (a secret's file is gone) is tried again each REBUILD_S."""
+        while True:
+            assert self._config is not None
+            try:
+                delivery, view = self._build(entry, self._config)
+            except Exception as error:  # noqa: BLE001 - O1
+                self._telemetry.count("shipper_errors_total", 1, "deliver")
+                why = str(error) if isinstance(error, ShipperError) else describe(error)["type"]
+                self._telemetry.say("error", "sink_not_built", about=entry.name, why=why, again_in_s=REBUILD_S)
+                await asyncio.sleep(REBUILD_S)
+                continue
+            self._views[entry.name] = view
+            self._running[entry.name] = entry, delivery, self._running[entry.name][2]
+            return delivery
 
     async def apply(self, config: Config) -> None:
-        """O2."""
-        old, self._config = self._config, config
+        """O2, O3."""
+        old = self._config
         assert old is not None
-        gone = [n for n in old.sinks if n not in config.sinks]
-        changed = [n for n, e in config.sinks.items() if n in old.sinks and not _same(e, old.sinks[n])]
+        gone = [n for n in self._running if n not in config.sinks]
+        changed = [n for n, e in config.sinks.items() if n in self._running and not _same(e, old.sinks[n])]
+        built = {
+            name: self._build(entry, config) for name, entry in config.sinks.items()
+            if name in changed or name not in self._running
+        }
+        self._config = config
         await asyncio.gather(*(self._stop(name, CHANGE_DRAIN_S) for name in [*gone, *changed]))
         self._buffer.retain(config.sinks)
-        for name, entry in config.sinks.items():
-            if name not in self._running:
-                self._start(entry)
+        for name, parts in built.items():
+            self._start(config.sinks[name], *parts)
 
-    async def _stop(self, name: str, deadline_s: float) -> None:
-        if name not in self._running:                     # its build failed at an earlier reload
-            return
+    async def _stop(self, name: str, deadline_s: float) -> dict[str, Any]:
+        """What it leaves in the buffer (Delivery.drain)."""
         _, delivery, task = self._running[name]
-        self._held[name] = await delivery.drain(deadline_s)
+        held = await delivery.drain(deadline_s)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         self._running.pop(name, None)
         self._views.pop(name, None)
+        return held
 
     async def pace(self) -> None:
         """See buffer_view.pace."""
@@ -109,10 +130,11 @@ class Outlets:
 
     async def drain(self, deadline_s: float) -> Mapping[str, Mapping[str, Any]]:
         """Shutdown: what stays in the buffer, per sink that has something left."""
-        await asyncio.gather(*(self._stop(name, deadline_s) for name in list(self._running)))
+        names = list(self._running)
+        left = zip(names, await asyncio.gather(*(self._stop(name, deadline_s) for name in names)))
         return {
             name: {"bytes": held["source_bytes"], "records": await self._held_records(name, held)}
-            for name, held in self._held.items() if held.get("source_bytes")
+            for name, held in left if held.get("source_bytes")
         }
 
     async def _held_records(self, name: str, held: Mapping[str, Any]) -> int:

@@ -1,0 +1,126 @@
+"""O1 to O3: what happens to the sinks of a running agent when one cannot be built."""
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from shipper.agent import outlets as module
+from shipper.agent.outlets import Outlets
+from shipper.buffer.driver import Buffer
+from shipper.config.types import BufferSettings, Config, SinkCommon, SinkEntry
+from shipper.errors import Usage
+from shipper.model import Batch, Request
+from shipper.sinks.stdout import SINK
+from shipper.telemetry import Telemetry
+
+
+class Quiet:
+    """Takes everything. `broken`: the next `encode` is a bug."""
+
+    alive: list[Quiet] = []
+
+    def __init__(self, config: Any, context: Any) -> None:
+        if config == "cannot be built":
+            raise Usage("sinks.out.ca_file: cannot be read; see to its owner")
+        self.config = config
+
+    async def start(self, state: Any) -> None:
+        self.alive.append(self)
+
+    def encode(self, batches: Sequence[Batch]) -> bytes:
+        return b""
+    async def send(self, request: Request, payload: Any) -> None: ...
+    async def flush(self, deadline_s: float) -> None: ...
+    def durable(self, number: int) -> None: ...
+    async def close(self) -> None:
+        if self in self.alive:
+            self.alive.remove(self)
+
+
+SPEC = dataclasses.replace(SINK, build=Quiet)
+
+
+def config_of(**sinks: str) -> Config:
+    def entry(name: str, how: str) -> SinkEntry:
+        return SinkEntry(name=name, type="quiet", common=SinkCommon(), spec=SPEC, config=how)
+
+    entries = {name: entry(name, how) for name, how in sinks.items()}
+    return Config(node="n1", state_dir="/nowhere", sources={}, sinks=entries)
+
+
+@pytest.fixture
+async def outlets(tmp_path: Path) -> AsyncIterator[Outlets]:
+    telemetry = Telemetry()
+    buffer = await Buffer.open(str(tmp_path), BufferSettings(), telemetry)
+    found = Outlets(buffer, telemetry)
+    found.telemetry = telemetry  # type: ignore[attr-defined]
+    yield found
+    await found.drain(1.0)
+    await buffer.close()
+    assert Quiet.alive == []
+
+
+async def test_a_reload_with_a_sink_that_cannot_be_built_leaves_the_old_ones_running(outlets: Outlets) -> None:
+    old = config_of(out="a", other="a")
+    outlets.start(old)
+    before = {name: delivery for name, (_, delivery, _) in outlets._running.items()}
+    for new in (config_of(out="cannot be built"), config_of(out="b", third="cannot be built")):
+        with pytest.raises(Usage):
+            await outlets.apply(new)
+        await asyncio.sleep(0)
+        assert {name: delivery for name, (_, delivery, _) in outlets._running.items()} == before
+        assert set(outlets.status()) == {"out", "other"}
+        assert not any(task.done() for _, _, task in outlets._running.values())
+    await outlets.apply(config_of(out="b"))
+    assert {name: entry.config for name, (entry, _, _) in outlets._running.items()} == {"out": "b"}
+
+
+async def test_a_sink_that_ended_by_a_bug_and_cannot_be_built_again_is_tried_until_it_can(
+    outlets: Outlets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RESTART_S", 0.0)
+    monkeypatch.setattr(module, "REBUILD_S", 0.02)
+    config = config_of(out="a")
+    outlets.start(config)
+    _, delivery, task = outlets._running["out"]
+    entry = config.sinks["out"]
+    entry.config = "cannot be built"
+    outlets._config = msgspec.structs.replace(config)
+    monkeypatch.setattr(delivery, "_turn_or_wait", _bug)
+    delivery._wake.set()
+    telemetry: Telemetry = outlets.telemetry  # type: ignore[attr-defined]
+    async with asyncio.timeout(5):
+        while [event for _, event, _ in telemetry.lines].count("sink_not_built") < 2:
+            await asyncio.sleep(0.01)
+        assert not task.done()
+        entry.config = "mended"
+        while outlets._running["out"][1] is delivery:
+            await asyncio.sleep(0.01)
+        while "mended" not in [sink.config for sink in Quiet.alive]:
+            await asyncio.sleep(0.01)
+    assert outlets.status()["out"]["state"] == "ok"
+
+
+async def _bug() -> None:
+    raise KeyError("a bug")
+
+
+async def test_what_a_removed_sink_left_is_not_said_again_at_shutdown(outlets: Outlets) -> None:
+    outlets.start(config_of(out="a", other="a"))
+    stopped = []
+    for name, (_, delivery, _) in outlets._running.items():
+        async def drain(deadline_s: float, name: str = name, drain: Any = delivery.drain) -> dict[str, Any]:
+            stopped.append(name)
+            await drain(deadline_s)
+            return {"source_bytes": 5, "records": 1, "records_exact": True}
+        delivery.drain = drain  # type: ignore[method-assign]
+    await outlets.apply(config_of(other="a"))
+    held = await outlets.drain(1.0)
+    assert stopped == ["out", "other"]
+    assert set(held) == {"other"}
