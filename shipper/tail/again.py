@@ -1,4 +1,5 @@
-"""Ranges whose frame was damaged are read again from their log file, with the same ids; else they are a gap. Driver: preads.
+"""Ranges whose frame was damaged are read again from their log file, with the same ids; else they are a gap. Pure: the
+reader reads the bytes.
 
 Invariants:
   A1  a lost range ends as records or as a gap with reason buffer_damaged, never in silence (P1)
@@ -28,10 +29,16 @@ class LostRange(Protocol):
     def end(self) -> int: ...
 
 
-def read_again(lost: LostRange, lineage: Lineage | None, decoder: LineDecoder, form: str, now_s: float) -> Section:
-    """One section for the beginning of a lost range; the rest of it stays lost and is asked for again."""
-    size = min(lost.end - lost.start, AGAIN_BYTES)
-    data = lineage.reread(Piece(lost.file.key, lost.start, size)) if lineage is not None else b""
+def piece_of(lost: LostRange) -> Piece:
+    """What is read of it at once."""
+    return Piece(lost.file.key, lost.start, min(lost.end - lost.start, AGAIN_BYTES))
+
+
+def read_again(
+    lost: LostRange, data: bytes, lineage: Lineage | None, decoder: LineDecoder, form: str, now_s: float
+) -> Section:
+    """One section for the beginning of a lost range, of which `data` was read; the rest of it stays lost and is asked for
+    again. `decoder` is of no use after."""
     whole = data if lost.start + len(data) == lost.end else data[: data.rfind(b"\n") + 1]
     if not whole:
         gap = Gap(lost.start, lost.end, GapReason.BUFFER_DAMAGED, lost.end - lost.start)
@@ -44,4 +51,6 @@ def read_again(lost: LostRange, lineage: Lineage | None, decoder: LineDecoder, f
         lost.file.key, lost.start, lines, read_ns=time.time_ns(), now_s=now_s,
         reread=lineage.reread if lineage is not None else lambda piece: b"",
     )
-    return Section(lost.file, lost.start, lost.start + len(whole), "", batch)
+    section = Section(lost.file, lost.start, lost.start + len(whole), "", batch, (), decoder.take_drops())
+    decoder.restore((), now_s)                           # gives back what its open records hold of the budget
+    return section

@@ -23,7 +23,7 @@ from typing import Any
 from ..errors import GapReason
 from ..model import FileRef, Gap, Section, Source
 from ..telemetry import Telemetry
-from .again import read_again
+from .again import piece_of, read_again
 from .attention import SWEEPS_BEFORE_WATCH, TICK_S, Attention
 from .closings import Closings, gap_bytes
 from .cutter import Cutter, LineDecoder
@@ -68,7 +68,7 @@ class Reader:
         self._closings = Closings(buffer)
         self._goal: dict[str, dict[tuple[int, int], int]] | None = None
         self.between_turns = asyncio.Lock()               # who drops and adds lineages holds it: sections may be on their way
-        self.blocked = False
+        self.blocked = self._lost_due = False
         self.rounds = 0                                   # of `run`: at least one a second, whatever there is to read
         self.complete = False                             # every lineage that there is was told: what is not found is gone
 
@@ -84,6 +84,7 @@ class Reader:
         name = source.lineage
         known = self.lineages.get(name)
         if known is not None:
+            known.settings_due |= known.settings != settings
             known.vanished, known.settings = False, settings
             self._attention.look_at(name)
             return
@@ -191,6 +192,8 @@ class Reader:
         self._attention.wake.clear()
         async with self.between_turns:
             self.prepare(now)
+            if self._lost_due:
+                await self._read_lost()
         await self._in_flight.drained()
         self._release()
         self.blocked = self._buffer.full
@@ -225,6 +228,8 @@ class Reader:
     async def step(self) -> bool:
         """One round without waiting for anything outside; False where there was nothing to read. For tests."""
         ready = self.prepare(self._now_s())
+        if self._lost_due:
+            await self._read_lost()
         await self._in_flight.drained()
         self._release()
         if ready:
@@ -342,6 +347,8 @@ class Reader:
     ) -> tuple[list[Section], bool]:
         """One read of the front file. (sections, is there more to read at once)"""
         now = self._now_s()
+        if lineage.settings_due:
+            lineage.renew(self._make_decoder(lineage.source, lineage.settings), now)
         if not lineage.files:
             return self._without_files(name, lineage), False
         if lineage.decoder.hold_until_s > now:
@@ -506,23 +513,24 @@ class Reader:
     def _poll(self, now: float) -> None:
         """Once a second: what nobody tells us of."""
         self._handles.close_quiet(now)
-        if self.complete and self._buffer.positions.lost:
-            self._read_lost(now)
+        self._lost_due = self.complete and bool(self._buffer.positions.lost)
         for lineage, file, unread in list(self._handles.over_limit(self._attention.deleted, now)):
             ref = file.ref or lineage.define(file, self._formats, ending=True)
             self._submit(self._handles.let_go(lineage, file, ref, unread))
 
-    def _read_lost(self, now: float) -> None:
-        """Frames that were found damaged: a part of each lost range a second."""
+    async def _read_lost(self) -> None:
+        """Frames that were found damaged: a part of each lost range a second, from a disk that may be slow."""
+        self._lost_due = False
         for lost in list(self._buffer.positions.lost):
             lineage = self.lineages.get(lost.file.source.lineage)
-            form, settings = "raw", _NO_SETTINGS
+            form, settings, data = "raw", _NO_SETTINGS, b""
             if lineage is not None:
                 settings = lineage.settings
                 file = lineage.file_of(lost.file.key)
                 form = lineage.form_of(file, self._formats) if file is not None else form
+                data = await asyncio.to_thread(lineage.reread, piece_of(lost))
             decoder = self._make_decoder(lost.file.source, settings)
-            self._submit([read_again(lost, lineage, decoder, form, now)])
+            self._submit([read_again(lost, data, lineage, decoder, form, self._now_s())])
 
     def _flush(self, lineage: Lineage, before_s: float) -> list[Section]:
         """Records that have been open since before `before_s`, as sections without bytes of their own."""

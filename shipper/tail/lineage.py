@@ -42,7 +42,7 @@ class Lineage:
 
     __slots__ = (
         "armed", "claim", "cutter", "decoder", "directory", "done", "eof_ticks", "files", "ignored", "ignored_keys", "last_ns",
-        "look_due", "opener", "outbox", "passed_over", "salted", "settings", "source", "truncations", "vanished",
+        "look_due", "opener", "outbox", "passed_over", "salted", "settings", "settings_due", "source", "truncations", "vanished",
     )
 
     def __init__(
@@ -63,7 +63,16 @@ class Lineage:
         self.eof_ticks = self.truncations = 0
         self.armed = self.vanished = False
         self.look_due = True
-        self.passed_over = False
+        self.passed_over = self.settings_due = False
+
+    def renew(self, decoder: LineDecoder, now_s: float) -> None:
+        """Other settings: a fresh decoder goes on where the old one stands, between two reads."""
+        state, form = self.decoder.state(), self.decoder.form
+        self.decoder.restore((), now_s)                  # gives back what its open records hold of the budget
+        self.decoder = self.cutter.decoder = decoder
+        decoder.restore(state, now_s)
+        decoder.form = form
+        self.settings_due = False
 
     # -------------------------------------------------------- looking
 
@@ -240,9 +249,8 @@ class Lineage:
             file = by_node[verdict.found.device, verdict.found.inode]
             if isinstance(verdict, Continue):
                 position = positions.files[verdict.key]
-                ref = position.file
-                if (ref.path, ref.device, ref.inode) != (file.path, file.device, file.inode):
-                    ref = FileRef(ref.key, self.source, file.path, file.device, file.inode, ref.head_bytes, ref.head_hash)
+                ref = position.file                      # its source may have had another name in the last config
+                ref = FileRef(ref.key, self.source, file.path, file.device, file.inode, ref.head_bytes, ref.head_hash)
                 file.resume(ref, position.offset, position.guard)
                 file.proven_bytes = max(position.size, position.offset)
                 if position.closed and not file.live and (file.compressed or file.size <= file.offset):
@@ -312,6 +320,7 @@ class Lineage:
 
     def _report_lost(self, ref: FileRef, lost: KnownFile, next_ns: int) -> None:
         gap = Gap(lost.offset, -1, GapReason.ROTATED_AWAY, max(0, lost.size - lost.offset), lost.last_ns, next_ns)
+        ref = FileRef(ref.key, self.source, ref.path, ref.device, ref.inode, ref.head_bytes, ref.head_hash)
         self.outbox.append(self.closing(ref, lost.offset, lost.guard, gap, lost.size))
 
     def closing_again(self, section: Section, positions: KnownPositions) -> Section:

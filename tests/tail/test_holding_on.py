@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gzip
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.buffer.positions import Lost
 from shipper.errors import GapReason
 from shipper.tail.file import TailFile
 from tests.tail.conftest import Node, Tree, cri
@@ -233,3 +235,39 @@ async def test_a_file_whose_last_line_has_no_newline_is_unfinished_and_not_quiet
     node.reader.changed(next(iter(node.reader.lineages)))
     await node.run()
     assert [row["state"] for row in node.reader.facts()] == ["quiet"]
+
+
+async def test_a_renamed_source_has_its_new_name_in_the_buffer_too(tree: Tree) -> None:
+    """Records read from disk had the old one, so that routes by source differed from those of the same file in memory."""
+    tree.write(*lines(0, 2))
+    node = Node(tree)
+    await node.run()
+    (name,) = node.reader.lineages
+    source = dataclasses.replace(node.reader.lineages[name].source, name="renamed", cache={})
+    node.reader.drop(name)
+    node.reader.add(source, node.settings)
+    tree.write(*lines(2, 4))
+    assert await node.run() == texts(0, 4)
+    section = node.buffer.sections[-1]
+    assert section.batch is not None and (section.batch.source.name, section.file.source.name) == ("renamed", "renamed")
+
+
+async def test_a_damaged_frame_that_is_read_again_leaves_no_open_record_in_the_budget(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.write(*lines(0, 2), cri("begun", second=2, tag="P"))
+    node = Node(tree)
+    await node.run(0.5)
+    positions = node.buffer.positions
+    (key,) = positions.files
+    decoders = []
+    make = node.reader._make_decoder
+    node.reader._make_decoder = lambda *a: decoders.append(make(*a)) or decoders[-1]  # type: ignore[func-returns-value]
+    held = node.reader.lineages[str(tree.log)].decoder.opened.budget.held_bytes  # type: ignore[attr-defined]
+    positions.commit(positions.plan_lost([Lost(positions.files[key].file, 0, positions.files[key].offset)]))
+    threads = []
+    monkeypatch.setattr(asyncio, "to_thread", lambda call, *a: threads.append(call) or asyncio.sleep(0, call(*a)))
+    node.reader.complete = True
+    assert (await node.run(1.2))[2:4] == texts(0, 2)
+    assert not positions.lost and len(threads) == 1
+    assert decoders[0].opened.budget.held_bytes == held == len("begun")
