@@ -9,6 +9,7 @@ Invariants:
       soon as what is passed over is in the buffer: a kill in between starts over)
   I2  every lineage that the positions know and did not finish is found again, or what it still held is reported
   I3  no exception of a scan ends the agent: it is counted and the next scan tries again
+  I4  a lineage that was found stays to be told until the reader has it; what the old config found is forgotten by a reload
 """
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from typing import Any
 import orjson
 
 from ..buffer.driver import Buffer
+from ..config.processing import Processing
 from ..config.types import Config, ContainersSource, FilesSource, SourceSettings
 from ..decode import Budget
 from ..discover.lineage import Changes, LogFile, SourceSpec
@@ -32,7 +34,7 @@ from ..tail.driver import Reader
 from ..tail.ports import Settings
 from ..telemetry import Telemetry
 from .directory import NodeDirectory
-from .formats import DecodeFormats, decoder_for
+from .formats import DecodeFormats, Rules, decoder_for, line_form
 from .logging import describe
 
 RESCAN_S = 10.0
@@ -53,11 +55,11 @@ def specs_of(config: Config) -> list[SourceSpec]:
     ]
 
 
-def settings_of(name: str, source: SourceSettings, allowed_roots: tuple[str, ...]) -> Settings:
-    """One source's config as the reader takes it."""
+def settings_of(name: str, source: SourceSettings, allowed_roots: tuple[str, ...], processing: Processing | None) -> Settings:
+    """One source's config as the reader takes it; `processing`: what its rules and `process:` say for this lineage."""
     return Settings(
-        name, source.format, source.start_at, source.max_line, source.max_record, source.partial_timeout, allowed_roots,
-        isinstance(source, FilesSource), source,
+        name, line_form(source), source.start_at, source.max_line, source.max_record, source.partial_timeout, allowed_roots,
+        isinstance(source, FilesSource), processing,
     )
 
 
@@ -79,15 +81,18 @@ class Intake:
     ) -> None:
         self._config, self._buffer, self._telemetry = config, buffer, telemetry
         self._watch: Watcher | None = None
+        self._rules = Rules(config.process)
         self._discoverer = Discoverer(specs_of(config), telemetry)
         self._directory = NodeDirectory(self._discoverer, None)
         self.reader = Reader(
             buffer, self._directory, DecodeFormats(), decoder_for(Budget()), telemetry, max_open_files=raise_descriptor_limit(),
             pace=pace,
         )
+        self._untold: dict[str, LogFile] = {}             # found, and not taken by the reader yet
         self._noted = asyncio.Event()
         self._seen_path = os.path.join(config.state_dir, "sources.json")
         self._seen = self._load_seen()
+        self._is_new = not os.path.exists(self._seen_path) and not self._seen
         self.ready = False
         self.scans = 0
 
@@ -103,12 +108,24 @@ class Intake:
         self._rewire()
         await self._scan(full=True)
         await self._adopt()
+        self._say_if_new()
         await self._remember_sources()
         self.ready = self.reader.complete = True
+
+    def _say_if_new(self) -> None:
+        """Logs without a state directory: the first start, or what an agent before this one knew is gone. Nobody can tell
+        which, so it is said each time."""
+        if self._is_new and self._directory.files:
+            starts = ", ".join(f"{name} at the {source.start_at}" for name, source in sorted(self._config.sources.items()))
+            self._telemetry.say(
+                "warning", "new_state_directory", about=self._config.state_dir, log_files=len(self._directory.files),
+                why=f"nothing is known of the logs that are here: {starts}. At a first start that is as it should be; else the "
+                    "state directory is gone: keep it on a disk that outlives pod and reboot")
 
     def _rewire(self) -> None:
         watched = self._watch.watched if self._watch is not None else ()
         self._discoverer = Discoverer(specs_of(self._config), self._telemetry, watched=watched)
+        self._untold.clear()
         self._directory.discoverer = self._discoverer
         self._directory.watch = self._watch
 
@@ -166,17 +183,34 @@ class Intake:
             self._watch.watch_directories(self._discoverer.directories())
 
     async def _apply(self, changes: Changes) -> None:
-        for count, logfile in enumerate(changes.appeared, 1):
-            self._add(logfile)
+        """I3, I4."""
+        discoverer = self._discoverer
+        self._untold.update((logfile.source.lineage, logfile) for logfile in changes.appeared)
+        for logfile in changes.changed:
+            self.reader.changed(logfile.source.lineage)
+        for count, (name, logfile) in enumerate(list(self._untold.items()), 1):
+            if self._untold.get(name) is logfile and self._tell(logfile):
+                del self._untold[name]
             if count % SCAN_SLICE == 0:
                 # 5,000 files take a quarter of a second to open: nobody waits for all, and the first lines leave meanwhile.
                 await (asyncio.sleep(0) if self.ready else self.reader.step())
-        for logfile in changes.changed:
-            self.reader.changed(logfile.source.lineage)
+                if self._discoverer is not discoverer:
+                    return                               # a reload came in between, and looked at everything itself
         for logfile in changes.vanished:
+            self._untold.pop(logfile.source.lineage, None)
             self.reader.vanish(logfile.source.lineage)
             if self._directory.files.get(logfile.source.lineage) is logfile:
                 del self._directory.files[logfile.source.lineage]
+
+    def _tell(self, logfile: LogFile) -> bool:
+        """False where the reader could not take it; the others are told, and the next scan tries this one again."""
+        try:
+            self._add(logfile)
+        except Exception as error:  # noqa: BLE001 - I3
+            self._telemetry.count("shipper_errors_total", 1, "scan")
+            self._telemetry.say("error", "file_not_taken", about=logfile.source.lineage, **describe(error))
+            return False
+        return True
 
     def _add(self, logfile: LogFile) -> None:
         name, source = logfile.source_name, logfile.source_config
@@ -184,7 +218,8 @@ class Intake:
         lineage = logfile.source.lineage
         self._directory.files[lineage] = logfile
         skip_old = source.start_at == "end" and name not in self._seen and lineage not in self._buffer.positions.lineages
-        self.reader.add(logfile.source, settings_of(name, source, logfile.allowed_roots), skip_old=skip_old)
+        processing = self._rules.wanted(source, logfile.source)
+        self.reader.add(logfile.source, settings_of(name, source, logfile.allowed_roots, processing), skip_old=skip_old)
 
     def _on_file(self, token: Any) -> None:
         self.reader.written(token)
@@ -262,6 +297,7 @@ class Intake:
 
     async def _go_over(self, config: Config) -> None:
         old, self._config = self._config, config
+        self._rules = Rules(config.process)
         self._rewire()
         self._directory.files.clear()
         gone = [n for n, lineage in self.reader.lineages.items() if lineage.source.name not in config.sources]

@@ -8,12 +8,13 @@ import shutil
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from shipper.agent.intake import Intake
 from shipper.config.loader import load_text
 from shipper.config.types import Config
 from shipper.errors import GapReason
-from shipper.model import Section
+from shipper.model import Section, Source
 from shipper.telemetry import Telemetry
 from tests.support.fake_buffer import FakeBuffer
 from tests.tail.conftest import Tree, cri
@@ -161,3 +162,48 @@ async def test_a_kill_right_after_the_first_start_with_start_at_end_ships_no_old
     tree.write(cri("new", second=1), path=second)
     await run_once(config, buffer)
     assert buffer.messages == [b"new"]
+
+
+async def test_a_log_that_the_reader_cannot_take_is_tried_again_and_the_ones_behind_it_are_read(tmp_path: Path) -> None:
+    tree, buffer, telemetry = Tree(tmp_path / "log"), FakeBuffer(), Telemetry()
+    logs = [tree.pod(f"web-{n}", uid=f"9999999{n}-1111-2222-3333-444455556666") / "0.log" for n in range(1, 4)]
+    for n, log in enumerate(logs):
+        tree.write(cri(f"line {n}"), path=log)
+    tree.write(cri("first"))
+    intake = Intake(config_of(tree, tmp_path / "state"), buffer, telemetry, no_pace)  # type: ignore[arg-type]
+    add, failed = intake.reader.add, []
+
+    def failing(source: Source, *rest: object, **more: object) -> None:
+        if "web-1" in source.lineage and not failed:
+            failed.append(source)
+            raise KeyError("a bug")
+        add(source, *rest, **more)  # type: ignore[arg-type]
+
+    intake.reader.add = failing  # type: ignore[method-assign]
+    await intake.start(watch=False)
+    await intake.once()
+    assert sorted(buffer.messages) == [b"first", b"line 1", b"line 2"]
+    assert telemetry.value("shipper_errors_total", "scan") == 1
+    await intake._scan(full=False)
+    await intake.once()
+    assert sorted(buffer.messages) == [b"first", b"line 0", b"line 1", b"line 2"]
+    await intake.close()
+
+
+async def test_a_scan_that_a_reload_overtakes_adds_nothing_of_the_old_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    monkeypatch.setattr("shipper.agent.intake.SCAN_SLICE", 1)
+    config = config_of(tree, tmp_path / "state")
+    intake = Intake(config, buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+    await intake.start(watch=False)
+    for n in range(1, 5):
+        tree.write(cri("secret"), path=tree.pod(f"web-{n}", uid=f"9999999{n}-1111-2222-3333-444455556666") / "0.log")
+    scan = asyncio.create_task(intake._scan(full=True))
+    while len(intake.reader.lineages) < 2:
+        await asyncio.sleep(0)
+    await intake.apply(config_of(tree, tmp_path / "state", exclude='["*_default_*"]'))
+    await scan
+    assert not intake.reader.lineages and not intake._directory.files
+    await intake.close()
