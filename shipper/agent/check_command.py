@@ -10,6 +10,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 
+from ..config.builtin import path_or_built_in
 from ..errors import Usage
 
 
@@ -30,6 +31,7 @@ def run_check(path: str | None, schema: bool, environ: Mapping[str, str] = os.en
 
         print(json.dumps(json_schema(), indent=1))
         return 0
+    path = path_or_built_in(path, environ)
     if path is None:
         raise Usage("no config named; write shipper check -c FILE, or shipper check --schema")
     from ..config.loader import load

@@ -1,14 +1,17 @@
 """`shipper run`: the arguments, then the agent (app.py). Driver."""
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 
+from ..config.builtin import NEEDED, path_or_built_in
 from ..config.units import Seconds
 from ..errors import Usage
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", required=True, metavar="FILE", help="the config (YAML)")
+    parser.add_argument("-c", "--config", metavar="FILE",
+                        help="the config (YAML); without it the environment has to say enough: SHIPPER_SINK_ADDRESS=host:port")
     parser.add_argument("--once", action="store_true",
                         help="take what is in the log files now, deliver it, wait until it is confirmed, exit 0")
     parser.add_argument("--timeout", metavar="DURATION",
@@ -20,6 +23,9 @@ def run(args: Namespace) -> int:
     if args.timeout is not None and not args.once:
         raise Usage("--timeout needs --once: an agent without --once runs until SIGTERM; add --once or leave --timeout out")
     timeout_s = None if args.timeout is None else parse_timeout_s(args.timeout)
+    path = path_or_built_in(args.config, os.environ)
+    if path is None:
+        raise Usage(f"no config named; write shipper run -c FILE, or set {NEEDED}=host:port (docs/configuration.md)")
     import gc
 
     gc.disable()                    # 350 modules are all that is made until the agent runs and sets its own thresholds
@@ -27,7 +33,7 @@ def run(args: Namespace) -> int:
 
     from .app import run_agent
 
-    return asyncio.run(run_agent(args.config, once=args.once, timeout_s=timeout_s))
+    return asyncio.run(run_agent(path, once=args.once, timeout_s=timeout_s))
 
 
 def parse_timeout_s(text: str) -> float:

@@ -95,7 +95,7 @@ class OsFiles:
             raise Usage(f"state_dir {directory}: belongs to uid {owner}, this process runs as {os.geteuid()}; {mend}")
         if os.statvfs(directory).f_flag & os.ST_RDONLY:
             raise Usage(f"state_dir {directory}: mounted read-only; mount it writable, or name another state_dir")
-        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        if not os.access(directory, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):   # ambient capabilities count
             raise Usage(f"state_dir {directory}: not writable; {mend}")
 
     def make_dir(self, path: str) -> None:

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from .. import sinks
 from ..errors import Usage
+from . import builtin
 from .convert import WRONG, Converter, struct_type
 from .draft import Draft
 from .patterns import static_prefix
@@ -53,8 +54,9 @@ class Loaded:
 
 
 def load(path: str, environ: Mapping[str, str]) -> Loaded:
-    """Read and check the config at `path`. Usage with all problems."""
-    return load_text(_read(path), path, environ)
+    """Read and check the config at `path` (builtin.NAME: that of the environment). Usage with all problems."""
+    text = builtin.built_in(environ) if path == builtin.NAME else _read(path)
+    return load_text(text, path, environ)
 
 
 def load_state_dir(path: str, environ: Mapping[str, str]) -> str:

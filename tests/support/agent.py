@@ -42,6 +42,8 @@ class Agent:
     """One state directory and whoever runs on it. `start` may be called again after `kill` or `terminate`."""
 
     module = "shipper"
+    prefix: tuple[str, ...] = ()
+    """What stands in front of the agent's command, for example setpriv and its arguments."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.config_path = root, root / "shipper.yaml"
@@ -96,8 +98,9 @@ class Agent:
 
         with open(self.log_path, "ab") as log:
             self._log_start_bytes = log.tell()
+            command = [*self.prefix, sys.executable, "-m", self.module, "run", "-c", str(self.config_path), *argv]
             process = subprocess.Popen(
-                [sys.executable, "-m", self.module, "run", "-c", str(self.config_path), *argv], stdin=subprocess.DEVNULL,
+                command, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **(env or {})}, preexec_fn=limit,
             )
         self._processes.append(process)

@@ -1,0 +1,56 @@
+"""The config of an agent that gets no file: a handful of environment variables around fixed YAML (docs/configuration.md).
+
+Invariants:
+  E1  it is YAML like any other: the same checks, the same messages, the same `check`
+  E2  only where no -c was given and SHIPPER_SINK_ADDRESS is set: a forgotten -c stays an error
+Plane: pure.
+"""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NAME = "(environment)"
+"""Stands for this config where a path stands for a file, and in front of its messages."""
+
+NEEDED = "SHIPPER_SINK_ADDRESS"
+FILES = "SHIPPER_FILES"
+
+_TEXT = """\
+node: ${NODE_NAME:-}
+state_dir: ${SHIPPER_STATE_DIR:-/var/lib/shipper}
+sources:
+  containers:
+    type: containers
+    include: ["${SHIPPER_CONTAINERS:-/var/log/containers/*.log}"]
+"""
+_FILES_TEXT = """\
+  files:
+    type: files
+    include: ["${SHIPPER_FILES}"]
+"""
+_REST = """\
+buffer:
+  max_size: ${SHIPPER_BUFFER_SIZE:-1GiB}
+sinks:
+  central:
+    type: syslog
+    address: ${SHIPPER_SINK_ADDRESS}
+    protocol: ${SHIPPER_SINK_PROTOCOL:-tls}
+    format: ${SHIPPER_SINK_FORMAT:-rfc5424}
+    when_full: ${SHIPPER_SINK_WHEN_FULL:-block}
+    start_at: oldest
+admin:
+  listen: ${SHIPPER_ADMIN_LISTEN:-127.0.0.1:3903}
+log:
+  level: ${SHIPPER_LOG_LEVEL:-info}
+"""
+
+
+def built_in(environ: Mapping[str, str]) -> str:
+    """The YAML; host files only where SHIPPER_FILES names some."""
+    return _TEXT + (_FILES_TEXT if environ.get(FILES) else "") + _REST
+
+
+def path_or_built_in(path: str | None, environ: Mapping[str, str]) -> str | None:
+    """`path`; without one NAME if the environment is enough, else None (E2)."""
+    return NAME if path is None and environ.get(NEEDED) else path
