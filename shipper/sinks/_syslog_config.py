@@ -115,7 +115,7 @@ def problems(config: SyslogConfig) -> list[tuple[str, str]]:
             found.append((f"severity.{stream}", 'no such stream; use stdout, stderr or "" (host files)'))
         if name not in SEVERITIES:
             found.append((f"severity.{stream}", f"{name!r} is no severity; use one of {', '.join(SEVERITIES)}"))
-    return found + _size_problems(config) + _tls_problems(config)
+    return found + _size_problems(config) + tls_problems(config.protocol, config.tls)
 
 
 def _size_problems(config: SyslogConfig) -> list[tuple[str, str]]:
@@ -138,15 +138,15 @@ def _size_problems(config: SyslogConfig) -> list[tuple[str, str]]:
     return found
 
 
-def _tls_problems(config: SyslogConfig) -> list[tuple[str, str]]:
-    tls = config.tls
-    if config.protocol not in TLS_PROTOCOLS:
-        mend = "relp-tls" if config.protocol == "relp" else "tls"
+def tls_problems(protocol: str, tls: TlsConfig) -> list[tuple[str, str]]:
+    """Of the `tls` keys; reads the files that they name."""
+    if protocol not in TLS_PROTOCOLS:
+        mend = "relp-tls" if protocol == "relp" else "tls"
         return [("tls", f"has no effect with this protocol; use protocol: {mend}, or leave it out")] if tls != TlsConfig() else []
     found = [
         (f"tls.{name}", f"cannot read {path}; give the path of a PEM file that this process may read")
         for name, path in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key))
-        if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK))
+        if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK, effective_ids=True))
     ]
     if tls.key is not None and tls.cert is None:
         found.append(("tls.key", "is of no use without tls.cert; give both"))
