@@ -1,9 +1,13 @@
-"""The decode stage as the tail stage asks for it (tail.ports.Formats). The seam, no decisions. Plane: per file."""
+"""The decode and process stages as the tail stage asks for them (tail.ports.Formats). The seam. Plane: per file."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .. import decode
+from ..config.matching import Predicate, compile_when
+from ..config.processing import Processing as Wanted
+from ..config.processing import ProcessRule, merged
+from ..config.types import SourceSettings
 from ..model import Source
 from ..process.build import steps_for
 from ..process.chain import Processing
@@ -19,6 +23,32 @@ class DecodeFormats:
 
     def first_ns(self, line: bytes, form: str) -> int:
         return decode.first_ns(line, form)
+
+
+PARSERS_OF_FORMATS: dict[str, Wanted] = {
+    "syslog": Wanted(parse="syslog"), "klog": Wanted(parse="klog"), "json": Wanted(parse="json"),
+    "docker-daemon": Wanted(parse="logfmt"),
+}
+"""Formats of host files that are a plain line and a parser (config.rules_process.PARSED_FORMATS)."""
+
+
+class Rules:
+    """`process:` of one config, compiled once."""
+
+    def __init__(self, rules: Sequence[ProcessRule]) -> None:
+        self._rules: list[tuple[Predicate, ProcessRule]] = [(compile_when(rule.when), rule) for rule in rules]
+
+    def wanted(self, own: SourceSettings, source: Source) -> Wanted | None:
+        """What is to be done to the records of `source`; None for nothing. Asked once per lineage and config."""
+        layers: list[Wanted] = [own, *(rule for matches, rule in self._rules if matches(source))]
+        if own.format in PARSERS_OF_FORMATS:
+            layers.insert(0, PARSERS_OF_FORMATS[own.format])
+        return merged(layers)
+
+
+def line_form(own: SourceSettings) -> str:
+    """The format as the tail and decode stages know it."""
+    return "plain" if own.format in PARSERS_OF_FORMATS else own.format
 
 
 def decoder_for(budget: decode.Budget) -> Callable[[Source, Settings], LineDecoder]:

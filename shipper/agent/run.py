@@ -111,7 +111,7 @@ class Pipeline:
         assert self._intake is not None and self._outlets is not None
         if changes.sinks:
             await self._outlets.apply(config)
-        if changes.sources:
+        if changes.sources or "process" in changes.settings:
             await self._intake.apply(config)
         self._config = config
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass, field
 
+from .processing import ProcessRule, TestCase
 from .tree import Path
 from .types import Admin, BufferSettings, SinkCommon, SinkEntry, SourceSettings
 
@@ -32,6 +33,8 @@ class Draft:
     sink_names: list[str] = field(default_factory=list)
     shutdown_grace: float | None = None
     lock_wait: float | None = None
+    process: tuple[ProcessRule, ...] | None = ()
+    tests: tuple[TestCase, ...] | None = ()
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ MAX_CONFIG_BYTES = 1024 * 1024
 MAX_LINES = 100
 _SOURCE = inspect.UnionType((inspect.type_info(ContainersSource), inspect.type_info(FilesSource)))
 _CONFIG = {f.name: f for f in struct_type(Config).fields}
-_JUDGED = ("node", "state_dir", "sources", "buffer", "sinks", "admin", "shutdown_grace", "lock_wait")
+_JUDGED = ("node", "state_dir", "sources", "buffer", "sinks", "admin", "shutdown_grace", "lock_wait", "process", "tests")
 _COMMON = struct_type(SinkCommon)
 _COMMON_KEYS = frozenset(f.encode_name for f in _COMMON.fields)
 
@@ -199,9 +199,10 @@ def _config(values: dict[str, Any]) -> Config:
                for name, source in values["sources"].items()}
     entries = {name: replace(sink, common=replace(sink.common, when=normalised(sink.common.when)))
                for name, sink in values["sinks"].items()}
+    rules = tuple(replace(rule, when=normalised(rule.when)) for rule in values["process"])
     state_dir = os.path.normpath(values["state_dir"])
     node = values["node"] or socket.gethostname()
-    return Config(**{**values, "node": node, "state_dir": state_dir, "sources": sources, "sinks": entries})
+    return Config(**{**values, "node": node, "state_dir": state_dir, "sources": sources, "sinks": entries, "process": rules})
 
 
 def _lines(name: str, converter: Converter, problems: list[Problem]) -> list[str]:

@@ -17,6 +17,8 @@ def _sink_checks(draft: Draft, say: Findings) -> None:
     for name, sink in draft.sinks.items():
         for key, text in sink.spec.check(sink.config):
             say.error(("sinks", name, *key.split(".")) if key else ("sinks", name), text)
+        for key, text in sink.spec.warn(sink.config):
+            say.warn(("sinks", name, *key.split(".")) if key else ("sinks", name), text)
         if sink.spec.concurrency is not None and sink.common.concurrency != sink.spec.concurrency \
                 and ("sinks", name, "concurrency") in draft.given:
             say.warn(("sinks", name, "concurrency"), f"has no effect: {sink.type} works with {sink.spec.concurrency}; remove it")

@@ -71,6 +71,8 @@ def _default(f: inspect.Field) -> Schema:
         return {}
     if isinstance(value, Seconds):
         return {"default": f"{value * 1000:g}ms" if value < 1 else f"{value:g}s"}
+    if isinstance(value, tuple):
+        return {"default": list(value)}
     return {"default": size(value) if isinstance(value, Bytes) else value}
 
 

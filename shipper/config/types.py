@@ -4,6 +4,7 @@
       sources: name -> ContainersSource | FilesSource
       buffer:  BufferSettings
       sinks:   name -> SinkEntry = SinkCommon + the Struct of the sink's own module
+      process: rules of processing.py, in order; tests: what `shipper test` runs
       admin, log
 
 Invariants:
@@ -18,7 +19,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from .processing import Processing
+from .processing import Processing, ProcessRule, TestCase
 from .units import Bytes, Seconds
 
 MIB = 1024 * 1024
@@ -51,7 +52,7 @@ class FilesSource(Processing, kw_only=True, forbid_unknown_fields=True, frozen=T
     type: ClassVar[str] = "files"
     include: list[str]
     exclude: list[str] = msgspec.field(default_factory=list)
-    format: Literal["plain", "raw", "cri", "docker"] = "plain"
+    format: Literal["plain", "syslog", "klog", "json", "docker-daemon", "raw", "cri", "docker"] = "plain"
     start_at: StartAt = "beginning"
     max_line: Bytes = Bytes(MIB)
     max_record: Bytes = Bytes(MIB)
@@ -73,8 +74,9 @@ class BufferSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, f
 class SinkCommon(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """What every sink takes, whatever its type. In YAML these keys and the sink's own stand side by side.
 
-    when                 {} or any of namespace, pod, container, source, kind: list of globs, and labels, annotations:
-                         {key: list of globs}. Always lists after loading. All keys must match; within a list, one
+    when                 {} or any of namespace, pod, container, source, kind: list of globs, labels, annotations:
+                         {key: list of globs}, severity: [">=WARNING"]. Always lists after loading. All keys must match;
+                         within a list, one
     max_backlog          this sink's own limit; behind it by more, its oldest records are dropped and counted
     previously           the name that this sink had before: its cursor is inherited
     give_up_after        None: a request is retried for ever
@@ -125,9 +127,11 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
     node: str = ""
     state_dir: str = "/var/lib/shipper"
     sources: dict[str, SourceSettings]
+    process: tuple[ProcessRule, ...] = ()
     buffer: BufferSettings = BufferSettings()
     sinks: dict[str, SinkEntry]
     admin: Admin = Admin()
     log: Log = Log()
     shutdown_grace: Seconds = Seconds(25.0)
     lock_wait: Seconds = Seconds(40.0)
+    tests: tuple[TestCase, ...] = ()

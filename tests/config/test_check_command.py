@@ -63,9 +63,9 @@ def test_a_route_by_labels_is_warned_about_while_nothing_knows_labels(tmp_path, 
     assert "sinks.out.when.labels: nothing matches: labels come with the Kubernetes metadata" in capsys.readouterr().err
 
 
-def test_a_sink_over_http_is_said_to_be_missing_in_this_release(tmp_path, capsys):
+def test_a_sink_type_under_another_name_is_told_which_one_serves_it(tmp_path, capsys):
     path = tmp_path / "c.yaml"
-    path.write_text(GOOD.replace("type: syslog, address: 'h:1'", "type: loki, url: 'http://h'"))
+    path.write_text(GOOD.replace("type: syslog, address: 'h:1'", "type: https, url: 'http://h'"))
     assert run_check(str(path), False, {}) == 2
-    assert "unknown sink type 'loki'; use one of file, stdout, syslog; sinks over HTTP are not in this release" \
-        in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "unknown sink type 'https'; use one of " in said and "https is served by type: http" in said

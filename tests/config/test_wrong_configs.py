@@ -82,8 +82,8 @@ CASES = [
         "5:1: stat_dir: unknown key; did you mean 'state_dir'?",
     ]),
     ("an unknown key like no other", S + K + "zzz: /x\n", [
-        ('5:1: zzz: unknown key; known here: node, state_dir, sources, buffer, sinks, admin, log, shutdown_grace, '
-         'lock_wait'),
+        ('5:1: zzz: unknown key; known here: node, state_dir, sources, process, buffer, sinks, admin, log, '
+         'shutdown_grace, lock_wait, tests'),
     ]),
     ("no sources and no sinks", "node: a\n", [
         '1:1: sinks: no sink, so nothing would be delivered; add one, for example out: {type: stdout}',
@@ -172,8 +172,8 @@ CASES = [
     ("a files source without include", "sources:\n  h: {type: files}\n" + K, [
         '2:3: sources.h.include: missing; add this key',
     ]),
-    ("a format of a later release", "sources:\n  h: {type: files, include: [/x/*.log], format: syslog}\n" + K, [
-        "2:49: sources.h.format: 'syslog' is not one of cri, docker, plain, raw",
+    ("a format of a later release", "sources:\n  h: {type: files, include: [/x/*.log], format: journal}\n" + K, [
+        "2:49: sources.h.format: 'journal' is not one of cri, docker, docker-daemon, json, klog, plain, raw, syslog",
     ]),
     ("a sink without type", S + "sinks:\n  out: {address: a}\n", [
         '4:3: sinks.out.type: missing; say where records go, for example type: syslog',
