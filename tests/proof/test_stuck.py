@@ -192,6 +192,15 @@ def test_what_waits_for_the_world_stays_healthy(agents: Agents) -> None:
         agents.made[name].arrived(150)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(400)
+def test_in_real_time_what_waits_for_the_world_stays_healthy(agents: Agents, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "PACE", 1.0)
+    test_what_waits_for_the_world_stays_healthy(agents)
+    for scene in HEALTHY:
+        note(f"/healthz stays well, real time: {scene.__name__}", tries=1, lost=0, repeated=0, for_s=LONG_ENOUGH_S)
+
+
 def stays_well(agents: Agents, for_s: float) -> None:
     """/healthz of each is asked all the while; each gets a line now and then."""
     end_s, n = time.monotonic() + for_s / PACE, 100_000
@@ -230,6 +239,7 @@ def test_in_real_time_what_is_stuck_fails_healthz_within_its_limit(agents: Agent
     began_s = breaks(agents, states, 1.0)
     for state in states:
         took_s = fails_in_time(agents.made[state], began_s, limit_s, 1.0)
+        note(f"/healthz fails, real time: {state}", tries=1, lost=0, repeated=0, after_s=round(took_s, 1))
         assert took_s <= limit_s + LATE_S, state
         if part != "loop":                            # a blocked loop answers nobody from its first second on
             assert took_s >= limit_s - SAMPLE_S, state
