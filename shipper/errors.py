@@ -8,6 +8,7 @@
         Retryable  the same request again, later        (down, 429, 503, disk full)
         Rejected   these records will never be accepted (malformed): dead letters, or halve
         TooLarge   halve; a single record is a dead letter
+        Partial    answered record by record: some are dead, some go again, the rest is delivered
 
 Invariants:
   E1  a message says what happened, to what, and the mend
@@ -17,6 +18,7 @@ Invariants:
 """
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 
@@ -101,6 +103,22 @@ class Rejected(SinkError):
     def __init__(self, message: str, *, indexes: tuple[int, ...] = (), rest_delivered: bool = False) -> None:
         super().__init__(message)
         self.indexes, self.rest_delivered = indexes, rest_delivered
+
+
+class Partial(SinkError):
+    """The far side answered record by record (indexes are 0-based, over all the request's batches).
+
+    dead             records that it will never take, each with its own words
+    retry            records that have to be sent again, after `retry_after_s` where it says so
+    All others are delivered. An index in both is dead.
+    """
+
+    def __init__(
+        self, message: str, *, dead: Mapping[int, str] | None = None, retry: Sequence[int] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.dead, self.retry, self.retry_after_s = dict(dead or {}), tuple(retry), retry_after_s
 
 
 class TooLarge(SinkError):

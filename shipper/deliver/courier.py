@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import DropReason, Rejected, Retryable, SinkError, TooLarge
+from ..errors import DropReason, Partial, Rejected, Retryable, SinkError, TooLarge
 from ..model import Batch, Request
 from ..telemetry import Telemetry
 from .form import Former, Span, between
 from .retry import GaveUp, Interrupted, Persistence, describe
 from .route import Predicate
-from .split import Candidate, Refusals, judge
+from .split import Candidate, Refusal, Refusals, judge
 from .trouble import Troubles
 from .view import BufferView, SinkView
 from .window import Entry, Window
@@ -68,7 +68,7 @@ class Courier:
         while True:
             try:
                 await self.persistence.persist(parcel.attempt, self.called_off, parcel.pausing)
-            except (TooLarge, Rejected) as error:
+            except (TooLarge, Rejected, Partial) as error:
                 if isinstance(error, TooLarge) and not error.indexes and parcel.span is not None and span.records > 1:
                     self.former.too_large(span.message_bytes)
                 waiting += self._refused(error, await parcel.load(), parcel.number, entry, outcome, lifted)
@@ -94,7 +94,7 @@ class Courier:
         self.on_accepted()
 
     def _refused(
-        self, error: TooLarge | Rejected, batches: list[Batch], number: int, entry: Entry, outcome: Outcome, lifted: bool
+        self, error: Refusal, batches: list[Batch], number: int, entry: Entry, outcome: Outcome, lifted: bool
     ) -> list[Parcel]:
         """Parcels to send next, the first one last."""
         verdict = judge(error, batches)
@@ -106,18 +106,22 @@ class Courier:
             entry.number = number
             self._accepted(outcome)
         self.telemetry.say("warning", "request_refused", about=self.name, why=self.last_refusal, dead=len(verdict.dead))
-        return [Parcel(self, None, 0, again) for again in reversed(verdict.again)]
+        return [Parcel(self, None, 0, again, pause=verdict.pause) for again in reversed(verdict.again)]
 
 
 @dataclass(slots=True)
 class Parcel:
-    """One request on its way. A whole span can be read again (C3); a part of one is small, and kept."""
+    """One request on its way. A whole span can be read again (C3); a part of one is small, and kept.
+
+    pause  what its records were put off for: it counts as a first try that failed
+    """
 
     courier: Courier
     span: Span | None
     number: int
     batches: list[Batch] | None = None
     payload: Any = None
+    pause: Retryable | None = None
     _estimate_bytes: int = 0
 
     def __post_init__(self) -> None:
@@ -128,15 +132,23 @@ class Parcel:
     async def attempt(self) -> None:
         """One try; what it raises is the sink's error class."""
         courier = self.courier
+        if self.pause is not None:
+            pause, self.pause = self.pause, None
+            raise pause
         batches = await self.load()
         if not batches:
             return
         if self.payload is None:
             self.payload = self._encode(batches)
         request = Request(self.number, batches, sum(map(len, batches)), self._estimate_bytes)
-        sent_bytes = len(self.payload) if isinstance(self.payload, (bytes, bytearray)) else request.message_bytes
+        sent_bytes = _size_bytes(self.payload) or request.message_bytes
         courier.telemetry.count("shipper_sink_sent_bytes_total", sent_bytes, courier.name)
-        await courier.sink.send(request, self.payload)
+        try:
+            await courier.sink.send(request, self.payload)
+        except Partial as error:
+            if error.dead or len(set(error.retry)) < request.records:
+                raise
+            raise Retryable(str(error), retry_after_s=error.retry_after_s) from error       # nothing was decided
 
     def pausing(self, error: BaseException, delay_s: float) -> None:
         """Tried in vain. Hold no bytes during a long pause (C3)."""
@@ -177,6 +189,11 @@ class Parcel:
             reason = DropReason.BUFFER_DAMAGED.value
             self.courier.telemetry.count("shipper_sink_dropped_records_total", missing, self.courier.name, reason)
         return batches
+
+
+def _size_bytes(payload: Any) -> int:
+    """Of a payload of bytes, or one that knows its size; else 0."""
+    return len(payload) if isinstance(payload, (bytes, bytearray)) else int(getattr(payload, "size_bytes", 0))
 
 
 __all__ = ["Courier", "Interrupted", "Outcome", "Parcel"]

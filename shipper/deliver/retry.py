@@ -4,7 +4,7 @@
     Retryable                      uniform(0, min(60 s, 0.5 s x 2^n)); its Retry-After instead, where it names one
     Fatal                          60 s: only a human mends it, and then nobody has to restart us
     anything unexpected            as Retryable, counted as an error of ours
-    Rejected, TooLarge             none: they go to the caller at once
+    Rejected, TooLarge, Partial    none: they go to the caller at once
 
 Invariants:
   B1  one AsyncRetrying per request, never shared between tasks
@@ -22,7 +22,7 @@ from typing import Any
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from ..errors import Fatal, Rejected, Retryable, ShipperError, TooLarge
+from ..errors import Fatal, Partial, Rejected, Retryable, ShipperError, TooLarge
 from .view import Clock
 
 LONGEST_RETRY_AFTER_S = 3600.0
@@ -106,7 +106,7 @@ class Persistence:
             raise Interrupted("called off")
         try:
             return await attempt()
-        except (Rejected, TooLarge, Interrupted):
+        except (Rejected, TooLarge, Partial, Interrupted):
             raise
         except Exception as error:  # noqa: BLE001 - judged below, as every later one
             failed: list[BaseException] = [error]
@@ -132,7 +132,7 @@ class Persistence:
         )
         try:
             await retrying(once)
-        except (Rejected, TooLarge, Interrupted):
+        except (Rejected, TooLarge, Partial, Interrupted):
             raise
         except Exception as error:
             if called_off() or not gave_up(error):
@@ -145,7 +145,7 @@ def _error(state: RetryCallState) -> BaseException | None:
 
 
 def _is_worth_another_try(error: BaseException) -> bool:
-    return isinstance(error, Exception) and not isinstance(error, (Rejected, TooLarge, Interrupted))
+    return isinstance(error, Exception) and not isinstance(error, (Rejected, TooLarge, Partial, Interrupted))
 
 
 def describe(error: BaseException) -> str:

@@ -3,6 +3,8 @@
     TooLarge | Rejected     without indexes, one record     that record is a candidate for the dead letters
                             without indexes, more           two halves, left first
                             with indexes                    those are candidates; the rest was taken, or goes once more
+    Partial                                                 dead: candidates, each with its words; retry: once more, after a
+                                                            pause; the rest was taken
 
     Refusals   counts what is refused in a row. Candidates become dead letters only with proof that the sink takes others:
                something accepted in the same request, or afterwards. 100 records in a row, or two whole requests, and it
@@ -20,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..errors import DropReason, Rejected, TooLarge
+from ..errors import DropReason, Partial, Rejected, Retryable, TooLarge
 from ..model import Batch
 from .account import Position
 
@@ -37,16 +39,25 @@ class Candidate(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """dead: candidates; again: what to send next, in order; accepted: some records of the request were taken."""
+    """dead: candidates; again: what to send next, in order; accepted: some records of the request were taken.
+
+    pause  not None: `again` is sent after the pause that this error asks for
+    """
 
     dead: list[Candidate]
     again: list[list[Batch]]
     accepted: bool = False
+    pause: Retryable | None = None
 
 
-def judge(error: TooLarge | Rejected, batches: Sequence[Batch]) -> Verdict:
+Refusal = TooLarge | Rejected | Partial
+
+
+def judge(error: Refusal, batches: Sequence[Batch]) -> Verdict:
     """What to do with a request that was refused (V1). Indexes outside the request are ignored."""
     records = sum(map(len, batches))
+    if isinstance(error, Partial):
+        return _judge_partial(error, batches, records)
     indexes = sorted({index for index in error.indexes if 0 <= index < records})
     reason = DropReason.TOO_LARGE if isinstance(error, TooLarge) else DropReason.REJECTED
     if not indexes:
@@ -58,6 +69,26 @@ def judge(error: TooLarge | Rejected, batches: Sequence[Batch]) -> Verdict:
     dead = [Candidate(batch, reason, str(error)) for batch in picked]
     taken = bool(rest) and isinstance(error, Rejected) and error.rest_delivered
     return Verdict(dead, [] if taken or not rest else [rest], taken)
+
+
+def _judge_partial(error: Partial, batches: Sequence[Batch], records: int) -> Verdict:
+    indexes = sorted(index for index in error.dead if 0 <= index < records)
+    retry = sorted({index for index in error.retry if 0 <= index < records}.difference(indexes))
+    dead = [Candidate(b, DropReason.REJECTED, error.dead[i]) for i, b in zip(indexes, part(batches, indexes)[0])]
+    again = chosen(batches, retry)
+    pause = Retryable(str(error), retry_after_s=error.retry_after_s) if again else None
+    return Verdict(dead, [again] if again else [], len(indexes) + len(retry) < records, pause)
+
+
+def chosen(batches: Sequence[Batch], indexes: Sequence[int]) -> list[Batch]:
+    """The records at `indexes` (rising), neighbours together. Cost: runs of neighbours x batches."""
+    found: list[Batch] = []
+    start = 0
+    for at, index in enumerate(indexes):
+        if at + 1 == len(indexes) or indexes[at + 1] != index + 1:
+            found += cut(batches, indexes[start], index + 1)
+            start = at + 1
+    return found
 
 
 def cut(batches: Sequence[Batch], low: int, high: int) -> list[Batch]:

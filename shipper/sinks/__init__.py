@@ -85,6 +85,7 @@ class SinkSpec:
     config     msgspec.Struct (forbid_unknown_fields, kw_only); fields use the types of config.units
     build      (config, context) -> Sink; touches nothing
     check      (config) -> problems as (key path below the sink, "problem; mend"): files that must be readable, rules
+    warn       (config) -> the same for what starts and should not stay so (a receiver that is not verified)
     guarantee  (config) -> Guarantee
     targets    (config) -> names of what it writes to; two sinks with one target are refused by `check`
     concurrency  1 where requests must go out one after the other whatever the config says
@@ -96,6 +97,7 @@ class SinkSpec:
     guarantee: Callable[[Any], Guarantee]
     confirms: str = "on_send"
     check: Callable[[Any], list[tuple[str, str]]] = field(default=lambda config: [])
+    warn: Callable[[Any], list[tuple[str, str]]] = field(default=lambda config: [])
     targets: Callable[[Any], list[str]] = field(default=lambda config: [])
     needs_raw: Callable[[Any], bool] = field(default=lambda config: False)
     request_bytes: int = 512 * 1024
@@ -103,7 +105,7 @@ class SinkSpec:
     concurrency: int | None = None
 
 
-_OVER_HTTP = frozenset(("http", "https", "loki", "elasticsearch", "opensearch", "splunk", "splunk_hec", "otlp", "clickhouse"))
+_OTHER_NAMES = {"https": "http", "opensearch": "elasticsearch", "splunk": "splunk_hec", "otlp": "otlp_http", "fluentd": "forward"}
 
 
 def available() -> list[str]:
@@ -114,7 +116,8 @@ def available() -> list[str]:
 def find(type_name: str) -> SinkSpec:
     """The SINK of module `type_name`; Usage where there is none."""
     if type_name not in available():
-        when = "; sinks over HTTP are not in this release" if type_name in _OVER_HTTP else ""
-        raise Usage(f"unknown sink type {type_name!r}; use one of {', '.join(available())}{when}")
+        meant = _OTHER_NAMES.get(type_name)
+        hint = f"; {type_name} is served by type: {meant}" if meant in available() else ""
+        raise Usage(f"unknown sink type {type_name!r}; use one of {', '.join(available())}{hint}")
     spec: SinkSpec = import_module(f"{__name__}.{type_name}").SINK
     return spec
