@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 
 from ..model import Open, Piece
 
-MAX_PIECES = 1024
+# As many as 2 MiB in the kubelet's pieces of 16 KiB. Pieces that follow each other count as one, so only two streams in turn
+# get there; what is open is in each section's state (30 bytes a piece).
+MAX_PIECES = 128
 Reread = Callable[[Piece], bytes]
 """Gives the source bytes of a piece again, b"" or fewer where they are gone."""
 

@@ -10,8 +10,8 @@ Invariants:
       was too low (the sink then says TooLarge, and the request is halved)
   F4  what is not routed, and frames without records, move the position and make no request
   F5  equal frames, limits and start give equal spans
-Pure. Hot: once per frame and section. A batch that fits is passed by reference, its size estimated by its source bytes; only
-one that does not fit is measured and sliced. A request that is half full is closed rather than filled up with a slice.
+Pure. Hot: once per frame and section. A batch that fits is passed by reference, its size what the section
+holds; only one that does not fit is measured record by record and sliced. A request that is half full is closed rather than filled up with a slice.
 """
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ class Former:
         if not self._routed(section.file.source):
             return count
         room_bytes, room_records = self.limit_bytes - span.message_bytes, self.limit_records - span.records
-        if not low and section.end - section.start <= room_bytes and count <= room_records:
+        if not low and count <= room_records and section.held_bytes <= room_bytes:
             return count
         if span.records and (span.message_bytes * 2 >= self.limit_bytes or span.records * 2 >= self.limit_records):
             return low
@@ -188,7 +188,7 @@ class Former:
         span.tally.records += high - low
         span.tally.source_bytes += source_bytes
         ends = self._ends[2]
-        span.message_bytes += source_bytes if whole else ends[high - 1] - (ends[low - 1] if low else 0)
+        span.message_bytes += section.held_bytes if whole else ends[high - 1] - (ends[low - 1] if low else 0)
         if span.message_bytes >= self.limit_bytes or span.records >= self.limit_records:
             self._full = True
 

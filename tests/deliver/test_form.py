@@ -1,6 +1,8 @@
 """Spans and sums, for any frames, limits and cuts. F: form.py, A: account.py."""
 from __future__ import annotations
 
+import dataclasses
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,6 +62,19 @@ def ids(batches: list[Batch]) -> list[tuple[str, bytes]]:
 
 def routed_ids(frames: list[Frame]) -> list[tuple[str, bytes]]:
     return ids([s.batch for f in frames for s in f.sections if s.batch is not None and paying(s.file.source)])
+
+
+def test_records_whose_pieces_were_read_before_count_with_all_their_bytes():
+    """Sections of 128 KiB in each of which a record of 1 MiB ended made requests of 4 MiB, at a limit of 512 KiB."""
+    sections = []
+    for n in range(6):
+        made = section(SOURCES[1], 0, [b"x" * 1000])
+        made.end = made.start + 128 * 1024
+        made.batch.messages = [b"x" * (1 << 20)]
+        made.file = dataclasses.replace(made.file, key=f"{n:016d}")
+        sections.append(made)
+    spans = spans_of([Frame(0, sections, 6 * 128 * 1024, 1)], 512 * 1024, 10_000)
+    assert [sum(len(m) for batch in span.batches for m in batch.messages) for span in spans] == [1 << 20] * 6
 
 
 @given(buffers(), st.integers(1, 400), st.integers(1, 15))
