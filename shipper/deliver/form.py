@@ -11,7 +11,8 @@ Invariants:
   F4  what is not routed, and frames without records, move the position and make no request
   F5  equal frames, limits and start give equal spans
 Pure. Hot: once per frame and section. A batch that fits is passed by reference, its size what the section
-holds; only one that does not fit is measured record by record and sliced. A request that is half full is closed rather than filled up with a slice.
+holds; only one that does not fit is measured record by record and sliced. A request that is half full is closed rather
+than filled up with a slice.
 """
 from __future__ import annotations
 
@@ -33,6 +34,7 @@ class Span:
     """Everything from `start` to `end`, and the batches in it that are routed. `message_bytes`: an estimate.
 
     read_ns   when the oldest frame of it was read
+    replayed  its batches are dead letters and not in the buffer; start and end are the same
     """
 
     start: Position
@@ -42,6 +44,7 @@ class Span:
     message_bytes: int = 0
     tally: Tally = field(default_factory=Tally)
     read_ns: int = 0
+    replayed: bool = False
 
 
 class Former:

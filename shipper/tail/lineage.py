@@ -25,6 +25,8 @@ from .identity import HEAD_BYTES, digest, file_key, first_line
 from .plan import Begin, Continue, FoundFile, KnownFile
 from .ports import Directory, Formats, KnownPositions, Refused, Seen, Settings
 
+MOST_SALTED = 64
+
 
 class Mark(NamedTuple):
     """See Lineage.mark."""
@@ -35,6 +37,15 @@ class Mark(NamedTuple):
     scanned: int
     rest_bytes: int
     state: tuple[Open, ...]
+
+
+class Looks(NamedTuple):
+    """Of a file that is not to be read, as far as it could be opened: a rename changes none of it."""
+
+    live: bool
+    compressed: bool
+    size: int | None
+    mtime_ns: int | None
 
 
 class Lineage:
@@ -55,7 +66,7 @@ class Lineage:
         self.cutter = Cutter(decoder, self.reread)
         self.files: list[TailFile] = []
         self.done: list[TailFile] = []
-        self.ignored: dict[tuple[int, int], tuple[bool, bool]] = {}
+        self.ignored: dict[tuple[int, int], Looks] = {}
         self.ignored_keys: dict[tuple[int, int], str] = {}
         self.outbox: list[Section] = []
         self.salted: dict[str, str] = {}
@@ -103,14 +114,14 @@ class Lineage:
             self._moved(file, entry)
         new = [
             s for s in seen
-            if (s.device, s.inode) not in tracked and self.ignored.get((s.device, s.inode)) != (s.live, s.compressed)
+            if (s.device, s.inode) not in tracked and not self._is_ignored(s)
         ]
         if new or not tracked:
             self._take_in(new, tracked, positions, skip_old, formats, refusals, now_ns)
         for file in [f for f in self.done if f.deleted_since_s == 0.0]:
             file.close()
             self.done.remove(file)
-        self.ignored = {n: what for n, what in self.ignored.items() if (s := by_node.get(n)) and (s.live, s.compressed) == what}
+        self.ignored = {n: looks for n, looks in self.ignored.items() if (s := by_node.get(n)) and self._is_ignored(s)}
         self.ignored_keys = {node_id: key for node_id, key in self.ignored_keys.items() if node_id in self.ignored}
         return refusals
 
@@ -270,14 +281,21 @@ class Lineage:
         self.files = [*old, *(f for f in queued if not f.live), *live, *(f for f in queued if f.live)]
 
     def ignore(self, file: TailFile, key: str = "") -> None:
-        """Never to be read. By what it is now, too: an inode that is freed comes again, as a live file for instance.
+        """Never to be read. By its looks now, too: an inode that is freed comes again, as a live file or another .gz.
 
         `key`: of the file whose content it has; as long as it is there, that file's position must be kept.
         """
-        self.ignored[file.node_id] = file.live, file.compressed
+        stat = os.fstat(file.fd) if file.handle is not None else None
+        self.ignored[file.node_id] = Looks(file.live, file.compressed, stat and stat.st_size, stat and stat.st_mtime_ns)
         key = key or (file.ref.key if file.ref is not None else "")
         if key:
             self.ignored_keys[file.node_id] = key
+
+    def _is_ignored(self, seen: Seen) -> bool:
+        looks = self.ignored.get((seen.device, seen.inode))
+        if looks is None or (looks.live, looks.compressed) != (seen.live, seen.compressed):
+            return False
+        return looks.size in (None, seen.size) and looks.mtime_ns in (None, seen.mtime_ns)
 
     def told_apart(self, file: TailFile, now_ns: int) -> bool:
         """Before a rotated file gets its key: is it what a live one has, or had until it was cut? Then it is no file of its
@@ -484,6 +502,8 @@ class Lineage:
         successors: list[TailFile] = [fresh]
         if file.ref is not None:
             self.salted[file.ref.key] = file.path
+            if len(self.salted) > MOST_SALTED:           # as soon as their last section is in the positions, those know
+                del self.salted[next(iter(self.salted))]
             copy = self._copy_of(file)
             if copy is not None:
                 successors.insert(0, copy)

@@ -13,6 +13,7 @@ import pytest
 from shipper.buffer.positions import Lost
 from shipper.errors import GapReason
 from shipper.tail.file import TailFile
+from shipper.tail.lineage import MOST_SALTED
 from tests.tail.conftest import Node, Tree, cri
 
 
@@ -271,3 +272,31 @@ async def test_a_damaged_frame_that_is_read_again_leaves_no_open_record_in_the_b
     assert (await node.run(1.2))[2:4] == texts(0, 2)
     assert not positions.lost and len(threads) == 1
     assert decoders[0].opened.budget.held_bytes == held == len("begun")
+
+
+async def test_a_gz_that_got_the_inode_of_one_that_was_read_is_read_too(tree: Tree) -> None:
+    first = tree.dir / "0.log.20261120-090000.gz"
+    first.write_bytes(gzip.compress(b"".join(lines(0, 5))))
+    tree.write(*lines(10, 12))
+    node = Node(tree)
+    assert await node.run() == [*texts(0, 5), *texts(10, 12)]
+    second = tree.dir / "0.log.20261120-090100.gz"
+    first.write_bytes(gzip.compress(b"".join(lines(5, 10))))           # the inode stays, as if it had been given out again
+    os.rename(first, second)
+    node.reader.changed(str(tree.log))
+    assert sorted(await node.run()) == sorted(texts(0, 12))
+
+
+async def test_a_log_cut_each_minute_for_days_leaves_no_trail_in_memory(tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "log")
+    live = tree.root / "app.log"
+    tree.write(b"line 0\n", path=live)
+    node = Node(tree, kind="files", include=str(live), form="plain")
+    await node.run(0.2)
+    for n in range(1, MOST_SALTED + 10):
+        os.truncate(live, 0)
+        tree.write(b"%d\n" % n, path=live)
+        node.reader.written(str(live))
+        await node.run(0.12)
+    assert node.buffer.messages[-1] == b"%d" % (MOST_SALTED + 9)
+    assert len(node.reader.lineages[str(live)].salted) <= MOST_SALTED
