@@ -10,7 +10,8 @@ Rules of `judge`:
   - every line arrives, whole, whatever happened (P3)
   - equal ids are equal bytes, and a line has one id
   - what was confirmed before the event never comes again; and what came again was not confirmed: it is within the bound that
-    /status showed, and what goes on between two looks at the kernel
+    /status showed, and what goes on between two looks at the kernel (while data flow under the window rule: a barrier in
+    the middle of them holds back what the next connection takes, so tests with much data leave `barrier_interval` long)
 """
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ async def test_with_two_hundred_thousand_lines_it_loses_nothing_either(
 ) -> None:
     receiver = await receivers(protocol, framing=framing, rate=(RATE, 20_000_000, None)[seed])
     await tell(event, receiver, agent, results, event.__name__, protocol, framing, certificates["ca.pem"], lines=MANY_LINES,
-               stored_first=(0.1, 0.4, 0.7)[seed])
+               stored_first=(0.1, 0.4, 0.7)[seed], settles_within_s=150.0, barrier_interval="60s")
 
 
 @pytest.mark.long
