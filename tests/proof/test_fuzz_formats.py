@@ -76,4 +76,4 @@ def test_guided_by_coverage_nothing_is_found(target: Callable[[bytes], None], tm
     )
     runs = [line for line in done.stderr.splitlines() if line.startswith("Done ")]
     assert done.returncode == 0, done.stderr[-3000:] + done.stdout[-3000:]
-    note(f"guided fuzzing of {target.__name__}", tries=int(runs[-1].split()[1]), lost=0, repeated=0)
+    note(f"guided fuzzing of {target.__name__}", tries=int(runs[-1].split()[1]), lost=0, repeated=0, for_s=int(seconds))
