@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
-.PHONY: help run test test-long check bench clean
+.PHONY: help run test test-long check bench deb clean
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/'
@@ -45,6 +45,9 @@ $(BENCH_STAMP): pyproject.toml $(shell find shipper config -type f -not -name '*
 bench: $(STAMP) $(BENCH_STAMP) ## side by side with rsyslogd; results in tests/bench/results/
 	@sh tests/support/need_rsyslogd.sh
 	$(BIN)/python -m tests.bench $(ARGS)
+
+deb: ## build/shipper_*.deb, for a host with the Python version of PYTHON (needs dpkg-deb)
+	@PYTHON=$(PYTHON) sh packaging/deb/build.sh
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) $(BENCH_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
