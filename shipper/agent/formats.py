@@ -9,10 +9,11 @@ from ..config.processing import Processing as Wanted
 from ..config.processing import ProcessRule, merged
 from ..config.types import SourceSettings
 from ..model import Source
-from ..process.build import steps_for
+from ..process.build import joiner_for, steps_for
 from ..process.chain import Processing
 from ..tail.cutter import LineDecoder
 from ..tail.ports import Settings
+from ..telemetry import Telemetry
 
 
 class DecodeFormats:
@@ -51,13 +52,29 @@ def line_form(own: SourceSettings) -> str:
     return "plain" if own.format in PARSERS_OF_FORMATS else own.format
 
 
-def decoder_for(budget: decode.Budget) -> Callable[[Source, Settings], LineDecoder]:
+def decoder_for(budget: decode.Budget, telemetry: Telemetry | None = None) -> Callable[[Source, Settings], LineDecoder]:
     """Makes the decoder of one lineage; all share one budget for open records."""
 
     def make(source: Source, settings: Settings) -> LineDecoder:
         form = "raw" if settings.form in ("auto", "plain") else settings.form
-        decoder = decode.Decoder(source, form, max_line=settings.max_line, max_record=settings.max_record, budget=budget)
-        steps = steps_for(settings.processing, source) if settings.processing is not None else []
-        return Processing(decoder, steps) if steps else decoder
+
+        def bare() -> decode.Decoder:
+            return decode.Decoder(source, form, max_line=settings.max_line, max_record=settings.max_record, budget=budget)
+
+        decoder = bare()
+        if settings.processing is None:
+            return decoder
+        steps = steps_for(settings.processing, source)
+        joiner = joiner_for(
+            settings.processing, source, budget=budget, line_reader=bare, patience_s=settings.partial_timeout_s)
+        if joiner is not None:
+            decoder.finished = joiner.finished
+        if not steps and joiner is None:
+            return decoder
+        return Processing(decoder, steps, joiner, _counting(telemetry, source.name) if telemetry is not None else None)
 
     return make
+
+
+def _counting(telemetry: Telemetry, source_name: str) -> Callable[[int], None]:
+    return lambda records: telemetry.count("shipper_unparsed_records_total", records, source_name)

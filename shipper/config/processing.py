@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from .process_multiline import Multiline
+
 ParseName = Literal["json", "klog", "syslog", "logfmt", "auto", "off"]
 FieldType = Literal["string", "integer", "number", "boolean"]
 
@@ -54,6 +56,7 @@ class Condition(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen
 class Processing(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
     """Keys that sources and rules share. None, and an empty list: not said here."""
 
+    multiline: Multiline | None = None
     parse: ParseName | ParseRegex | None = None
     keep: list[Condition] = msgspec.field(default_factory=list)
     drop: list[Condition] = msgspec.field(default_factory=list)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..severity import chosen
 from .draft import Draft, Findings
+from .process_multiline import MultilinePattern
 from .processing import Condition, ParseRegex, Processing
 from .tree import Path
 from .when import MAP_KEYS, when_problems
@@ -35,6 +36,14 @@ def _parsers(draft: Draft, say: Findings) -> None:
         if isinstance(layer.parse, ParseRegex):
             for key, text in _regex_problems(layer.parse):
                 say.error((*path, "parse", *key), text)
+
+
+def _multiline(draft: Draft, say: Findings) -> None:
+    for path, layer in _layers(draft):
+        if isinstance(layer.multiline, MultilinePattern):
+            for key, text in (("start", layer.multiline.start), ("continue", layer.multiline.continue_)):
+                if text is not None and (problem := pattern_problem(text)):
+                    say.error((*path, "multiline", key), problem)
 
 
 def _regex_problems(parse: ParseRegex) -> Iterator[tuple[Path, str]]:
@@ -134,4 +143,4 @@ def _tests(draft: Draft, say: Findings) -> None:
 PARSED_FORMATS = ("syslog", "klog", "json", "docker-daemon")
 """Formats of a files source that are a plain line and a parser."""
 
-PROCESS_RULES = (_whens, _parsers, _conditions, _unparsed, _tests)
+PROCESS_RULES = (_multiline, _whens, _parsers, _conditions, _unparsed, _tests)

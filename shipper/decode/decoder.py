@@ -29,7 +29,7 @@ _STREAM_BYTES = {"stdout": b"stdout", "stderr": b"stderr"}
 
 def sniff(first_line: bytes) -> str:
     """`cri`, `docker` or `raw`, by the first line of a file, or the first KiB of it."""
-    if first_line.startswith(b'{"log":"') or _cut_docker(first_line) is not None:
+    if first_line.startswith(b'{"log":"') or (first_line.lstrip()[:1] == b"{" and _cut_docker(first_line) is not None):
         return "docker"
     return "cri" if _cut_cri(first_line) is not None else "raw"
 
@@ -102,6 +102,8 @@ class Decoder:
         self.opened = Opened(budget)
         self.malformed = self.partial = self.truncated = 0
         self.hold_until_s = 0.0
+        self.finished: dict[bytes, tuple[Piece, ...]] | None = None
+        """Where somebody asks for it: of records made of several pieces, where these stand, by id item."""
 
     # -------------------------------------------------------- state
 
@@ -294,7 +296,10 @@ class Decoder:
             if lost_bytes:                              # its file is gone: what is left is shipped, and said to be less
                 self.partial += mark is None
                 mark = {**(mark or {}), "partial": True, "lost": lost_bytes}
-        out.add(pending.time, stream, pending.item(key), b"".join(pending.parts or ()), mark)
+        item = pending.item(key)
+        if self.finished is not None:
+            self.finished[item] = tuple(pending.pieces)
+        out.add(pending.time, stream, item, b"".join(pending.parts or ()), mark)
 
     def _again(self, pending: Pending, stream: bytes, reread: Reread) -> int:
         """Time and contents of an open record whose bytes were not held, from its file ranges; how many bytes were there."""

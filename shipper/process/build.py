@@ -4,12 +4,41 @@ Invariant: a module is imported only where its key is set, so that a source with
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from ..config.processing import Processing as Settings
 from ..model import Source
 from .chain import Step
+
+if TYPE_CHECKING:
+    from .multiline import BytesBudget, Joiner, LineReader
 
 
 def steps_for(settings: Settings, source: Source) -> list[Step]:
     """The steps that `settings` ask for; [] where nothing is to be done."""
     steps: list[Step] = []
+    if settings.parse is not None:
+        from .parse import parse_step
+
+        parse = parse_step(settings.parse, source)
+        if parse is not None:
+            steps.append(parse)
+    if settings.keep or settings.drop:
+        from .filter import Filter
+
+        steps.append(Filter(settings.keep, settings.drop))
     return steps
+
+
+def joiner_for(
+    settings: Settings, source: Source, *, budget: BytesBudget, line_reader: Callable[[], LineReader], patience_s: float
+) -> Joiner | None:
+    """What makes one record of several lines; None where that is not asked for. See multiline.Joiner."""
+    wanted = settings.multiline
+    if wanted is None or wanted == "off":
+        return None
+    from .multiline import Joiner
+    from .multiline_rules import machine_for
+
+    return Joiner(source, machine_for(wanted), budget, line_reader, patience_s)

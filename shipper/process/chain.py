@@ -13,9 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..model import Batch, Open, Piece
+
+if TYPE_CHECKING:
+    from .multiline import Joiner
 
 Reread = Callable[[Piece], bytes]
 
@@ -28,6 +31,7 @@ class Work:
     drops   see model.Section.drops
     now_s   monotonic, of the read
     hold_until_s  set by a step that wants this file to wait
+    unparsed  records that `parse` left as they were
     """
 
     batch: Batch
@@ -35,6 +39,7 @@ class Work:
     values: Sequence[dict[str, Any] | None] | None = None
     drops: dict[str, int] = field(default_factory=dict)
     hold_until_s: float = 0.0
+    unparsed: int = 0
 
     def select(self, keep: Sequence[bool], reason: str) -> None:
         """Keep the records whose flag is true; the others are counted as dropped for `reason` (R2)."""
@@ -101,41 +106,59 @@ class InnerDecoder(Protocol):
 
 
 class Processing:
-    """A decoder with steps. `hold_until_s` and drops come from the steps; all else is the inner decoder's."""
+    """A decoder with steps and perhaps a joiner in front of them. `hold_until_s` and drops come from the steps, open lines
+    from the joiner; all else is the inner decoder's."""
 
-    def __init__(self, inner: InnerDecoder, steps: Sequence[Step]) -> None:
-        self._inner, self._steps = inner, tuple(steps)
+    def __init__(
+        self, inner: InnerDecoder, steps: Sequence[Step], joiner: Joiner | None = None,
+        on_unparsed: Callable[[int], None] | None = None,
+    ) -> None:
+        self._inner, self._steps, self._joiner, self._on_unparsed = inner, tuple(steps), joiner, on_unparsed
+        self._newest_ns = 0
         self._drops: dict[str, int] = {}
         self._hold_until_s = 0.0
 
     def decode(self, key: str, start: int, lines: list[bytes], *, read_ns: int, now_s: float, reread: Reread) -> Batch | None:
-        return self._through(self._inner.decode(key, start, lines, read_ns=read_ns, now_s=now_s, reread=reread), now_s)
+        batch = self._inner.decode(key, start, lines, read_ns=read_ns, now_s=now_s, reread=reread)
+        return self._through(batch, now_s, reread)
 
     def oversized(
         self, key: str, start: int, total: int, head: bytes, *, read_ns: int, now_s: float, reread: Reread
     ) -> Batch | None:
         batch = self._inner.oversized(key, start, total, head, read_ns=read_ns, now_s=now_s, reread=reread)
-        return self._through(batch, now_s)
+        return self._through(batch, now_s, reread)
 
     def unterminated(self, key: str, start: int, rest: bytes, *, read_ns: int, now_s: float, reread: Reread) -> Batch | None:
-        return self._through(self._inner.unterminated(key, start, rest, read_ns=read_ns, now_s=now_s, reread=reread), now_s)
+        batch = self._inner.unterminated(key, start, rest, read_ns=read_ns, now_s=now_s, reread=reread)
+        return self._through(batch, now_s, reread)
 
     def flush(self, *, before_s: float, read_ns: int, reread: Reread) -> list[tuple[str, Batch]]:
         flushed = [
-            (key, self._through(batch, before_s))
+            (key, self._through(batch, before_s, reread))
             for key, batch in self._inner.flush(before_s=before_s, read_ns=read_ns, reread=reread)
         ]
+        if self._joiner is not None:
+            joined = self._joiner.flush(before_s=before_s, read_ns=read_ns, form=self._inner.form, reread=reread)
+            flushed += [(key, self._stepped(batch, before_s)) for key, batch in joined]
         return [(key, batch) for key, batch in flushed if batch is not None]
 
-    def _through(self, batch: Batch | None, now_s: float) -> Batch | None:
+    def _through(self, batch: Batch | None, now_s: float, reread: Reread) -> Batch | None:
+        if self._joiner is not None and batch is not None and len(batch):
+            batch = self._joiner.join(batch, self._inner.form, now_s, reread)
+        return self._stepped(batch, now_s)
+
+    def _stepped(self, batch: Batch | None, now_s: float) -> Batch | None:
         if batch is None or not len(batch):
             return None
+        self._newest_ns = self._inner.newest_ns(batch)   # what a program says of its time may be any time
         work = Work(batch, now_s, drops=self._drops)
         for step in self._steps:
             step(work)
             if not len(work.batch):
                 break
         self._hold_until_s = max(self._hold_until_s, work.hold_until_s)
+        if work.unparsed and self._on_unparsed is not None:
+            self._on_unparsed(work.unparsed)
         return work.batch if len(work.batch) else None
 
     def take_drops(self) -> dict[str, int] | None:
@@ -175,13 +198,17 @@ class Processing:
         self._inner.skipping = piece
 
     def state(self) -> tuple[Open, ...]:
-        return self._inner.state()
+        return self._inner.state() if self._joiner is None else (*self._inner.state(), *self._joiner.state())
 
     def restore(self, state: tuple[Open, ...], now_s: float) -> None:
+        if self._joiner is not None:
+            self._joiner.restore([item for item in state if item.kind == "lines"], now_s)
+            state = tuple([item for item in state if item.kind != "lines"])
         self._inner.restore(state, now_s)
 
     def oldest_open_s(self) -> float | None:
-        return self._inner.oldest_open_s()
+        waits = [self._inner.oldest_open_s(), self._joiner.oldest_open_s() if self._joiner is not None else None]
+        return min([since_s for since_s in waits if since_s is not None], default=None)
 
     def newest_ns(self, batch: Batch) -> int:
-        return self._inner.newest_ns(batch)
+        return self._newest_ns
