@@ -5,6 +5,7 @@
     /healthz  /readyz      yes          yes        yes
     /  /status             yes          yes *      with admin.expose_status
     /audit                 yes          no         no
+    POST /dead-letters     yes          no         no         (orders: dead_letter_desk.py)
       * Host must be an IP address, localhost or the configured name, and the request not from another site's page
 
 Invariants:
@@ -35,19 +36,21 @@ from . import SOCKET_NAME
 OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 STATUS_PATHS = frozenset({"/", "/status"})
 SOCKET_PATHS = frozenset({"/audit"})
+ORDER_PATHS = frozenset({"/dead-letters"})
 BACKLOG = 64
 AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What is served. `problems`: [] means healthy."""
+    """What is served. `problems`: [] means healthy. `order`: carries out what is POSTed to the socket."""
 
     metrics: Callable[[], bytes]
     problems: Callable[[], list[str]]
     ready: Callable[[], bool]
     status: Callable[[], Mapping[str, Any]]
     audit: Callable[[], Mapping[str, Any]]
+    order: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Refusal:
 
 def allowed(door: Door, method: str, path: str, headers: Mapping[str, str]) -> Refusal | None:
     """None: serve it. `headers` is asked in any case (a case-insensitive mapping). See the table above."""
+    if path in ORDER_PATHS and door.kind == "socket":
+        return None if method == "POST" else Refusal(405, "only POST")
     if path not in OPEN_PATHS | STATUS_PATHS | SOCKET_PATHS:
         return Refusal(404, "no such page; there are /metrics /healthz /readyz /status and /")
     if method not in ("GET", "HEAD"):

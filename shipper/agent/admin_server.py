@@ -18,6 +18,7 @@ import orjson
 from aiohttp import web
 
 from .. import __version__, exact_json
+from ..errors import ShipperError
 from ..telemetry import Telemetry
 from .admin import Door, Views, allowed
 from .logging import describe
@@ -64,7 +65,12 @@ class AdminServer:
     def _handler(self, door: Door) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             refused = allowed(door, request.method, request.path, request.headers)
-            answer = self._page(request.path) if refused is None else _text(f"{refused.why}\n", refused.status)
+            if refused is not None:
+                answer = _text(f"{refused.why}\n", refused.status)
+            elif request.method == "POST":
+                answer = await self._order(request)
+            else:
+                answer = self._page(request.path)
             answer.force_close()
             return answer
 
@@ -76,6 +82,18 @@ class AdminServer:
         except Exception as error:  # noqa: BLE001 - N7
             self._telemetry.count("shipper_errors_total", 1, "admin")
             self._telemetry.say("error", "admin_error", about=path, **describe(error))
+            return _text(f"failed: {type(error).__name__}; see the agent's log\n", 500)
+
+    async def _order(self, request: web.BaseRequest) -> web.Response:
+        """What cannot be understood is answered with 400, and anything unexpected as N7 says."""
+        try:
+            assert self._views.order is not None
+            return _json(await self._views.order(orjson.loads(await request.read())))
+        except (ShipperError, orjson.JSONDecodeError, web.HTTPException) as error:
+            return _text(f"{error}\n", 400)
+        except Exception as error:  # noqa: BLE001 - N7
+            self._telemetry.count("shipper_errors_total", 1, "admin")
+            self._telemetry.say("error", "admin_error", about=request.path, **describe(error))
             return _text(f"failed: {type(error).__name__}; see the agent's log\n", 500)
 
     def _metrics(self) -> web.Response:

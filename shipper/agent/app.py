@@ -301,6 +301,7 @@ class Agent:
             ready=lambda: self._started and self._pipeline.ready,
             status=self._status,
             audit=self._audit,
+            order=lambda what: self._pipeline.order(what),
         )
 
     _exposition: Any = None

@@ -48,6 +48,9 @@ COMMANDS = (
     Command("verify", "verify", "prove from delivered data alone (standard input) that nothing is missing",
             "  cat archive/*.ndjson | shipper verify\n"
             "  cat archive/*.ndjson | shipper verify --ledger ledger.json"),
+    Command("dead-letters", "dead_letters_command", "records that a sink refused for good: list, show, replay, purge",
+            "  shipper dead-letters list --since 2h\n"
+            "  shipper dead-letters replay --sink central --reason rejected"),
     Command("positions", "positions_command", "how far each log file has been read",
             "  shipper positions show\n"
             "  shipper positions show --json --state-dir /var/lib/shipper"),
@@ -117,7 +120,7 @@ def find(name: str) -> Command:
 
 
 def _top_level(argv: list[str]) -> int:
-    listing = "\n".join(f"  {c.name:<10} {c.help}" for c in COMMANDS)
+    listing = "\n".join(f"  {c.name:<12} {c.help}" for c in COMMANDS)
     parser = OneLineParser(
         prog="shipper",
         usage="shipper COMMAND [OPTION ...]",

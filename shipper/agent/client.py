@@ -13,6 +13,7 @@ from . import SOCKET_NAME
 
 DEFAULT_STATE_DIR = "/var/lib/shipper"
 TIMEOUT_S = 10.0
+ORDER_TIMEOUT_S = 25.0
 
 
 def add_state_dir(parser: ArgumentParser) -> None:
@@ -51,11 +52,37 @@ class UnixConnection(http.client.HTTPConnection):
             os.close(directory_fd)
 
 
-def ask(state_dir: str, path: str, timeout_s: float = TIMEOUT_S) -> Any | None:
-    """The JSON at `path` of the agent that runs on `state_dir`; None where none runs. Fatal where it does not answer."""
+def ask(state_dir: str, path: str, timeout_s: float = TIMEOUT_S, *, parse: bool = True) -> Any | None:
+    """The JSON at `path` of the agent that runs on `state_dir`; None where none runs. Fatal where it does not answer.
+
+    Without `parse`: whatever it answers, as bytes.
+    """
+    answer = _request(state_dir, "GET", path, None, timeout_s)
+    if answer is None or not parse:
+        return answer and answer[1]
+    return _parsed(state_dir, path, *answer)
+
+
+def order(state_dir: str, path: str, what: Any, timeout_s: float = ORDER_TIMEOUT_S) -> Any:
+    """POST an order to the agent; its answer. Usage where the agent refuses it; Fatal where it is gone."""
+    answer = _request(state_dir, "POST", path, json.dumps(what).encode(), timeout_s)
+    if answer is None:
+        raise Fatal(f"the agent on {state_dir} has ended; run the same command again")
+    if answer[0] == 400:
+        raise Usage(answer[1].decode(errors="replace").strip())
+    return _parsed(state_dir, path, *answer)
+
+
+def _parsed(state_dir: str, path: str, status: int, body: bytes) -> Any:
+    if status != 200:
+        raise Fatal(f"the agent on {state_dir} answered {status} to {path}: {body[:200].decode(errors='replace').strip()}")
+    return json.loads(body)
+
+
+def _request(state_dir: str, method: str, path: str, content: bytes | None, timeout_s: float) -> tuple[int, bytes] | None:
     connection = UnixConnection(state_dir, timeout_s)
     try:
-        connection.request("GET", path)
+        connection.request(method, path, content)
         answer = connection.getresponse()
         body = answer.read()
     except (FileNotFoundError, ConnectionRefusedError):
@@ -67,6 +94,4 @@ def ask(state_dir: str, path: str, timeout_s: float = TIMEOUT_S) -> Any | None:
                     "look at its log, or restart it") from None
     finally:
         connection.close()
-    if answer.status != 200:
-        raise Fatal(f"the agent on {state_dir} answered {answer.status} to {path}: {body[:200].decode(errors='replace').strip()}")
-    return json.loads(body)
+    return answer.status, body

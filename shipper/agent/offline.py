@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ..buffer.lock import Lock, holder
@@ -38,12 +40,19 @@ def audit_facts(state_dir: str) -> AuditFacts:
 
 
 def _view(state_dir: str) -> View:
+    with locked(state_dir):
+        return inspect(state_dir)
+
+
+@contextmanager
+def locked(state_dir: str) -> Iterator[None]:
+    """The state lock is held. Fatal where somebody else has it."""
     lock = Lock.try_take(state_dir)
     if lock is None:
         raise Fatal(f"{holder(os.path.join(state_dir, 'lock'))} holds {state_dir} and answers no questions yet "
                     f"(no {SOCKET_NAME}); it is starting or stopping: ask again")
     try:
-        return inspect(state_dir)
+        yield
     finally:
         lock.release()
 

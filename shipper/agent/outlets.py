@@ -4,26 +4,32 @@ Invariants:
   O1  a sink that ends by a bug of ours is said, counted and started again after RESTART_S; the others go on (P5)
   O2  a changed sink is drained and built anew on the same cursor; a removed one leaves its cursor to the buffer
   O3  all sinks of a new config are built before an old one is stopped: where one cannot be, nothing has changed
+  O4  dead letters over their age go, whether their sink writes new ones or not
 """
 from __future__ import annotations
 
 import asyncio
+import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from ..buffer.driver import Buffer
 from ..config.types import Config, SinkEntry
+from ..deliver.dead_letters import DeadLetters, checked_name, letters_directory, stored_sinks
 from ..deliver.driver import Delivery
 from ..errors import Retryable, ShipperError
 from ..sinks import SinkContext
 from ..telemetry import Telemetry
 from .buffer_view import BufferForDelivery, pace
+from .dead_letter_desk import DeadLetterDesk
 from .logging import describe
 
 RESTART_S = 1.0
 REBUILD_S = 30.0
 CHANGE_DRAIN_S = 5.0
 COUNT_S = 1.0
+TIDY_S = 3600.0
 
 
 class Outlets:
@@ -34,13 +40,38 @@ class Outlets:
         self._running: dict[str, tuple[SinkEntry, Delivery, asyncio.Task[None]]] = {}
         self._views: dict[str, BufferForDelivery] = {}
         self._config: Config | None = None
+        self._tidying: asyncio.Task[None] | None = None
+        self.desk = DeadLetterDesk(self._delivery_of, self._stored, telemetry)
 
-    def start(self, config: Config) -> None:
-        """Build and run every sink of the config."""
+    def start(self, config: Config, only: str | None = None) -> None:
+        """Build and run every sink of the config, or `only` one; the cursors of the others stay."""
         self._config = config
         self._buffer.retain(config.sinks)
         for entry in config.sinks.values():
-            self._start(entry, *self._build(entry, config))
+            if only in (None, entry.name):
+                self._start(entry, *self._build(entry, config))
+        self._tidying = asyncio.create_task(self._tidy(), name="tidy dead letters")
+
+    def _delivery_of(self, name: str) -> Delivery | None:
+        found = self._running.get(name)
+        return found[1] if found is not None else None
+
+    def _stored(self, name: str) -> DeadLetters:
+        """Of a sink that left the config."""
+        assert self._config is not None
+        return DeadLetters(os.path.join(letters_directory(self._config.state_dir), checked_name(name)), name, self._telemetry)
+
+    async def _tidy(self) -> None:
+        """O4, of sinks that are gone too."""
+        assert self._config is not None
+        while True:
+            for name in stored_sinks(self._config.state_dir):
+                delivery = self._delivery_of(name)
+                try:
+                    await (delivery.letters if delivery is not None else self._stored(name)).tidy(time.time_ns())
+                except (OSError, ShipperError) as error:
+                    self._telemetry.say("warning", "dead_letters_not_tidied", about=name, **describe(error))
+            await asyncio.sleep(TIDY_S)
 
     def _start(self, entry: SinkEntry, delivery: Delivery, view: BufferForDelivery) -> None:
         common = entry.common
@@ -132,6 +163,10 @@ class Outlets:
         """Shutdown: what stays in the buffer, per sink that has something left."""
         names = list(self._running)
         left = zip(names, await asyncio.gather(*(self._stop(name, deadline_s) for name in names)))
+        await self.desk.close()
+        if self._tidying is not None:
+            self._tidying.cancel()
+            await asyncio.gather(self._tidying, return_exceptions=True)
         return {
             name: {"bytes": held["source_bytes"], "records": await self._held_records(name, held)}
             for name, held in left if held.get("source_bytes")
@@ -157,6 +192,7 @@ class Outlets:
                 "backlog_bytes": facts["backlog_bytes"], "oldest_s": facts["oldest_age_s"],
                 "delivered_records": counters["delivered_records"], "delivered_bytes": counters["delivered_bytes"],
                 "dead_records": sum(v[0] for v in counters["dead"].values()),
+                "dead_by_reason": {reason: records for reason, (records, _) in counters["dead"].items()},
                 "dropped_records": sum(v[0] for v in counters["dropped"].values()),
                 "in_flight_requests": facts["in_flight_requests"], "unconfirmed_records": facts["unconfirmed_records"],
                 "proof": facts["proof"], "guarantee": facts["guarantee"],

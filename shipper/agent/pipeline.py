@@ -47,6 +47,10 @@ class Pipeline(Protocol):
     async def apply(self, config: Config, changes: Changes) -> None:
         """Go over to `config`; `changes` says what differs. Raises Usage or Fatal and leaves all as it was (L3)."""
 
+    async def order(self, what: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Carry out an order about dead letters (dead_letter_desk.py). Usage where it cannot be. The one method that is
+        called by other tasks than the one of L1."""
+
     def status_facts(self) -> StatusFacts: ...
 
     def audit_facts(self) -> AuditFacts: ...

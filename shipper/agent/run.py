@@ -16,6 +16,7 @@ from typing import Any
 
 from ..buffer.driver import Buffer
 from ..config.types import Config
+from ..errors import Usage
 from ..telemetry import Telemetry
 from .audit import AuditFacts
 from .facts import audit_of, buffer_status, files_of, stages_of
@@ -114,6 +115,11 @@ class Pipeline:
         if changes.sources or "process" in changes.settings:
             await self._intake.apply(config)
         self._config = config
+
+    async def order(self, what: Mapping[str, Any]) -> Mapping[str, Any]:
+        if self._outlets is None:
+            raise Usage("the agent is starting; ask again")
+        return await self._outlets.desk.order(what)
 
     # ---------------------------------------------------------------- facts
 

@@ -143,6 +143,25 @@ class Counters:
             _add_file(self.dropped_files, key, source_bytes)
         self._passed(tally)
 
+    def revived(self, reason: str, tally: Tally) -> None:
+        """Dead records were delivered after all. Never more than was counted as dead: an older store may hold others."""
+        for records, source_bytes in (tally.dead or {}).values():
+            counted = self.dead.get(reason, [0, 0])
+            moved_records, moved_bytes = min(records, counted[0]), min(source_bytes, counted[1])
+            self.delivered_records += moved_records
+            self.delivered_bytes += moved_bytes
+            if counted[0] > moved_records:
+                self.dead[reason] = [counted[0] - moved_records, counted[1] - moved_bytes]
+            else:
+                self.delivered_bytes += counted[1] - moved_bytes
+                self.dead.pop(reason, None)
+        for key, source_bytes in (tally.dead_files or {}).items():
+            name = key if key in self.dead_files else ""
+            left = self.dead_files.get(name, 0) - source_bytes
+            self.dead_files.pop(name, None)
+            if left > 0:
+                self.dead_files[name] = left
+
     def _passed(self, tally: Tally) -> None:
         self.unrouted_records += tally.unrouted_records
         self.unrouted_bytes += tally.unrouted_bytes

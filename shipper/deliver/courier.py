@@ -7,7 +7,8 @@
 Invariants:
   C1  a record is sent, or a candidate, or the outcome says `refused` (stopped in the middle: it is the sink that is wrong)
   C2  the bytes of a repeated request are equal: the payload is kept, or formed again from the same frames
-  C3  during a pause of more than LONG_PAUSE_S neither payload nor batches are held; they are read from the buffer again
+  C3  during a pause of more than LONG_PAUSE_S neither payload nor batches are held; they are read from the buffer again.
+      (Replayed dead letters are not in the buffer: those are held, and there are few of them.)
   C4  `encode` that fails on a record is that record's fault: it is halved out like a rejected one (P6)
 """
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Courier:
     async def carry(self, entry: Entry, span: Span) -> Outcome:
         """C1. Raises Interrupted where it was called off."""
         outcome = Outcome()
-        lifted = self.refusals.lifted(span.start)
+        lifted = span.replayed or self.refusals.lifted(span.start)
         parcel = Parcel(self, span, entry.number)
         waiting: list[Parcel] = []
         while True:
@@ -155,7 +156,7 @@ class Parcel:
         courier = self.courier
         courier.telemetry.count("shipper_sink_retries_total", 1, courier.name)
         courier.trouble.note(self, error, pause_s=delay_s)
-        if self.span is not None and delay_s > LONG_PAUSE_S:
+        if self.span is not None and not self.span.replayed and delay_s > LONG_PAUSE_S:
             self.batches = self.payload = None
 
     async def load(self) -> list[Batch]:

@@ -1,14 +1,17 @@
 """Records that a sink will never take, as JSON lines on disk, for a person to look at and to replay.
 
     state_dir/dead-letters/<sink>/000001.ndjson, 000002.ndjson ...        directory 0700, files 0600
-    {"at":..,"reason":..,"response":..,"key":..,"source":{..},["message_base64":..,]"record":{the record's JSON, id included}}
+    {"at":..,"reason":..,"response":..,"key":..,"source":{..},"read_ns":..,["message_base64":..,]["marks","severity","fields",]
+     "record":{the record's JSON, id included}}                                        letters.py makes a record of it again
 
 Invariants (tests/deliver/test_dead_letters.py):
   L1  when `write` returns, the records are on disk (fsync), so the cursor may pass them
   L2  an id is written once, also after a crash between writing and the cursor (the newest files are read on start)
-  L3  at most `max_bytes` and `max_age_s`; the oldest file goes first, whole, and its records are counted
+  L3  at most `max_bytes` and `max_age_s`; the oldest file goes first, whole, and its records are counted. `tidy` does it
+      where nothing is written any more
   L4  a torn last line is cut on start
   L5  the response is shortened, and what looks like a credential in it is masked (P9)
+  L6  `remove` rewrites a file beside it and renames: a crash leaves the old one or the new one, never a part
 Driver: file I/O on a thread. Once per refused record, far from the hot path.
 """
 from __future__ import annotations
@@ -17,14 +20,14 @@ import asyncio
 import base64
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from ..encode.record_json import encode, rfc3339
-from ..errors import DropReason
+from ..errors import DropReason, Usage
 from ..model import Batch
 from ..telemetry import Telemetry
 from .split import Candidate
@@ -39,6 +42,26 @@ _SECRETS = re.compile(
 _USER_INFO = re.compile(r"://[^/\s@]+@")
 
 
+def letters_directory(state_dir: str) -> str:
+    """Where all sinks' dead letters are, one directory each."""
+    return os.path.join(state_dir, "dead-letters")
+
+
+def stored_sinks(state_dir: str) -> list[str]:
+    """The sinks that have dead letters, or had."""
+    try:
+        return sorted(entry.name for entry in os.scandir(letters_directory(state_dir)) if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def checked_name(name: str) -> str:
+    """`name` where it can be the name of a sink: it becomes part of a path. Usage otherwise."""
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,63}", name) or name in (".", ".."):
+        raise Usage(f"{name!r} cannot be the name of a sink")
+    return name
+
+
 def scrub(response: str) -> str:
     """An excerpt of a server's answer that is safe to keep (L5)."""
     text = _SECRETS.sub(r"\1\2***", response[: 8 * 1024])
@@ -49,8 +72,14 @@ def dead_line(batch: Batch, reason: str, response: str, at_ns: int) -> bytes:
     """One line for the one record in `batch`. Pure."""
     line: dict[str, Any] = {
         "at": rfc3339(at_ns).decode(), "reason": reason, "response": scrub(response),
-        "key": batch.key, "source": _plain(batch.source.to_json()),
+        "key": batch.key, "source": _plain(batch.source.to_json()), "read_ns": batch.read_ns,
     }
+    if batch.marks and batch.marks.get(0):
+        line["marks"] = _plain(batch.marks[0])
+    if batch.severities and batch.severities[0]:
+        line["severity"] = batch.severities[0].decode("ascii", "replace")
+    if batch.fields and batch.fields[0]:
+        line["fields"] = orjson.Fragment(batch.fields[0])
     message = batch.messages[0]
     try:
         message.decode("utf-8")
@@ -89,11 +118,68 @@ class DeadLetters:
             reasons, evicted = await asyncio.to_thread(self._write, candidates, now_ns)
         for reason, records in reasons.items():
             self.telemetry.count("shipper_sink_dead_letters_total", records, self.sink, reason)
-        if evicted:
-            evicted_reason = DropReason.DEAD_LETTER_EVICTED.value
-            self.telemetry.count("shipper_sink_dropped_records_total", evicted, self.sink, evicted_reason)
-            self.telemetry.say("warning", "dead letters evicted", about=self.sink, records=evicted, mend="replay or purge them")
+        self._say_evicted(evicted)
         return sum(reasons.values())
+
+    async def tidy(self, now_ns: int) -> int:
+        """What is over its age goes, the newest file too (L3). Returns how many records went. Raises OSError."""
+        async with self._lock:
+            evicted = await asyncio.to_thread(self._tidy, now_ns)
+        self._say_evicted(evicted)
+        return evicted
+
+    async def remove(self, ids: Container[str]) -> int:
+        """Forget these letters, durably (L6): they were delivered, or nobody wants them. Returns how many there were."""
+        async with self._lock:
+            return await asyncio.to_thread(self._remove, ids)
+
+    def _say_evicted(self, evicted: int) -> None:
+        if evicted:
+            reason = DropReason.DEAD_LETTER_EVICTED.value
+            self.telemetry.count("shipper_sink_dropped_records_total", evicted, self.sink, reason)
+            self.telemetry.say("warning", "dead letters evicted", about=self.sink, records=evicted, mend="replay or purge them")
+
+    def _tidy(self, now_ns: int) -> int:
+        if self._numbers is None:
+            if not self._found():
+                return 0
+            self._open()
+        evicted = self._evict(now_ns)
+        assert self._numbers is not None
+        if len(self._numbers) == 1 and now_ns / 1e9 - os.stat(self._path(self._numbers[0])).st_mtime > self.max_age_s:
+            evicted += sum(1 for _ in self._lines(self._numbers[0]))
+            os.unlink(self._path(self._numbers.pop()))
+        return evicted
+
+    def _remove(self, ids: Container[str]) -> int:
+        removed: list[str] = []
+        for number in self._found():
+            gone = [line["record"]["id"] for line in self._lines(number) if line["record"]["id"] in ids]
+            if gone:
+                self._rewrite(number, frozenset(gone))
+                removed += gone
+        for record_id in removed:
+            self._seen.pop(record_id, None)
+        return len(removed)
+
+    def _rewrite(self, number: int, gone: Container[str]) -> None:
+        """L6. The file keeps its time: its age counts."""
+        path, temporary = self._path(number), self._path(number) + ".tmp"
+        left = [orjson.dumps(line) for line in self._lines(number) if line["record"]["id"] not in gone]
+        if left:
+            seen = os.stat(path)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with open(descriptor, "wb") as file:
+                file.write(b"\n".join(left) + b"\n")
+                file.flush()
+                os.fsync(descriptor)
+                os.utime(descriptor, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+            os.rename(temporary, path)
+        else:
+            os.unlink(path)
+            if self._numbers is not None:
+                self._numbers.remove(number)
+        _sync_directory(self.directory)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """All dead letters, oldest first. Lines that are no JSON (torn by a crash) are left out."""
@@ -178,7 +264,11 @@ class DeadLetters:
         return sorted(int(name[:-7]) for name in names if name.endswith(".ndjson") and name[:-7].isdigit())
 
     def _lines(self, number: int) -> Iterator[dict[str, Any]]:
-        with open(self._path(number), "rb") as file:
+        try:
+            file = open(self._path(number), "rb")  # noqa: SIM115 - closed below; only its absence is no error
+        except FileNotFoundError:                  # evicted or replayed since it was listed, by the agent
+            return
+        with file:
             for line in file:
                 try:
                     found = orjson.loads(line)

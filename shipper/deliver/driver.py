@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from ..config.types import SinkCommon
 from ..errors import Fatal, Rejected, Retryable, ShipperError, TooLarge
+from ..model import Batch
 from ..telemetry import Telemetry
-from .account import Position
+from .account import Position, Tally
 from .backlog import Drop, Facts, Limits, due
 from .courier import Courier, Outcome
 from .dead_letters import DeadLetters
@@ -32,6 +33,7 @@ from .giveaway import give_away
 from .goals import Goals
 from .probe import probe
 from .progress import Progress
+from .replay import Replay, Replays
 from .retry import Interrupted, Naps, Persistence, describe
 from .route import compile_when
 from .split import Candidate, Refusals
@@ -93,6 +95,7 @@ class Delivery:
         self._not_before_s = self._drop_not_before_s = self._held_since_s = 0.0
         self._span_since_s: float | None = None
         self._held: list[tuple[Entry, Outcome]] = []
+        self._replays = Replays()
 
     # ------------------------------------------------------------ life
 
@@ -117,6 +120,7 @@ class Delivery:
         finally:
             self._trouble.stopped = True
             self._goals.fail(f"sink {self.name} was stopped")
+            self._replays.fail(Retryable(f"sink {self.name} was stopped"))
             self._finished.set()
 
     async def drain(self, deadline_s: float) -> dict[str, Any]:
@@ -145,6 +149,24 @@ class Delivery:
             raise Retryable(f"sink {self.name} was stopped; {self._held_back()}")
         self._wake_all()
         await self._goals.reach(Position(seq + 1, 0), timeout_s)
+
+    async def replay(self, letters: Sequence[tuple[Batch, str]]) -> list[Candidate]:
+        """Send dead letters (one record each, and the reason they died of) to the sink, beside the stream.
+
+        Returns, once the sink has the others as it has any record, those that it refused again: they are still in the
+        store, and so are the others: whoever asked removes them. Retryable where the sink stops before. May be called off;
+        what was launched goes on.
+        """
+        if self._finished.is_set():
+            raise Retryable(f"sink {self.name} was stopped")
+        replay = self._replays.add(letters)
+        self._wake.set()
+        return await asyncio.shield(replay.done)
+
+    @property
+    def letters(self) -> DeadLetters:
+        """Its dead letters."""
+        return self._letters
 
     def _wake_all(self) -> None:
         self._naps.wake_all()
@@ -177,6 +199,8 @@ class Delivery:
             await self._pause()
         elif self._refusing and not self._later:
             await self._probe()
+        elif self._replays.waiting and len(self._tasks) < self._concurrency:
+            self._launch_replay()
         elif len(self._tasks) < self._concurrency and await self._launch_next():
             await asyncio.sleep(0)
         elif not busy and self._held and self._held_long_enough():
@@ -294,6 +318,30 @@ class Delivery:
         if outcome.accepted and self._held:
             await self._settle_held()
 
+    def _launch_replay(self) -> None:
+        """An entry that covers nothing of the buffer: it is confirmed in its turn, and moves the cursor nowhere."""
+        end = self._window.end
+        entry = self._window.launch(end, Tally())
+        replay = self._replays.launch(entry)
+        batches = [batch for batch, _ in replay.letters]
+        message_bytes = sum(len(batch.messages[0]) for batch in batches)
+        self._spawn(self._carry_replay(entry, replay, Span(end, end, batches, len(batches), message_bytes, replayed=True)))
+
+    async def _carry_replay(self, entry: Entry, replay: Replay, span: Span) -> None:
+        outcome = await self._courier.carry(entry, span)
+        replay.refused = outcome.dead
+        if self._later and outcome.accepted:
+            self._window.handed(entry)
+        else:
+            self._window.done(entry)
+        self._advance()
+
+    def _finish_replays(self) -> None:
+        for replay in self._replays.passed():
+            self._progress.revived(replay.delivered)
+            if not replay.done.done():
+                replay.done.set_result(replay.refused)
+
     async def _settle(self, entry: Entry, outcome: Outcome) -> None:
         """The entry is decided: dead records to the disk first (X1), then it may be passed."""
         if outcome.dead:
@@ -344,6 +392,7 @@ class Delivery:
 
     def _moved(self) -> None:
         self._resends = 0
+        self._finish_replays()
         self._trouble.clear("resend")
         if self._goals:
             self._wake.set()
@@ -371,6 +420,7 @@ class Delivery:
 
     def _rewind(self) -> None:
         self._progress.rewind()
+        self._replays.rewind()
         self._held.clear()
         self._resend, self._stopped_short = None, False
         self._read_from_end()

@@ -11,11 +11,13 @@ Driver: once per request. Not thread-safe: everything is called in the loop.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..model import Batch
 from ..telemetry import Telemetry
-from .account import Counters, Position
+from .account import Counters, Position, Tally
 from .view import BufferView, SinkView
 from .window import Window
 
@@ -72,6 +74,18 @@ class Progress:
         self._undurable.append((position, self._passed_number))
         self.buffer.advance(self.name, position.seq, position.record, self.state, counters.to_json(position))
         return True
+
+    def revived(self, letters: Iterable[tuple[Batch, str]]) -> None:
+        """Dead letters (one record each, with the reason they had) were delivered: the sums say so, at the same cursor."""
+        before_records = self.counters.delivered_records
+        for batch, reason in letters:
+            tally = Tally()
+            tally.bury(batch, reason)
+            self.counters.revived(reason, tally)
+        self.telemetry.count(
+            "shipper_sink_delivered_records_total", self.counters.delivered_records - before_records, self.name)
+        position = self.window.position
+        self.buffer.advance(self.name, position.seq, position.record, self.state, self.counters.to_json(position))
 
     def rewind(self) -> int:
         """Forget what is unconfirmed, and tell the sink where it asks to be told; returns how many records had been sent."""

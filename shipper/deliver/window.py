@@ -38,6 +38,7 @@ class Entry:
     number       of its last request that was taken (at first: of its first request); 0 where there is nothing to send
     dropped_for  why the records in it are not sent; "" where they are
     files        of what is dropped: source bytes by file key
+    passed       the position has moved over it
     """
 
     number: int
@@ -47,6 +48,7 @@ class Entry:
     read_ns: int = 0
     dropped_for: str = ""
     files: dict[str, int] | None = None
+    passed: bool = False
 
 
 class Window:
@@ -110,6 +112,7 @@ class Window:
         entries = []
         while self._entries and self._entries[0].stage is Stage.DONE:
             entry = self._entries.popleft()
+            entry.passed = True
             self.total_bytes -= entry.tally.total_bytes
             entries.append(entry)
         if entries:

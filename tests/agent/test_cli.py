@@ -50,7 +50,7 @@ def test_version_and_help_exit_0(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--help"])
     out = capsys.readouterr().out
-    assert [c.name for c in COMMANDS if f"\n  {c.name:<10} {c.help}\n" not in out] == []
+    assert [c.name for c in COMMANDS if f"\n  {c.name:<12} {c.help}\n" not in out] == []
 
 
 def test_no_command_shows_the_help_and_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,3 +129,40 @@ def test_an_answer_is_shortened():
 async def test_names_that_are_not_utf8_can_be_buried(letters):
     batch = section(source("we\udcffb"), 0, [b"x"], key="abcdefghijklmnop").batch
     assert await letters.write([Candidate(batch, DropReason.REJECTED, "no")], START_NS) == 1
+
+
+async def test_over_their_age_they_go_also_where_nothing_new_is_written(letters):
+    await letters.write([candidate(1)], START_NS)
+    os.utime(f"{letters.directory}/000001.ndjson", (1_000, 1_000))
+    again = DeadLetters(letters.directory, "central", letters.telemetry)
+    assert await again.tidy(START_NS) == 1 and os.listdir(letters.directory) == []
+    assert letters.telemetry.value("shipper_sink_dropped_records_total", "central", "dead_letter_evicted") == 1
+    assert await again.tidy(START_NS) == 0
+    assert await again.write([candidate(2)], START_NS) == 1
+
+
+async def test_removed_letters_are_gone_and_the_others_stay_as_they_were(letters):
+    letters.file_bytes = 1_000
+    for number in range(10):
+        await letters.write([candidate(number, b"caf\xe9")], START_NS)
+    before = {line["record"]["id"]: line for line in letters.read()}
+    os.utime(f"{letters.directory}/000001.ndjson", (1_000, 1_000))
+    gone = list(before)[::2]
+    assert await letters.remove(frozenset(gone)) == 5 and await letters.remove(frozenset(gone)) == 0
+    assert {line["record"]["id"]: line for line in letters.read()} == {i: line for i, line in before.items() if i not in gone}
+    assert os.stat(f"{letters.directory}/000001.ndjson").st_mtime == 1_000
+    assert {stat.S_IMODE(os.stat(f"{letters.directory}/{name}").st_mode) for name in os.listdir(letters.directory)} == {0o600}
+    assert await letters.remove(frozenset(before)) == 5 and os.listdir(letters.directory) == []
+    assert await letters.write([candidate(0)], START_NS) == 1      # it was not forgotten that it is gone
+
+
+async def test_a_removal_that_fails_leaves_every_letter(letters, monkeypatch):
+    await letters.write([candidate(1), candidate(2)], START_NS)
+
+    def no_room(fd):
+        raise OSError(28, "No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", no_room)
+        with pytest.raises(OSError, match="No space"):
+            await letters.remove({"key-default-web:3e8+b"})
+    assert len(list(letters.read())) == 2

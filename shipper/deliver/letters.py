@@ -1,0 +1,102 @@
+"""Dead letters as values: which of them are wanted, and the record that one was made of. Pure.
+
+Invariants (tests/deliver/test_letters.py):
+  E1  `batch_of(dead_line(batch))` encodes to the bytes that `batch` encodes to, in JSON and in syslog: the same id, the same
+      message (what was not UTF-8 too), time, marks and fields
+  E2  a letter that cannot be a record is None, never an exception
+"""
+from __future__ import annotations
+
+import base64
+import binascii
+import fnmatch
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from ..model import Batch, Source
+
+_OWN_KEYS = frozenset(("time", "stream", "message", "id", "node", "file", "kubernetes", "severity", "fields"))
+_ITEM = re.compile(r"[0-9a-f]+\+[0-9a-f]+(,[^,:]+:[0-9a-f]+\+[0-9a-f]+)*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which letters: all that is given must hold. Times are RFC 3339 in UTC, of when they became dead letters.
+
+    source   a glob on `namespace/pod/container`, on the file's path, or on the source's name in the config
+    """
+
+    ids: tuple[str, ...] = ()
+    reason: str = ""
+    source: str = ""
+    since: str = ""
+    until: str = ""
+
+    def matches(self, letter: Mapping[str, Any]) -> bool:
+        at = str(letter.get("at", ""))
+        return bool(
+            (not self.ids or letter["record"]["id"] in self.ids)
+            and (not self.reason or letter.get("reason") == self.reason)
+            and (not self.since or at >= self.since) and (not self.until or at < self.until)
+            and (not self.source or any(fnmatch.fnmatchcase(name, self.source) for name in names_of(letter)))
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Wanted:
+        """ValueError where it is none."""
+        ids = data.get("ids", ())
+        if not isinstance(ids, (list, tuple)):
+            raise ValueError("ids is a list")
+        texts = {name: str(data.get(name, "")) for name in ("reason", "source", "since", "until")}
+        return cls(ids=tuple(map(str, ids)), **texts)
+
+
+def names_of(letter: Mapping[str, Any]) -> list[str]:
+    """What `--source` is compared with; the first is what is shown."""
+    source = letter.get("source")
+    if not isinstance(source, Mapping):
+        return [""]
+    found = [str(source.get("path", "")), str(source.get("name", ""))]
+    if source.get("pod"):
+        found.insert(0, "/".join(str(source.get(key, "")) for key in ("namespace", "pod", "container")))
+    return found
+
+
+def comparable_time(at_s: float) -> str:
+    """Seconds since 1970 as letters have it."""
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z"
+
+
+def batch_of(letter: Mapping[str, Any]) -> Batch | None:
+    """The one record of a letter (E1, E2)."""
+    record, source, key = letter.get("record"), letter.get("source"), letter.get("key")
+    if not isinstance(record, dict) or not isinstance(source, Mapping) or not isinstance(key, str):
+        return None
+    whole_id, message, time = record.get("id"), record.get("message"), record.get("time")
+    if not isinstance(whole_id, str) or not isinstance(message, str) or not isinstance(time, str):
+        return None
+    item = whole_id.removeprefix(f"{key}:")
+    if item == whole_id or _ITEM.fullmatch(item) is None:
+        return None
+    try:
+        raw = base64.b64decode(letter["message_base64"], validate=True) if "message_base64" in letter else message.encode()
+        made = Source.from_json(source)
+    except (binascii.Error, ValueError, TypeError):
+        return None
+    marks = letter.get("marks")
+    if "read_ns" not in letter:                  # written by a release that kept marks in the record alone
+        marks = {name: value for name, value in record.items() if name not in _OWN_KEYS}
+    severity, fields, read_ns = letter.get("severity"), letter.get("fields"), letter.get("read_ns")
+    return Batch(
+        made, key, [time.encode()], [str(record.get("stream", "")).encode()], [item.encode()], [raw],
+        {0: marks} if isinstance(marks, dict) and marks else None, read_ns if isinstance(read_ns, int) else 0,
+        severities=[str(severity).encode()] if severity else None, fields=[orjson.dumps(fields)] if fields is not None else None,
+    )
