@@ -98,7 +98,8 @@ class Agent:
 
         with open(self.log_path, "ab") as log:
             self._log_start_bytes = log.tell()
-            command = [*self.prefix, sys.executable, "-m", self.module, "run", "-c", str(self.config_path), *argv]
+            config = ["-c", str(self.config_path)] if self.config_path is not None else []      # None: the environment's
+            command = [*self.prefix, sys.executable, "-m", self.module, "run", *config, *argv]
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **(env or {})}, preexec_fn=limit,
