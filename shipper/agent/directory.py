@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from ..discover.lineage import LogFile
-from ..discover.open import open_log
+from ..discover.open import open_fd
 from ..discover.scan import Discoverer
 from ..errors import FileRefused
 from ..model import Source
@@ -41,7 +41,7 @@ class NodeDirectory:
     def open(self, path: str, settings: Settings) -> int:
         """See Directory.open."""
         try:
-            return open_log(path, settings.allowed_roots).fd
+            return open_fd(path, settings.allowed_roots)
         except FileRefused as refused:
             raise Refused(str(refused.reason), str(refused), again=refused.retry) from refused
 

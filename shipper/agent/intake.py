@@ -42,6 +42,7 @@ RESCAN_UNWATCHED_S = 2.0
 SCAN_PAUSE_S = 0.02
 SPARE_DESCRIPTORS = 100
 SCAN_SLICE = 50
+YIELDS = 5
 SEEN_EVERY_S = 3600.0
 
 
@@ -85,8 +86,8 @@ class Intake:
         self._discoverer = Discoverer(specs_of(config), telemetry)
         self._directory = NodeDirectory(self._discoverer, None)
         self.reader = Reader(
-            buffer, self._directory, DecodeFormats(), decoder_for(Budget()), telemetry, max_open_files=raise_descriptor_limit(),
-            pace=pace,
+            buffer, self._directory, DecodeFormats(), decoder_for(Budget(), telemetry), telemetry,
+            max_open_files=raise_descriptor_limit(), pace=pace,
         )
         self._untold: dict[str, LogFile] = {}             # found, and not taken by the reader yet
         self._noted = asyncio.Event()
@@ -193,7 +194,7 @@ class Intake:
                 del self._untold[name]
             if count % SCAN_SLICE == 0:
                 # 5,000 files take a quarter of a second to open: nobody waits for all, and the first lines leave meanwhile.
-                await (asyncio.sleep(0) if self.ready else self.reader.step())
+                await (asyncio.sleep(0) if self.ready else self._read_meanwhile())
                 if self._discoverer is not discoverer:
                     return                               # a reload came in between, and looked at everything itself
         for logfile in changes.vanished:
@@ -201,6 +202,13 @@ class Intake:
             self.reader.vanish(logfile.source.lineage)
             if self._directory.files.get(logfile.source.lineage) is logfile:
                 del self._directory.files[logfile.source.lineage]
+
+    async def _read_meanwhile(self) -> None:
+        """One turn of the reader, and a moment for the buffer's thread and the sinks: without it no line left before all
+        files were open, however early it was read."""
+        await self.reader.step()
+        for _ in range(YIELDS):
+            await asyncio.sleep(0)
 
     def _tell(self, logfile: LogFile) -> bool:
         """False where the reader could not take it; the others are told, and the next scan tries this one again."""

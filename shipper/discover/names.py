@@ -47,10 +47,9 @@ class Names(NamedTuple):
 
 def names_of(hops: Sequence[str]) -> Names:
     """What `hops` say together: the matched path first, then each link target, the file itself last (N3)."""
-    found = Names()
-    for path in hops:
-        said = _of_one(path)._asdict()
-        found = found._replace(**{field: value for field, value in said.items() if value})
+    found = _of_one(hops[0]) if hops else Names()
+    for path in hops[1:]:
+        found = Names._make([new or old for old, new in zip(found, _of_one(path))])
     return found
 
 

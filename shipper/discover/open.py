@@ -73,18 +73,23 @@ def open_log(path: str, allowed_roots: Sequence[str]) -> OpenedLog:
     `allowed_roots` come from `resolve_roots`. Raises FileRefused: its reason is the metric label, its `retry` says
     whether a later call can succeed. Never follows a symbolic link at the end of `path`.
     """
-    held_fd = _open(path, path, _HOLD)
-    try:
-        _check_place(path, held_fd, allowed_roots)
-        _check_kind(path, os.fstat(held_fd))
-        fd = _open(f"/proc/self/fd/{held_fd}", path, _READ)
-    finally:
-        os.close(held_fd)
+    fd = open_fd(path, allowed_roots)
     try:
         return OpenedLog(fd, os.fstat(fd), _place(path, fd))
     except BaseException:
         os.close(fd)
         raise
+
+
+def open_fd(path: str, allowed_roots: Sequence[str]) -> int:
+    """As `open_log`; the descriptor alone."""
+    held_fd = _open(path, path, _HOLD)
+    try:
+        _check_place(path, held_fd, allowed_roots)
+        _check_kind(path, os.fstat(held_fd))
+        return _open(f"/proc/self/fd/{held_fd}", path, _READ)
+    finally:
+        os.close(held_fd)
 
 
 def _open(opened_path: str, named_path: str, flags: int) -> int:

@@ -23,8 +23,9 @@ class TailFile:
     """`guard` None: only its hash is known (`guard_hash`, from the positions); the first read checks it."""
 
     __slots__ = (
-        "begun", "compressed", "deleted_since_s", "device", "form", "guard", "guard_hash", "handle", "inode", "live", "offset",
-        "old_bytes", "passed", "path", "proven_bytes", "ref", "rest_bytes", "rest_since_s", "resumed", "salt", "scanned", "size",
+        "begun", "compressed", "deleted_since_s", "device", "ended", "form", "guard", "guard_hash", "handle", "inode",
+        "live", "offset", "old_bytes", "passed", "path", "proven_bytes", "ref", "rest_bytes", "rest_since_s", "resumed",
+        "salt", "scanned", "size",
     )
 
     def __init__(self, path: str, device: int, inode: int, *, live: bool, compressed: bool) -> None:
@@ -46,6 +47,7 @@ class TailFile:
         self.resumed = False             # from the positions, and not read since
         self.deleted_since_s: float | None = None
         self.old_bytes = 0                    # start_at: end; so long was it at the first look, and is passed over
+        self.ended = False               # read to its end at least once
         self.passed: Section | None = None    # start_at: end; what says so, in case its frame is lost
 
     @property

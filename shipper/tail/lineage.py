@@ -274,7 +274,8 @@ class Lineage:
             elif skip_old and file.live and file.size:
                 file.old_bytes = file.size
             else:
-                self.define(file, formats)               # now: renamed or compressed before its first read it is known
+                # Now: renamed or compressed before its first read it is known.
+                self.define(file, formats, head=verdict.found.head)
             queued.append(file)
         old = [f for f in self.files if not f.live]
         live = [f for f in self.files if f.live]
@@ -366,20 +367,23 @@ class Lineage:
 
     # -------------------------------------------------------- definitions
 
-    def define(self, file: TailFile, formats: Formats, *, ending: bool = False) -> FileRef | None:
+    def define(
+        self, file: TailFile, formats: Formats, *, ending: bool = False, head: bytes | None = None
+    ) -> FileRef | None:
         """The file's key and definition; None while its first line is not complete (no frame is written before).
 
-        `ending`: nobody will finish that line; what is there counts.
+        `ending`: nobody will finish that line; what is there counts. `head`: its first bytes, where they were just read.
         """
         if file.ref is not None:
             return file.ref
-        head = file.head()
+        if head is None:
+            head = file.head()
         line = first_line(head)
         if line is None and ending and head:
             line = head
         if line is None:
             return None
-        file.form = self._form(line, formats)
+        file.form = file.form or self._form(line, formats)
         taken = {f.ref.key for f in [*self.files, *self.done] if f.ref is not None}
         salt = secrets.token_hex(5) if self.settings.host_file else ""
         key = file_key(self.source, line, salt)

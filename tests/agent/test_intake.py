@@ -207,3 +207,24 @@ async def test_a_scan_that_a_reload_overtakes_adds_nothing_of_the_old_config(
     await scan
     assert not intake.reader.lineages and not intake._directory.files
     await intake.close()
+
+
+async def test_the_first_lines_leave_before_all_files_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were read during the first scan, and neither the buffer nor a sink had a moment to take them on."""
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    monkeypatch.setattr("shipper.agent.intake.SCAN_SLICE", 1)
+    for n in range(10):
+        tree.write(cri(f"line {n}"), path=tree.pod(f"web-{n + 1}", uid=f"9999999{n}-1111-2222-3333-444455556666") / "0.log")
+    intake = Intake(config_of(tree, tmp_path / "state"), buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+    open_then = []
+
+    async def sink() -> None:
+        while not buffer.messages:
+            await asyncio.sleep(0)
+        open_then.append(len(intake.reader.lineages))
+
+    taking = asyncio.create_task(sink())
+    await intake.start(watch=False)
+    await taking
+    assert open_then[0] < 5 < len(intake.reader.lineages)
+    await intake.close()

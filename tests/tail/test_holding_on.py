@@ -300,3 +300,21 @@ async def test_a_log_cut_each_minute_for_days_leaves_no_trail_in_memory(tmp_path
         await node.run(0.12)
     assert node.buffer.messages[-1] == b"%d" % (MOST_SALTED + 9)
     assert len(node.reader.lineages[str(live)].salted) <= MOST_SALTED
+
+
+async def test_a_log_that_nobody_has_written_to_lately_is_watched_after_two_looks(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven looks at each of 5,000 quiet files were a third of what they cost."""
+    tree.write(*lines(0, 3))
+    os.utime(tree.log, (1, 1))
+    node = Node(tree)
+    monkeypatch.setattr(node.directory, "arm", lambda fd, token: True)
+    steps, step = [], node.reader._read_front
+    monkeypatch.setattr(node.reader, "_read_front", lambda *a: steps.append(a) or step(*a))
+    assert await node.run() == texts(0, 3)
+    assert len(steps) == 2
+    tree.write(*lines(3, 4))
+    node.reader.written(str(tree.log))
+    assert await node.run() == texts(0, 4)
+    assert len(steps) > 4                                 # it is written to now: looked at for a while
