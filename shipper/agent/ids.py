@@ -32,14 +32,19 @@ _LOOSE_ID = re.compile(rb'(?<![^\s\[])id="([^"\\]*)"').search
 
 
 def parse_id(text: bytes) -> tuple[Piece, ...] | None:
-    """The pieces of an id, or None where `text` is not one (V2)."""
+    """The pieces of an id, or None where `text` is not one (V2). A record whose lines all stand in earlier files begins with a
+    piece of no bytes, which is left out: its end was known only when the next file was read."""
     pieces = []
     for part in text.split(b","):
         found = match_piece(part)
-        if found is None or not (length := int(found[3], 16)):
+        if found is None:
             return None
-        pieces.append(Piece(found[1].decode("ascii"), int(found[2], 16), length))
-    return tuple(pieces)
+        length = int(found[3], 16)
+        if length:
+            pieces.append(Piece(found[1].decode("ascii"), int(found[2], 16), length))
+        elif pieces or text == part:
+            return None
+    return tuple(pieces) or None
 
 
 def id_in_json(line: bytes) -> bytes | None:

@@ -135,7 +135,7 @@ class Decoder:
 
     def oldest_open_s(self) -> float | None:
         """When the longest open record began to wait, or None."""
-        waits = [p.since_s for p in self.opened.by_stream.values()]
+        waits = [p.since_s for p in self.opened.by_stream.values()] + [since_s for _, since_s in self.opened.lines]
         return min(waits) if waits else None
 
     # -------------------------------------------------------- decoding
@@ -354,7 +354,22 @@ class Decoder:
             batch = self._batch(out, key, read_ns)
             if batch is not None:
                 found.append((key, batch))
-        return found
+        due = [item for item, since_s in self.opened.lines if since_s <= before_s]
+        self.opened.lines = [entry for entry in self.opened.lines if entry[1] > before_s]
+        return found + [self._lines(item, read_ns, reread) for item in due]
+
+    def _lines(self, item: Open, read_ns: int, reread: Reread) -> tuple[str, Batch]:
+        """Lines that nobody joins any more, as the one record that they were to be."""
+        stream, key = item.stream.encode(), item.pieces[-1].key
+        pending = Pending(list(item.pieces), b"", None, sum(piece.length for piece in item.pieces), 0.0)
+        lost_bytes = pending.source_bytes - self._again(pending, stream, reread)
+        out = _Columns()
+        mark = {"partial": True, "lost": lost_bytes} if lost_bytes else None
+        out.add(pending.time, stream, pending.item(key), b"\n".join(pending.parts or ()), mark)
+        batch = self._batch(out, key, read_ns)
+        assert batch is not None
+        batch.newlines = True
+        return key, batch
 
 
 def _ids(start: int, sizes: list[int]) -> list[bytes]:

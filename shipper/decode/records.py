@@ -88,24 +88,29 @@ class Opened:
     budget: Budget = field(default_factory=Budget)
     by_stream: dict[bytes, Pending] = field(default_factory=dict)
     skipping: Piece | None = None
+    lines: list[tuple[Open, float]] = field(default_factory=list)
+    """Whole lines that the process stage had open when it was last asked to join them, and is not any more (the config
+    changed), with the time of their return. They are closed by time as a record each."""
 
     def state(self) -> tuple[Open, ...]:
         """What a frame says about them (O1)."""
-        if not self.by_stream and self.skipping is None:
+        if not self.by_stream and self.skipping is None and not self.lines:
             return ()
         found = [Open(s.decode(), "partial", tuple(p.pieces)) for s, p in self.by_stream.items()]
         if self.skipping is not None:
             found.append(Open("", "skipping", (self.skipping,)))
-        return tuple(found)
+        return (*found, *[item for item, _ in self.lines])
 
     def restore(self, state: tuple[Open, ...], now_s: float) -> None:
         """Back to what a frame said; bytes are read again when they are needed."""
         for pending in self.by_stream.values():
             pending.release(self.budget)
-        self.by_stream, self.skipping = {}, None
+        self.by_stream, self.skipping, self.lines = {}, None, []
         for item in state:
             if item.kind == "skipping":
                 self.skipping = item.pieces[0]
+            elif item.kind == "lines":
+                self.lines.append((item, now_s))
             elif item.pieces:
                 self.by_stream[item.stream.encode()] = Pending(
                     list(item.pieces), b"", None, sum(p.length for p in item.pieces), now_s

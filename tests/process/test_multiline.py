@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shipper.agent.ids import parse_id
+from shipper.agent.verify_report import Tally, make_report
 from shipper.config.process_multiline import MultilinePattern
 from shipper.decode import Budget
+from shipper.model import Piece
 from shipper.process import multiline
 
 from .multiline_kit import (
@@ -186,6 +189,38 @@ def test_a_marked_line_is_never_joined() -> None:
     assert batch is not None
     assert batch.messages == [b"\n".join(lines), b"\tat a.B.d(B.java:2)"]
     assert batch.marks == {1: {"truncated": 4999}}
+
+
+def test_lines_that_were_open_when_multiline_was_switched_off_are_a_record_of_their_own() -> None:
+    lines = TRACES["python: one exception"]
+    data = b"".join(map(cri, [*lines, b"next"]))
+    log = Log(data)
+    log.read(len(data) - len(cri(b"next")))
+    state = log.decoder.state()
+    log.decoder = made(multiline="off")
+    log.decoder.restore(state, 5.0)
+    assert log.decoder.oldest_open_s() == 5.0
+    log.read(len(data), now_s=6.0)
+    assert log.decoder.state() == state
+    log.restart()                                         # and once more, before their time is up
+    assert sorted(row.message for row in log.end()) == sorted([b"\n".join(lines), b"next"])
+    assert sum(source_bytes(row.item) for row in log.found) == len(data)
+
+
+def test_a_trace_that_ends_where_its_file_ends_is_counted_by_verify_when_the_next_file_shows_it() -> None:
+    old = b"".join(map(cri, TRACES["python: one exception"]))
+    first = Log(old, key="a" * 16)
+    first.read_all()
+    second = Log(cri(b"next"), key="b" * 16, others={"a" * 16: old})
+    second.decoder.restore(first.decoder.state(), 0.0)
+    ids = [b"b" * 16 + b":" + row.item for row in second.read_all()]
+    assert parse_id(ids[0]) == (Piece("a" * 16, 0, len(old)),)
+    tally = Tally()
+    tally.add_lines(b'{"id":"%b"}' % record_id for record_id in ids)
+    report = make_report(tally)
+    assert (report.unparsed, report.records) == (0, 2)
+    assert {file.key: file.covered_bytes for file in report.files} == {"a" * 16: len(old), "b" * 16: len(cri(b"next"))}
+    assert all(not file.missing_bytes and not file.overlap_bytes for file in report.files)
 
 
 # ------------------------------------------------------------ own patterns
