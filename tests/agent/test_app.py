@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -191,6 +192,42 @@ async def test_systemd_hears_ready_watchdog_and_stopping(world: World) -> None:
         last = b""
         while last != b"STOPPING=1":
             last = await asyncio.wait_for(loop.sock_recv(manager, 100), 5)
+
+
+async def test_the_watchdog_starves_as_soon_as_healthz_would_fail(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck: list[str] = []
+    looked: list[list[str]] = []
+
+    def problems(health: object, now_s: float) -> list[str]:
+        looked.append(list(stuck))
+        return stuck
+
+    monkeypatch.setattr(under_test.Health, "problems", problems)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        path = os.path.join(world.state_dir, "n")
+        manager.bind(path)
+        manager.setblocking(False)
+        world.environ.update({"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "2000"})
+        task = started(world)
+        await running(world)
+        loop = asyncio.get_running_loop()
+        while await asyncio.wait_for(loop.sock_recv(manager, 100), 5) != b"WATCHDOG=1":
+            pass
+        stuck.append("loop silent for 31 s")
+        status = await loop.run_in_executor(None, ask, world.state_dir, "/status")
+        assert status["healthy"] is False
+        while looked[-5:] != [stuck] * 5:                          # it was looked at, five times, and not fed
+            await asyncio.sleep(0.002)
+        with contextlib.suppress(BlockingIOError):                 # what was sent before
+            while manager.recv(100):
+                pass
+        seen = len(looked)
+        while len(looked) < seen + 5:
+            await asyncio.sleep(0.002)
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
+        terminate()
+        assert await ended(task) == 0
 
 
 async def test_the_garbage_collector_is_set_for_the_hot_path(world: World) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.agent import Agent, eventually
-from tests.support.collect import dead_port, tcp
+from tests.support.collect import tcp
 
 
 class ConfigMap:
@@ -59,24 +59,24 @@ def write(agent: Agent, line: str) -> None:
 
 def test_only_the_sink_that_differs_is_made_anew_and_the_buffer_outlives_it(agent: Agent, mounted: ConfigMap) -> None:
     connections = 'shipper_sink_connections_total{sink="kept"}'
-    with tcp() as kept, tcp() as mended:
+    with tcp() as kept, tcp() as old, tcp() as new:
         sinks = {"kept": agent.syslog_sink(kept.port, framing="newline", barrier_idle="60s"),
-                 "mended": agent.syslog_sink(dead_port(), framing="newline")}
+                 "moved": agent.syslog_sink(old.port, framing="newline")}
         mounted.update(config(agent, sinks))
         write(agent, "one")
         agent.start()
-        assert b"one" in kept.lines(1)[0]
-        agent.event("degraded", about="sink:mended")
+        assert b"one" in kept.lines(1)[0] and b"one" in old.lines(1)[0]
         before = agent.metrics()[connections]
 
-        sinks["mended"] = agent.syslog_sink(mended.port, framing="newline")
+        sinks["moved"] = agent.syslog_sink(new.port, framing="newline")
         mounted.update(config(agent, sinks))
         reload(agent)
-        assert agent.event("reload_applied")["changes"] == "sinks: ~mended"
-        assert b"one" in mended.lines(1)[0]                       # it waited in the buffer
+        assert agent.event("reload_applied")["changes"] == "sinks: ~moved"
         write(agent, "two")
-        assert b"two" in kept.lines(2)[1] and b"two" in mended.lines(2)[1]
+        assert b"two" in kept.lines(2)[1] and b"two" in new.lines(1)[0]
+        assert len(old.lines(1)) == 1
         assert agent.metrics()[connections] == before, "the sink that did not change was left alone"
+        assert agent.status()["buffer"]["source_bytes"] == 8
         assert agent.terminate() == 0
 
 
