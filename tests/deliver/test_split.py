@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from shipper.deliver.account import Position
 from shipper.deliver.split import Refusals, cut, judge, part, samples
-from shipper.errors import DropReason, Rejected, TooLarge
+from shipper.errors import DropReason, Partial, Rejected, TooLarge
 from shipper.model import Batch
 
 from .support import section, source
@@ -93,3 +93,15 @@ def test_samples_are_the_first_record_and_the_last_of_as_many_sources_as_there_i
     assert samples([], 8) == []
     [(first, _), (last, batch)] = samples(pieces[:1], 8)
     assert (first, last, numbers([batch])) == ((0, 0), (0, 3), [2])
+
+
+def test_an_answer_record_by_record_parts_the_dead_from_those_that_go_again():
+    batches = batches_of([4, 3])
+    error = Partial("2 of 7", dead={1: "bad date", 5: "too old"}, retry=(0, 2, 3, 4, 5, 99), retry_after_s=3.0)
+    verdict = judge(error, batches)
+    assert [(c.batch.messages[0], c.reason, c.response) for c in verdict.dead] == [
+        (b"1", DropReason.REJECTED, "bad date"), (b"5", DropReason.REJECTED, "too old")]
+    assert [list(b.messages) for b in verdict.again[0]] == [[b"0"], [b"2", b"3"], [b"4"]]
+    assert verdict.accepted and verdict.pause is not None and verdict.pause.retry_after_s == 3.0
+    assert judge(Partial("", retry=range(7)), batches).accepted is False
+    assert judge(Partial("nothing wrong"), batches) == ([], [], True, None)

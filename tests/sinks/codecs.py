@@ -5,6 +5,7 @@ A codec is a class with
     keys       its YAML keys beside `type`, as text; {url} is the server's address
     records    the request's records, as bytes each, in order; AssertionError for a request that the real server would not take
     taken      the answer when all were taken
+    schedules  how many random schedules the short suite runs: 30, fewer for a second codec of the same sink
     partial    the answer for some dead (index -> words), some to be sent again; None: the protocol has no such answer
 Put it into CODECS; tests/sinks/test_http_contract.py does the rest.
 """
@@ -17,6 +18,7 @@ from tests.support.bad_http import Reply, Seen
 
 class HttpNdjson:
     type = "http"
+    schedules = 30
     keys = "url: '{url}/ingest'"
 
     def records(self, seen: Seen) -> list[bytes]:
@@ -37,6 +39,7 @@ class HttpNdjson:
 
 
 class HttpJsonGzip(HttpNdjson):
+    schedules = 8
     keys = "url: '{url}/ingest', format: json, compression: gzip"
 
     def records(self, seen: Seen) -> list[bytes]:
@@ -48,6 +51,7 @@ class HttpJsonGzip(HttpNdjson):
 
 
 class HttpRawZstd(HttpNdjson):
+    schedules = 8
     keys = "url: '{url}/ingest', format: raw, compression: zstd"
 
     def records(self, seen: Seen) -> list[bytes]:
