@@ -61,9 +61,9 @@ _FRAME = (
     rb"|.{1,200}? (?:<[0-9a-f]+ \+ 0x[0-9a-f]+>|\[0x[0-9a-f]+\] in ).*"  # Mono
     rb")"
 )
-_CAUSE = rb"[ \t]*(?:Caused by|Suppressed|Wrapped by|Root cause)[ :]|[ \t]*nested exception is:[ \t]*$"
-_MORE = rb"[ \t]*\.\.\. \d+ (?:more|common frames omitted)"
-_NET = rb" *---> | *--- End of "
+_CAUSE = rb"[ \t]*(?:Caused by|Suppressed|Wrapped by|Root cause):(?: |$)|[ \t]*nested exception is:[ \t]*$"
+_MORE = rb"[ \t]+\.\.\. \d+ (?:more|common frames omitted)[ \t]*$"
+_NET = rb" *---> (?:\(Inner Exception|[\w.]+)| *--- End of (?:inner exception|(?:inner exception )?stack trace)"
 _HEADER = (b"Exception", b"Error", b"Throwable", b"Failure", b"Fault", b"V8 errors stack trace")
 _CLASS = rb"(?:[A-Za-z_$][\w$]*\.)+[\w$]+(?::|$)"
 _RUBY = (
@@ -82,6 +82,7 @@ _PY_LAST = (
     rb"(?:[A-Za-z_]\w*:|[A-Z]\w*[a-z]\w*$)"
 )
 _GOROUTINE = rb"goroutine \d+ (?:gp=\S+ )?(?:m=\S+ )?(?:mp=\S+ )?\[[^\]]+\]:|runtime stack:$"
+_NOTE = rb"note: (?:run with|Some details)"
 _HASH = rb"#\d+ "
 _PHP_FRAME = rb"#\d+ (?:/[^\s(]*\(\d+\): |\[internal function\]|\{main\})"
 _DART_FRAME = rb"#\d+ {2,}\S.* \((?:package|dart|file):"
@@ -123,7 +124,7 @@ TABLE: dict[str, _Rules] = {
     "header": (
         *_JAVA,
         (_RUBY, "ruby", CONFIRM),
-        (rb"Stack trace:|\[stacktrace\]|" + _PHP_FRAME, "php", CONFIRM),
+        (rb"Stack trace:[ \t]*$|\[stacktrace\]|" + _PHP_FRAME, "php", CONFIRM),
         (rb"PHP Stack trace:", "php-xdebug", CONFIRM),
         (_DART_FRAME, "dart-frames", CONFIRM),
         (_BLANK, "header-blank", MAYBE),
@@ -188,7 +189,7 @@ TABLE: dict[str, _Rules] = {
     ),
     "go": (
         (_GOROUTINE, "go-call", CONFIRM),
-        (rb"\[signal |PC=0x|[ \t]*panic: |\[recovered", "go", CONFIRM),
+        (rb"\[signal (?:SIG|0x)|PC=0x|[ \t]*panic: |\[recovered", "go", CONFIRM),
         (_BLANK, "go-blank", MAYBE),
     ),
     "go-blank": (
@@ -214,13 +215,13 @@ TABLE: dict[str, _Rules] = {
         (rb".*\S", "rust", CONFIRM),
     ),
     "rust": (
-        (rb"note: |[ \t]+(?:left|right): ", "rust", CONFIRM),
+        (_NOTE + rb"|[ \t]+(?:left|right): ", "rust", CONFIRM),
         (rb"stack backtrace:", "rust-frames", CONFIRM),
         (rb" +\d+: ", "rust-frames", CONFIRM),
     ),
     "rust-frames": (
         (rb" +\d+: | +at ", "rust-frames", CONFIRM),
-        (rb"note: ", END, CONFIRM),
+        (_NOTE, END, CONFIRM),
     ),
     "ruby": (
         (_RUBY, "ruby", CONFIRM),
@@ -231,11 +232,11 @@ TABLE: dict[str, _Rules] = {
         (_HASH, "php", CONFIRM),
         (rb"[ \t]+thrown in ", END, CONFIRM),
         (rb"\"\}", END, CONFIRM),
-        (rb"Next \S", "header", CONFIRM),
+        (rb"Next [\w\\]+: ", "header", CONFIRM),
         (_BLANK, "php-gap", MAYBE),
     ),
     "php-gap": (
-        (rb"Next \S", "header", CONFIRM),
+        (rb"Next [\w\\]+: ", "header", CONFIRM),
     ),
     "php-xdebug": (
         (rb"PHP +\d+\. ", "php-xdebug", CONFIRM),
