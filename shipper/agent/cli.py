@@ -39,6 +39,9 @@ COMMANDS = (
     Command("check", "check_command", "check a config: every problem with file, line, column and the mend",
             "  shipper check -c shipper.yaml\n"
             "  shipper check --schema > shipper.schema.json        for completion in an editor"),
+    Command("explain", "explain_command", "what a config promises: what can repeat or be lost, and which limit bites first",
+            "  shipper explain -c shipper.yaml\n"
+            "  shipper explain -c shipper.yaml --rate 2000 --line 300 --json"),
     Command("status", "status_command", "what the agent does now: files, lag, sinks, buffer",
             "  shipper status\n"
             "  shipper status --json | jq .sinks"),

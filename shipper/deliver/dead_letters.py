@@ -33,6 +33,8 @@ from ..telemetry import Telemetry
 from .split import Candidate
 
 MIB = 1024 * 1024
+MAX_BYTES = 64 * MIB
+MAX_AGE_S = 7 * 86400.0
 IDS_KEPT = 200_000
 _EXCERPT_CHARACTERS = 512
 _SECRETS = re.compile(
@@ -105,8 +107,8 @@ class DeadLetters:
     directory: str
     sink: str
     telemetry: Telemetry
-    max_bytes: int = 64 * MIB
-    max_age_s: float = 7 * 86400.0
+    max_bytes: int = MAX_BYTES
+    max_age_s: float = MAX_AGE_S
     file_bytes: int = 4 * MIB
     _seen: dict[str, None] = field(default_factory=dict)
     _numbers: list[int] | None = None
