@@ -11,6 +11,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 
 from ..config.builtin import path_or_built_in
+from ..config.types import Config
 from ..errors import Usage
 
 
@@ -44,7 +45,25 @@ def run_check(path: str | None, schema: bool, environ: Mapping[str, str] = os.en
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     config = loaded.config
+    for warning in unmatched(config):
+        print(f"warning: {warning}", file=sys.stderr)
     sources = ", ".join(f"{name} ({source.type})" for name, source in config.sources.items())
     sinks = ", ".join(f"{name} ({sink.type})" for name, sink in config.sinks.items())
     print(f"ok: {path}: sources {sources}; sinks {sinks}; state in {config.state_dir}")
     return 0
+
+
+def unmatched(config: Config) -> list[str]:
+    """A line for each include pattern that matches nothing on this machine now: mostly a slip, and no error, since logs may
+    come later and a config may be checked elsewhere."""
+    from ..discover.globs import compile_pattern
+    from ..discover.listing import Listings
+    from ..discover.walk import Walk
+
+    walk = Walk(Listings())
+    return [
+        f"sources.{name}.include: nothing here matches {pattern!r} now; nothing is read until something does"
+        for name, source in config.sources.items() for pattern in source.include
+        if next(iter(walk.paths(compile_pattern(pattern))), None) is None
+        and not walk.listings.unreadable                 # by this user; the agent may be another
+    ]

@@ -137,11 +137,19 @@ def kill_times_s(seconds: float, kills: int) -> list[float]:
     return [seconds * (number + 1) / (kills + 1) for number in range(kills)]
 
 
+def _command() -> str:
+    """How this very program is called from a shell, whatever its PATH."""
+    called = sys.argv[0]
+    if shutil.which("shipper") and os.path.realpath(str(shutil.which("shipper"))) == os.path.realpath(called):
+        return "shipper"
+    return f"{sys.executable} -m shipper" if called.endswith("__main__.py") else os.path.abspath(called)
+
+
 def _what_is_kept(directory: Path) -> str:
     kept = f"\nkept in {directory}: node/ (the log files), delivered/, state/, agent.log, demo.yaml"
     if not (directory / "audit.json").exists():
         return kept
-    return f"{kept}, audit.json\nlook again:  shipper verify --ledger {directory}/audit.json {directory}/delivered/*.ndjson"
+    return f"{kept}, audit.json\nlook again:  {_command()} verify --ledger {directory}/audit.json {directory}/delivered/*.ndjson"
 
 
 class Screen:

@@ -145,6 +145,7 @@ class Reloader:
     ) -> None:
         self.config = config
         self.last: ReloadResult | None = None
+        self._reloads = 0
         self._load, self._pipeline, self._telemetry, self._now_s = load, pipeline, telemetry, now_s
 
     async def reload(self, cause: str) -> ReloadResult:
@@ -154,7 +155,8 @@ class Reloader:
         self._telemetry.count("shipper_reloads_total", 1, result.outcome)
         level = {"applied": "info", "unchanged": "info", "refused": "error", "failed": "error"}[result.outcome]
         fields = {"cause": cause, "why": result.why, "changes": result.summary, "needs_restart": list(result.needs_restart)}
-        self._telemetry.say(level, f"reload_{result.outcome}", about=result.why[:200],
+        self._reloads += 1                                # each refusal is said, however soon it follows the last one
+        self._telemetry.say(level, f"reload_{result.outcome}", about=f"reload {self._reloads}" if result.why else "",
                             **{name: value for name, value in fields.items() if value})
         return result
 

@@ -106,6 +106,7 @@ def load_text(text: str | bytes, name: str, environ: Mapping[str, str], *, find_
     draft, values = _draft(converter, root, find_sink)
     found = judge(draft)
     known = {problem.path for problem in converter.problems}      # what is of the wrong shape is not judged as well
+    known |= {(key,) for key in _CONFIG if any(f"did you mean {key!r}" in p.text for p in converter.problems if len(p.path) == 1)}
     converter.problems += [Problem(converter.place(path), path, text) for path, text in found.errors if path not in known]
     if converter.problems:
         raise Usage("\n".join(_lines(name, converter, converter.problems)))

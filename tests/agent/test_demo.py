@@ -189,3 +189,10 @@ def test_ctrl_c_ends_the_writing_and_not_the_proof(tmp_path: Path):
         rest = process.stdout.read()
         assert process.wait(60) == 0, rest
     assert "0 lost, 0 repeated" in rest and not list(tmp_path.iterdir())
+
+
+def test_the_hint_names_this_very_program_where_it_is_not_on_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "audit.json").write_text("{}")
+    monkeypatch.setattr("sys.argv", ["/opt/venv/bin/shipper", "demo"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert f"look again:  /opt/venv/bin/shipper verify --ledger {tmp_path}/audit.json" in demo._what_is_kept(tmp_path)

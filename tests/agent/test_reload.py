@@ -108,6 +108,9 @@ async def test_a_wrong_config_keeps_the_old_one_and_says_why() -> None:
     assert result.why == "c.yaml:3:5: sinks.central.adress: unknown key; did you mean address?"
     assert under_test.config is OLD and pipeline.applied == []
     assert telemetry.lines[0][:2] == ("error", "reload_refused")
+    assert [value for value in telemetry.lines[0][2].values() if value == result.why] == [result.why]   # not twice
+    await under_test.reload("c.yaml changed")
+    assert len(telemetry.lines) == 2                      # and again, however soon
 
 
 async def test_a_pipeline_that_refuses_keeps_the_old_config() -> None:

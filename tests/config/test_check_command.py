@@ -3,11 +3,37 @@ import json
 
 import pytest
 
-from shipper.agent.check_command import run_check
+from shipper.agent import check_command
+from shipper.agent.check_command import run_check, unmatched
+from shipper.config.loader import load_text
 from shipper.config.schema import json_schema
 from shipper.errors import Usage
 
 GOOD = "sources:\n  c: {type: containers}\nsinks:\n  out: {type: syslog, address: 'h:1'}\n"
+
+
+@pytest.fixture(autouse=True)
+def _not_this_machine(monkeypatch):
+    """Whether /var/log/containers exists here."""
+    monkeypatch.setattr(check_command, "unmatched", lambda config: [])
+
+
+def test_an_include_that_matches_nothing_is_a_warning(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(check_command, "unmatched", unmatched)
+    (tmp_path / "there.log").write_text("")
+    path = tmp_path / "c.yaml"
+    include = f"['{tmp_path}/*.log', '{tmp_path}/*.lgo']"
+    path.write_text(f"sources:\n  h: {{type: files, include: {include}}}\nsinks: {{out: {{type: stdout}}}}\n")
+    assert run_check(str(path), False, {}) == 0
+    found = [line for line in capsys.readouterr().err.splitlines() if "matches" in line]
+    assert found == [
+        f"warning: sources.h.include: nothing here matches '{tmp_path}/*.lgo' now; nothing is read until something does"]
+
+
+def test_a_misspelt_section_is_one_message():
+    with pytest.raises(Usage) as caught:
+        load_text(GOOD.replace("sources:", "soruces:"), "c.yaml", {})
+    assert str(caught.value) == "c.yaml:1:1: soruces: unknown key; did you mean 'sources'?"
 
 
 def test_a_good_config_is_one_ok_line_with_what_would_run(tmp_path, capsys):
