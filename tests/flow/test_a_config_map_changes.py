@@ -77,7 +77,6 @@ def test_only_the_sink_that_differs_is_made_anew_and_the_buffer_outlives_it(agen
         assert len(old.lines(1)) == 1
         assert agent.metrics()[connections] == before, "the sink that did not change was left alone"
         assert agent.status()["buffer"]["source_bytes"] == 8
-        assert agent.terminate() == 0
 
 
 def test_a_wrong_one_is_refused_and_seen_in_the_log_the_metrics_and_the_status(agent: Agent, mounted: ConfigMap) -> None:
@@ -99,7 +98,6 @@ def test_a_wrong_one_is_refused_and_seen_in_the_log_the_metrics_and_the_status(a
     mounted.update(config(agent, sinks, log={"level": "debug"}))
     reload(agent)
     assert agent.event("reload_applied")["changes"] == "log.level"
-    assert agent.terminate() == 0
 
 
 def test_without_a_file_the_environment_is_enough(agent: Agent) -> None:
@@ -121,4 +119,3 @@ def test_without_a_file_the_environment_is_enough(agent: Agent) -> None:
         assert b" n9 host " in got and got.endswith(b"of the host")
         reload(agent)
         agent.event("reload_unchanged")
-        assert agent.terminate() == 0

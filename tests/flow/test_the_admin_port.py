@@ -25,7 +25,7 @@ def asked(port: int, path: str, **headers: str) -> int:
 
 
 @pytest.mark.parametrize(("listen", "expose", "status"), [
-    ("127.0.0.1", False, 200), ("0.0.0.0", False, 403), ("0.0.0.0", True, 200),
+    ("127.0.0.1", False, 200), ("0.0.0.0", False, 403),
 ])
 def test_what_answers_where(agent: Agent, listen: str, expose: bool, status: int) -> None:
     port = free_port()
@@ -42,4 +42,3 @@ def test_what_answers_where(agent: Agent, listen: str, expose: bool, status: int
     assert asked(port, "/metrics", Host="rebound.example") == 200
     for path in ("/status", "/", "/audit"):
         assert b"a secret of a log line" not in agent.get(path)
-    assert agent.terminate() == 0

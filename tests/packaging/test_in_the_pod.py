@@ -68,6 +68,5 @@ def test_it_ships_keeps_its_state_and_answers_the_probes(agent: Agent) -> None:
         agent.start(env=given)                                    # the next pod on this node
         more = eventually("the third", lambda: (data := b"".join(receiver.data)).endswith(b"three") and data)
         assert more.count(b"] two") == 1, "state was kept"
-        assert agent.terminate(within_s=35) == 0
     said = [line["event"] for line in agent.lines() if line["level"] in ("warning", "error")]
     assert set(said) <= {"degraded", "sink_not_drained", "config"}, agent.log_text()

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import re
 import shutil
 import signal
@@ -86,11 +87,13 @@ def test_a_stopped_process_starves_the_watchdog_and_a_dead_sink_does_not(agent: 
         assert [manager.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
         agent.process.send_signal(signal.SIGSTOP)
         eventually("it stands still", lambda: " T " in Path(f"/proc/{agent.pid}/stat").read_text())
-        manager.settimeout(0.5)
-        heard: list[bytes] = []
-        with pytest.raises(TimeoutError):                         # what was on its way, then nothing
-            while len(heard) < 3:
-                heard.append(manager.recv(100))
+        manager.setblocking(False)
+        with contextlib.suppress(BlockingIOError):                # what was on its way
+            while manager.recv(100):
+                pass
+        manager.settimeout(0.5)                                   # five times as long as it is fed
+        with pytest.raises(TimeoutError):
+            manager.recv(100)
         agent.process.send_signal(signal.SIGCONT)
         manager.settimeout(10)
         assert manager.recv(100) == b"WATCHDOG=1"
@@ -118,7 +121,6 @@ def test_it_runs_where_no_memory_may_be_made_executable(agent: Agent):
     agent.arrived(1)
     agent.drained()
     assert agent.metrics()['shipper_sink_delivered_records_total{sink="archive"}'] == 1
-    assert agent.terminate() == 0
 
 
 def test_secrets_come_as_credentials(agent: Agent, tmp_path: Path):
