@@ -11,6 +11,7 @@ from ..config.types import SourceSettings
 from ..model import Source
 from ..process.build import joiner_for, steps_for
 from ..process.chain import Processing
+from ..process.limits import Limits
 from ..tail.cutter import LineDecoder
 from ..tail.ports import Settings
 from ..telemetry import Telemetry
@@ -52,8 +53,12 @@ def line_form(own: SourceSettings) -> str:
     return "plain" if own.format in PARSERS_OF_FORMATS else own.format
 
 
-def decoder_for(budget: decode.Budget, telemetry: Telemetry | None = None) -> Callable[[Source, Settings], LineDecoder]:
-    """Makes the decoder of one lineage; all share one budget for open records."""
+def decoder_for(
+    budget: decode.Budget, telemetry: Telemetry | None = None, limits: Limits | None = None
+) -> Callable[[Source, Settings], LineDecoder]:
+    """Makes the decoder of one lineage; all share one budget for open records, and the buckets of `limits`."""
+    buckets = Limits() if limits is None else limits
+
 
     def make(source: Source, settings: Settings) -> LineDecoder:
         form = "raw" if settings.form in ("auto", "plain") else settings.form
@@ -64,7 +69,7 @@ def decoder_for(budget: decode.Budget, telemetry: Telemetry | None = None) -> Ca
         decoder = bare()
         if settings.processing is None:
             return decoder
-        steps = steps_for(settings.processing, source)
+        steps = steps_for(settings.processing, source, buckets)
         joiner = joiner_for(
             settings.processing, source, budget=budget, line_reader=bare, patience_s=settings.partial_timeout_s)
         if joiner is not None:

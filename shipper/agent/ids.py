@@ -31,6 +31,10 @@ _PARAMETER = re.compile(rb' ([^ =\]"]++)=(' + _QUOTED + rb")", re.DOTALL).findit
 _LOOSE_ID = re.compile(rb'(?<![^\s\[])id="([^"\\]*)"').search
 
 
+of_the_agent = re.compile(rb"[0-9A-Za-z_-]{1,64}:[0-9a-f]{1,15}\+0(?:,[0-9A-Za-z_-]{1,64}:[0-9a-f]{1,15}\+0)*").fullmatch
+"""Is this the id of a record that the agent made, of no bytes (what a rate limit dropped)?"""
+
+
 def parse_id(text: bytes) -> tuple[Piece, ...] | None:
     """The pieces of an id, or None where `text` is not one (V2). A record whose lines all stand in earlier files begins with a
     piece of no bytes, which is left out: its end was known only when the next file was read."""

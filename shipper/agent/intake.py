@@ -30,6 +30,7 @@ from ..decode import Budget
 from ..discover.lineage import Changes, LogFile, SourceSpec
 from ..discover.scan import Discoverer
 from ..discover.watch import Watcher
+from ..process.limits import Limits
 from ..tail.driver import Reader
 from ..tail.ports import Settings
 from ..telemetry import Telemetry
@@ -83,10 +84,11 @@ class Intake:
         self._config, self._buffer, self._telemetry = config, buffer, telemetry
         self._watch: Watcher | None = None
         self._rules = Rules(config.process)
+        self._limits = Limits()
         self._discoverer = Discoverer(specs_of(config), telemetry)
         self._directory = NodeDirectory(self._discoverer, None)
         self.reader = Reader(
-            buffer, self._directory, DecodeFormats(), decoder_for(Budget(), telemetry), telemetry,
+            buffer, self._directory, DecodeFormats(), decoder_for(Budget(), telemetry, self._limits), telemetry,
             max_open_files=raise_descriptor_limit(), pace=pace,
         )
         self._untold: dict[str, LogFile] = {}             # found, and not taken by the reader yet
@@ -294,7 +296,8 @@ class Intake:
     _next_seen_s = 0.0
 
     async def once(self) -> None:
-        """See Reader.once."""
+        """See Reader.once. It reads what is there, whatever a limit with `delay` says: it has to end."""
+        self._limits.delays = False
         await self.reader.once()
 
     async def apply(self, config: Config) -> None:

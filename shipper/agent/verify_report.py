@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..model import Piece
-from .ids import id_in_line, match_piece, parse_id
+from .ids import id_in_line, match_piece, of_the_agent, parse_id
 from .ranges import Span, Spans, Walk, walk
 from .text import printable
 
@@ -37,6 +37,7 @@ class Tally:
     spans: dict[bytes, Spans] = field(default_factory=dict)
     joined: dict[tuple[Piece, ...], int] = field(default_factory=dict)
     records: int = 0
+    of_the_agent: int = 0
     unparsed: int = 0
     unparsed_at: list[str] = field(default_factory=list)
 
@@ -57,6 +58,10 @@ class Tally:
             own.add(int(piece[2], 16), size)
 
     def _add_rare(self, found: bytes | None, name: str, number: int) -> None:
+        if found is not None and of_the_agent(found):
+            self.of_the_agent += 1                           # it says what was dropped: no file's bytes
+            self.records -= 1
+            return
         pieces = parse_id(found) if found is not None else None
         if pieces is not None:
             self.joined[pieces] = self.joined.get(pieces, 0) + 1

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from .process_multiline import Multiline
+from .process_redact import Action, BuiltinName, Limit, RedactRule
 
 ParseName = Literal["json", "klog", "syslog", "logfmt", "auto", "off"]
 FieldType = Literal["string", "integer", "number", "boolean"]
@@ -60,6 +61,11 @@ class Processing(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, froze
     parse: ParseName | ParseRegex | None = None
     keep: list[Condition] = msgspec.field(default_factory=list)
     drop: list[Condition] = msgspec.field(default_factory=list)
+    redact: list[BuiltinName | RedactRule] = msgspec.field(default_factory=list)
+    redact_action: Action | None = None
+    redact_secret: str | None = None
+    redact_secret_file: str | None = None
+    limit: Limit | None = None
 
 
 class ProcessRule(Processing, kw_only=True, forbid_unknown_fields=True, frozen=True):

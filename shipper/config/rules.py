@@ -11,6 +11,7 @@ from typing import Any
 
 from .draft import NAME, Draft, Findings, size
 from .rules_process import PROCESS_RULES
+from .rules_redact import REDACT_RULES
 from .rules_sinks import SINK_RULES
 from .rules_sources import SOURCE_RULES
 from .tree import Path
@@ -107,5 +108,5 @@ def _listen(draft: Draft, say: Findings) -> None:
 
 
 RULES: tuple[Callable[[Draft, Findings], None], ...] = (
-    _names, _node, _state_dir, _ranges, _segments, _listen, *SOURCE_RULES, *SINK_RULES, *PROCESS_RULES,
+    _names, _node, _state_dir, _ranges, _segments, _listen, *SOURCE_RULES, *SINK_RULES, *PROCESS_RULES, *REDACT_RULES,
 )

@@ -12,11 +12,12 @@ from ..model import Source
 from .chain import Step
 
 if TYPE_CHECKING:
+    from .limits import Limits
     from .multiline import BytesBudget, Joiner, LineReader
 
 
-def steps_for(settings: Settings, source: Source) -> list[Step]:
-    """The steps that `settings` ask for; [] where nothing is to be done."""
+def steps_for(settings: Settings, source: Source, limits: Limits | None = None) -> list[Step]:
+    """The steps that `settings` ask for; [] where nothing is to be done. `limits`: the agent's buckets."""
     steps: list[Step] = []
     if settings.parse is not None:
         from .parse import parse_step
@@ -24,10 +25,20 @@ def steps_for(settings: Settings, source: Source) -> list[Step]:
         parse = parse_step(settings.parse, source)
         if parse is not None:
             steps.append(parse)
+    redactor = None
+    if settings.redact:
+        from .redact_rules import redactor_for
+
+        redactor = redactor_for(settings)
+        steps.append(redactor)
     if settings.keep or settings.drop:
         from .filter import Filter
 
         steps.append(Filter(settings.keep, settings.drop))
+    if settings.limit is not None and limits is not None:
+        from .limit import Limiter
+
+        steps.append(Limiter(settings.limit, source, limits, redactor.text if redactor is not None else None))
     return steps
 
 

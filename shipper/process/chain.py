@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ..model import Batch, Open, Piece
 
@@ -84,6 +84,14 @@ class Step(Protocol):
     def __call__(self, work: Work) -> None: ...
 
 
+@runtime_checkable
+class Teller(Protocol):
+    """A step that says in a record of its own, of zero source bytes, what it did since it last said so."""
+
+    def overdue_since_s(self) -> float | None: ...
+    def overdue(self, before_s: float, read_ns: int) -> tuple[str, Batch] | None: ...
+
+
 class InnerDecoder(Protocol):
     """decode.Decoder, as this stage sees it; the same as tail.cutter.LineDecoder."""
 
@@ -114,6 +122,7 @@ class Processing:
         on_unparsed: Callable[[int], None] | None = None,
     ) -> None:
         self._inner, self._steps, self._joiner, self._on_unparsed = inner, tuple(steps), joiner, on_unparsed
+        self._tellers = [step for step in steps if isinstance(step, Teller)]
         self._newest_ns = 0
         self._drops: dict[str, int] = {}
         self._hold_until_s = 0.0
@@ -140,6 +149,7 @@ class Processing:
         if self._joiner is not None:
             joined = self._joiner.flush(before_s=before_s, read_ns=read_ns, form=self._inner.form, reread=reread)
             flushed += [(key, self._stepped(batch, before_s)) for key, batch in joined]
+        flushed += [told for step in self._tellers if (told := step.overdue(before_s, read_ns)) is not None]
         return [(key, batch) for key, batch in flushed if batch is not None]
 
     def _through(self, batch: Batch | None, now_s: float, reread: Reread) -> Batch | None:
@@ -208,6 +218,7 @@ class Processing:
 
     def oldest_open_s(self) -> float | None:
         waits = [self._inner.oldest_open_s(), self._joiner.oldest_open_s() if self._joiner is not None else None]
+        waits += [step.overdue_since_s() for step in self._tellers]
         return min([since_s for since_s in waits if since_s is not None], default=None)
 
     def newest_ns(self, batch: Batch) -> int:

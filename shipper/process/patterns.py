@@ -67,7 +67,7 @@ def compile_pattern(text: str, *, use: str | None = None) -> BytesPattern:
     """`text` as a pattern on bytes (UTF-8). `use`: see `engine`. PatternError with the mend."""
     if len(text) > LONGEST_PATTERN:
         raise PatternError(f"the pattern is longer than {LONGEST_PATTERN} characters; split it")
-    tree = _parsed(_for_engine(text, "re"))
+    tree = tree_of(text)
     _same_in_both(tree, text)
     if (use or engine()) == "google-re2":
         return _with_re2(text)
@@ -85,6 +85,11 @@ _MENDS = {
     RESTARTED: r"begin it with ^ or \b, or write a count ({1,100} for +)",
     TOO_MANY: "lower the counts",
 }
+
+
+def tree_of(text: str) -> Any:
+    """The standard `re`'s tree of a pattern that compile_pattern takes."""
+    return _parsed(_for_engine(text, "re"))
 
 
 def _parsed(text: str) -> Any:

@@ -1,0 +1,115 @@
+"""Rules about `redact` and `limit`, and patterns of the config. Reads the file of a secret; else pure."""
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import get_args
+
+from .draft import Draft, Findings
+from .process_redact import BuiltinName, ByField, Limit, RedactRule
+from .processing import Processing
+from .tree import Path
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+_BUILTINS = get_args(BuiltinName)
+SHORTEST_SECRET = 16
+
+
+def layers(draft: Draft) -> Iterator[tuple[Path, Processing]]:
+    """Where processing keys can stand."""
+    for name, source in draft.sources.items():
+        yield ("sources", name), source
+    for i, rule in enumerate(draft.process or ()):
+        yield ("process", f"[{i}]"), rule
+
+
+def _redact(draft: Draft, say: Findings) -> None:
+    for path, layer in layers(draft):
+        for i, item in enumerate(layer.redact):
+            if isinstance(item, RedactRule):
+                for key, text in _rule_problems(item):
+                    say.error((*path, "redact", f"[{i}]", *key), text)
+        # An action or a secret may stand in one layer and the list in another; what is wanted nowhere is said once.
+    every = [layer for _, layer in layers(draft)]
+    if any(_hashes(layer) for layer in every) and not any(layer.redact_secret or layer.redact_secret_file for layer in every):
+        path = next(path for path, layer in layers(draft) if _hashes(layer))
+        say.error((*path, "redact_action") if (*path, "redact_action") in draft.given else (*path, "redact"),
+                  "a hash without a secret can be undone by trying all addresses; add redact_secret_file: /path/of/a/file "
+                  "(for example made by: head -c 32 /dev/urandom | base64)")
+
+
+def _hashes(layer: Processing) -> bool:
+    return layer.redact_action == "hash" or any(isinstance(item, RedactRule) and item.action == "hash" for item in layer.redact)
+
+
+def _rule_problems(item: RedactRule) -> Iterator[tuple[Path, str]]:
+    from ..process.patterns import PatternError, compile_pattern
+
+    if not _NAME.fullmatch(item.name):
+        yield ("name",), "stands in place of what was cut out; use 1 to 40 of A-Z a-z 0-9 _ -, beginning with a letter"
+    if item.pattern is None:
+        if item.name not in _BUILTINS:
+            yield ("name",), f"is no built-in one ({', '.join(_BUILTINS)}); correct it, or add pattern: RE"
+        return
+    if item.name in _BUILTINS:
+        yield ("name",), "is a built-in one, and a pattern is given; choose another name"
+    try:
+        if compile_pattern(item.pattern).search(b"") is not None:
+            yield ("pattern",), "matches the empty text, so it says nothing about what is secret; write + for *"
+    except PatternError as error:
+        yield ("pattern",), str(error)
+
+
+def _secrets(draft: Draft, say: Findings) -> None:
+    for path, layer in layers(draft):
+        if layer.redact_secret is not None and layer.redact_secret_file is not None:
+            say.error((*path, "redact_secret"), "and redact_secret_file are both given; remove one")
+        if layer.redact_secret is not None and len(layer.redact_secret) < SHORTEST_SECRET:
+            say.error((*path, "redact_secret"), f"is under {SHORTEST_SECRET} characters and could be guessed; make one by: "
+                                                "head -c 32 /dev/urandom | base64")
+        if layer.redact_secret_file is not None:
+            problem = _file_problem(layer.redact_secret_file)
+            if problem:
+                say.error((*path, "redact_secret_file"), problem)
+
+
+def _file_problem(path: str) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            found = file.read(4097).strip()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return f"cannot be read ({why}); name a file with the secret, readable by the agent"
+    if not SHORTEST_SECRET <= len(found) <= 4096:
+        return f"must hold {SHORTEST_SECRET} to 4096 bytes; make one by: head -c 32 /dev/urandom | base64"
+    return None
+
+
+def _limits(draft: Draft, say: Findings) -> None:
+    parses = any(layer.parse not in (None, "off") for _, layer in layers(draft))
+    for path, layer in layers(draft):
+        if layer.limit is None:
+            continue
+        for key, text in _limit_problems(layer.limit):
+            say.error((*path, "limit", *key), text)
+        if isinstance(layer.limit.by, ByField) and not parses:
+            say.warn((*path, "limit", "by"), "nothing says parse, so no record has fields and all share one budget; "
+                                             "add for example parse: json")
+
+
+def _limit_problems(limit: Limit) -> Iterator[tuple[Path, str]]:
+    if limit.records_per_s is None and limit.bytes_per_s is None:
+        yield (), "says no rate; give it records_per_s or bytes_per_s, or both"
+    if limit.records_per_s is not None and not 0.01 <= limit.records_per_s <= 1e9:
+        yield ("records_per_s",), "must be from 0.01 to 1000000000; to drop everything, use drop"
+    if limit.bytes_per_s is not None and not 1 <= limit.bytes_per_s <= 2**40:
+        yield ("bytes_per_s",), "must be from 1 to 1TiB; to drop everything, use drop"
+    if not 0.1 <= limit.burst <= 3600:
+        yield ("burst",), "must be from 100ms to 1h: so many seconds' worth of the rate may come at once"
+    if limit.name is not None and not _NAME.fullmatch(limit.name):
+        yield ("name",), "stands in the record that tells of drops; use 1 to 40 of A-Z a-z 0-9 _ -, beginning with a letter"
+    if isinstance(limit.by, ByField) and not limit.by.field.strip("."):
+        yield ("by", "field"), "is no path into the fields; write for example http.user"
+
+
+REDACT_RULES = (_redact, _secrets, _limits)
