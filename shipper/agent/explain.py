@@ -141,8 +141,8 @@ def _limits(
     full = "the buffer is full (or the file system at 90 %):"
     own = []
     if common.give_up_after is not None:
-        own.append(_limit("give_up_after", common.give_up_after, "requests that failed for so long become dead letters; the oldest "
-                          f"of those go at {size(MAX_BYTES)}, counted as dead_letter_evicted"))
+        own.append(_limit("give_up_after", common.give_up_after, "requests that failed for so long become dead letters; "
+                          f"the oldest of those go at {size(MAX_BYTES)}, counted as dead_letter_evicted"))
     if common.max_backlog_age is not None:
         own.append(_limit("max_backlog_age", common.max_backlog_age, f"{dropped} max_backlog"))
     if common.max_backlog is not None:

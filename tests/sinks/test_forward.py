@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 import ssl
 from collections import Counter
 from pathlib import Path
@@ -172,6 +173,26 @@ async def test_w4_a_chunk_over_max_chunk_is_never_sent(over: int) -> None:
             await sink.send(Request(1, one), sink.encode(one))
         await sink.close()
     assert len(server.chunks) == (over <= 0)
+
+
+def _faults(seed: int) -> list[dict[str, Any]]:
+    chance = random.Random(seed)
+    answers = [None, b"\xc1", msgpack.packb({"ack": "x"}), msgpack.packb({"no": 1}), b"HTTP/1.1 200 OK\r\n"]
+    kinds = [{"cut_after": chance.randrange(1, 5)}, {"answers": [chance.choice(answers)]}, {"cut_after": 1}, {}]
+    return [chance.choice(kinds) for _ in range(chance.randrange(1, 8))]
+
+
+@pytest.mark.parametrize("seeds", [range(30), pytest.param(range(30, 330), marks=pytest.mark.long)], ids=["30", "300"])
+async def test_whatever_a_receiver_does_everything_arrives_and_a_repeat_is_equal(seeds: range) -> None:
+    for seed in seeds:
+        async with ForwardServer() as server:
+            server.troubles = _faults(seed)
+            sink = sink_of(config(server.port, ack_timeout=Seconds(0.05), compression="gzip" if seed % 2 else "none"))
+            parts = [batches(1, pod=f"p{n}") for n in range(6)]
+            await asyncio.gather(*(persist(sink, n, part) for n, part in enumerate(parts)))
+            await sink.close()
+        assert Counter(tag for tag, _, _ in set(server.chunks)) == {f"kubernetes.default.p{n}.web": 1 for n in range(6)}, seed
+        assert len({record["id"] for _, _, record in server.events}) == ROWS and server.bad == [], seed
 
 
 # ---------------------------------------------------------------- handshake

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import ssl
 from collections import Counter
@@ -11,10 +12,15 @@ from typing import Any
 import pytest
 import trustme
 
+from shipper.config.types import SinkCommon
+from shipper.deliver.driver import Delivery
 from shipper.errors import Rejected, Retryable
 from shipper.model import Request
+from shipper.sinks import SinkContext
 from shipper.sinks._syslog_config import TlsConfig, guarantee, problems
 from shipper.sinks.syslog import SINK
+from shipper.telemetry import Telemetry
+from tests.deliver.support import FakeBuffer, MemoryLetters, TurnedClock, source
 from tests.sinks.syslog_kit import WITHIN_S, FakeDelivery, batch, config, send_all
 from tests.support.relp_server import RelpServer
 from tests.support.rsyslogd import Rsyslogd
@@ -93,6 +99,49 @@ async def test_p2_p3_a_session_that_ends_repeats_only_what_had_no_answer(trouble
     assert repeats <= 128 and len(set(server.messages)) == 2 * ROWS          # equal id, equal bytes
     assert len(server.opened) == 2 and len(delivery.failures) <= 1
     assert delivery.cursor == 2 and delivery.confirmed == sorted(delivery.confirmed)
+
+
+def _faults(seed: int) -> list[dict[str, Any]]:
+    chance = random.Random(seed)
+    says = [b"x", b"0 serverclose 0\n", b"7 rsp 3 200", b"1 rsp 6 200 OK\n", b"HTTP/1.1 400 Bad\r\n\r\n", b"2 rsp 99999999 "]
+    kinds = [{"cut_after": chance.randrange(1, 400)}, {"close_after": chance.randrange(1, 400)}, {"say": chance.choice(says)},
+             {"backwards": True, "cut_after": chance.randrange(1, 400)}]
+    return [chance.choice(kinds) for _ in range(chance.randrange(1, 6))]
+
+
+@pytest.mark.parametrize("seeds", [range(30), pytest.param(range(30, 330), marks=pytest.mark.long)], ids=["30", "300"])
+async def test_whatever_a_receiver_does_everything_arrives_and_only_windows_are_repeated(seeds: range) -> None:
+    for seed in seeds:
+        async with RelpServer() as server:
+            server.troubles = _faults(seed)
+            most = len(server.troubles)
+            delivery = Persistent(requests(2), relp(server.port, relp_window=32, ack_timeout=0.2))
+            async with asyncio.timeout(WITHIN_S):
+                await delivery.send()
+            await delivery.sink.close()
+        assert sorted(set(ids(server.messages))) == list(range(2 * ROWS)) and delivery.confirmed == [1, 2], seed
+        assert len(set(server.messages)) == 2 * ROWS and server.bad == [], seed
+        assert len(server.messages) - 2 * ROWS <= 32 * most, seed
+
+
+async def test_a_message_that_is_refused_ends_alone_in_the_dead_letters_and_the_cursor_passes() -> None:
+    """With the real delivery: what a sink that confirms later refuses by name stops nothing (P6)."""
+    async with RelpServer(answer=lambda m: "500 no" if b"poison" in m else "200 OK") as server:
+        buffer, letters, context = FakeBuffer(TurnedClock()), MemoryLetters(), SinkContext("central", "n1", "", Telemetry())
+        sink = SINK.build(relp(server.port), context)
+        delivery = Delivery(
+            "central", SinkCommon(max_request_records=100), SINK, sink, buffer, context, Telemetry(),  # type: ignore[arg-type]
+            dead_letters=letters)  # type: ignore[arg-type]
+        for n in range(10):
+            buffer.write(source("web"), *(b"poison" if (n, i) == (4, 30) else b"line" for i in range(100)))
+        running = asyncio.create_task(delivery.run())
+        async with asyncio.timeout(WITHIN_S):
+            await delivery.caught_up(buffer.appended_seq)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert letters.messages == [b"poison"] and len(server.messages) == 1000 and server.bad == []
+    counters = delivery.status()["counters"]
+    assert counters["delivered_records"] == 999 and counters["dead"]["rejected"][0] == 1
 
 
 async def test_p1_what_is_refused_by_name_is_rejected_alone_in_the_receivers_words() -> None:

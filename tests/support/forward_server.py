@@ -30,11 +30,13 @@ class ForwardServer:
         self.chunks: list[tuple[str, str, bytes]] = []               # tag, chunk, message
         self.events: list[tuple[str, tuple[int, int], dict[str, Any]]] = []
         self.connections = 0
+        self.troubles: list[dict[str, Any]] = []         # one per connection, as long as there are some
         self.bad: list[str] = []
         self.free = asyncio.Event()
         self.free.set()
         self.arrived = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._answers: list[bytes | None] = []
 
     async def __aenter__(self) -> ForwardServer:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
@@ -55,6 +57,10 @@ class ForwardServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
         self.connections += 1
+        if self.troubles:
+            trouble = self.troubles.pop()
+            self.cut_after = len(self.chunks) + trouble["cut_after"] if "cut_after" in trouble else 0
+            self._answers = list(trouble.get("answers", ()))
         try:
             await self._read(reader, writer)
         except ConnectionError:
@@ -116,7 +122,7 @@ class ForwardServer:
             writer.get_extra_info("socket").setsockopt(1, 13, struct.pack("ii", 1, 0))         # SO_LINGER: a reset
             return False
         self.events += found
-        if "chunk" in option and (answer := self.ack(option["chunk"])) is not None:
+        if "chunk" in option and (answer := self._answers.pop() if self._answers else self.ack(option["chunk"])) is not None:
             writer.write(answer)
             await writer.drain()
         return True

@@ -26,6 +26,7 @@ class RelpServer:
     ) -> None:
         self.answer, self.backwards, self.say, self.offers, self.tls = answer, backwards, say, offers, tls
         self.close_after, self.cut_after = close_after, cut_after
+        self.troubles: list[dict[str, Any]] = []         # one per connection, as long as there are some: attributes to set
         self.messages: list[bytes] = []
         self.answered: list[bytes] = []
         self.opened: list[bytes] = []
@@ -56,6 +57,11 @@ class RelpServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        if self.troubles:
+            trouble = self.troubles.pop()
+            for name in ("cut_after", "close_after"):
+                setattr(self, name, len(self.messages) + trouble[name] if name in trouble else 0)
+            self.say, self.backwards = trouble.get("say", b""), trouble.get("backwards", False)
         try:
             await self._read(reader, writer)
         except ConnectionError:
