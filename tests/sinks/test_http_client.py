@@ -4,6 +4,8 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -243,6 +245,13 @@ def test_check_warns_of_a_receiver_that_is_not_verified_and_of_credentials_over_
     assert warn(entry_of("type: http, url: 'https://far/', tls: {verify: false}").config)[0][0] == "tls.verify"
     assert warn(entry_of("type: http, url: 'http://far/', auth: {bearer: abcdef}").config)[0][0] == "url"
     assert warn(entry_of("type: http, url: 'https://far/', auth: {bearer: abcdef}").config) == []
+
+
+def test_a_config_with_an_http_sink_is_checked_without_importing_aiohttp():
+    """It costs 17 MB: only a sink that sends pays for it."""
+    code = ("import sys; from tests.sinks.http_world import entry_of; from shipper.sinks import _http_client; "
+            "entry_of('type: http, url: https://far/'); sys.exit('aiohttp' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_idempotency_key_is_equal_for_equal_records_alone():
