@@ -52,13 +52,24 @@ def _raw(draft: Draft, say: Findings) -> None:
         if not sink.spec.needs_raw(sink.config):
             continue
         for source_name, source in draft.sources.items():
-            if source.format in ("raw", "plain") or not _routed(sink.common.when, source_name, source):
+            whole = source.format in ("raw", "plain")
+            if (whole and not _parsed(draft, source)) or not _routed(sink.common.when, source_name, source):
+                continue
+            if whole:
+                say.error(("sinks", name), f"this sink forwards lines as they stand, and `parse` takes those of source "
+                          f"{source_name} apart; leave parse out, or route other sources here with when: {{source: [...]}}")
                 continue
             place = ("sinks", name, "format")
             say.error(place if place in draft.given else ("sinks", name),
                       f"this sink forwards lines as they stand, and source {source_name} takes them apart (format: "
                       f"{source.format}); set sources.{source_name}.format: raw, or "
                       "route other sources here with when: {source: [...]}")
+
+
+def _parsed(draft: Draft, source: SourceSettings) -> bool:
+    """Does this source, or a rule that is for everything, take messages apart?"""
+    layers = [source, *(rule for rule in draft.process or () if not rule.when)]
+    return any(layer.parse not in (None, "off") for layer in layers)
 
 
 def _routed(when: dict[str, Any], source_name: str, source: SourceSettings) -> bool:

@@ -1,4 +1,5 @@
-"""The message alone, as it stands in the log: its bytes and a newline. Newlines inside a message are kept.
+"""The message alone, as it stands in the log: its bytes and a newline. Newlines inside a message are kept. Severity and fields
+are left out; a record that has nothing but fields is its fields, not an empty line.
 
 Pure. Hot: once per batch.
 """
@@ -9,4 +10,9 @@ from ..model import Batch
 
 def pieces(batch: Batch) -> list[bytes]:
     """The messages of the batch, each with a newline behind it; [] for an empty batch. Cost: one join."""
-    return [b"\n".join(batch.messages), b"\n"] if len(batch) else []
+    if not len(batch):
+        return []
+    messages = batch.messages
+    if batch.fields is not None:
+        messages = [message or fields for message, fields in zip(messages, batch.fields)]
+    return [b"\n".join(messages), b"\n"]

@@ -2,6 +2,7 @@
 
     5424   <PRI>1 TIME HOST APP - - [shipper@32473 id="KEY:ITEM" ns=".." pod=".." container=".."] MESSAGE
     3164   <PRI>Mmm dd hh:mm:ss HOST TAG: MESSAGE                                    (UTC; carries no id)
+    A record's severity, where one was parsed, is that of the PRI; parsed fields stand behind the message as JSON.
     octet-counted (RFC 6587 3.4.1)  "LENGTH " in front      newline (3.4.2)  "\\n" behind, newlines inside as #012
 
 Invariants (tests/encode/test_syslog.py):
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from .. import model
 from ..model import Batch, Source
 from ._columns import Column, Slot, counted, cut_utf8, each, has_newline, seconds, sizes, split_utf8, stamped, weave
 
@@ -60,12 +62,17 @@ class SyslogOptions:
 
 @dataclass(slots=True)
 class Columns:
-    """What of a batch goes into messages; changed by escaping, marking and splitting."""
+    """What of a batch goes into messages; changed by escaping, marking and splitting.
+
+    levels      what the PRI is made of: severities, where a record has one, else streams
+    pri_width   how long each PRI is; None where they differ
+    """
 
     times: Sequence[bytes]
-    streams: Sequence[bytes]
+    levels: Sequence[bytes]
     ids: Sequence[bytes]
     messages: Sequence[bytes]
+    pri_width: int | None
 
 
 @dataclass
@@ -89,6 +96,7 @@ class SyslogEncoder:
         self._other_pri = b"%b<%d%b" % (self._begin, base + self.options.severity, end)
         widths = {len(pri) for pri in (*self._pri.values(), self._other_pri)}
         self._pri_width = widths.pop() if len(widths) == 1 else None
+        self._pri |= {name: b"%b<%d%b" % (self._begin, base + 7 - i, end) for i, name in enumerate(model.SEVERITIES)}
 
     def encode(self, batches: Sequence[Batch]) -> bytes | list[bytes]:
         """All records of `batches`, in order."""
@@ -114,11 +122,16 @@ class SyslogEncoder:
         return b"".join(flat)
 
     def _rows(self, batch: Batch) -> tuple[list[Slot], int]:
-        columns = Columns(batch.times, batch.streams, batch.ids, batch.messages)
+        columns = Columns(batch.times, batch.streams, batch.ids, batch.messages, self._pri_width)
+        if batch.severities is not None:
+            columns.levels = [severity or stream for severity, stream in zip(batch.severities, batch.streams)]
+            columns.pri_width = None
+        if batch.fields is not None:
+            columns.messages = [b"%b %b" % (m, f) if m and f else m or f for m, f in zip(batch.messages, batch.fields)]
         if batch.marks and self.marks_in_id:
             columns.ids = marked_ids(batch.ids, batch.marks)
-        if self.options.framing == "newline" and batch.newlines and has_newline(batch.messages):
-            columns.messages = [m.replace(b"\n", b"#012") for m in batch.messages]
+        if self.options.framing == "newline" and batch.newlines and has_newline(columns.messages):
+            columns.messages = [m.replace(b"\n", b"#012") for m in columns.messages]
         slots = self._slots(batch, columns)
         limit = (self.options.max_message_bytes or 0) + len(self._begin)
         if self.options.max_message_bytes and max(long := sizes(slots)) > limit:
@@ -129,13 +142,14 @@ class SyslogEncoder:
     def _slots(self, batch: Batch, columns: Columns) -> list[Slot]:
         raise NotImplementedError
 
-    def _priority(self, streams: Sequence[bytes]) -> tuple[bytes, Column | None]:
+    def _priority(self, columns: Columns) -> tuple[bytes, Column | None]:
         """One b"<14>1 " (newline framing: with its newline in front) for all rows, or a column of them."""
-        first = streams[0]
-        if streams.count(first) == len(streams):
+        levels = columns.levels
+        first = levels[0]
+        if levels.count(first) == len(levels):
             return self._pri.get(first, self._other_pri), None
         get, other = self._pri.get, self._other_pri
-        return b"", Column([get(s, other) for s in streams], self._pri_width)
+        return b"", Column([get(level, other) for level in levels], columns.pri_width)
 
 
 class Rfc5424Encoder(SyslogEncoder):
@@ -146,7 +160,7 @@ class Rfc5424Encoder(SyslogEncoder):
 
     def _slots(self, batch: Batch, columns: Columns) -> list[Slot]:
         head, tail = batch.source.cached("rfc5424", rfc5424_constants)
-        one, column = self._priority(columns.streams)
+        one, column = self._priority(columns)
         digits = self.options.time_digits
         time, zone = stamped(columns.times, b"" if batch.utc else read_time(batch.read_ns), digits, one, utc=batch.utc)
         start: list[Slot] = time if column is None else [column, *time]
@@ -161,7 +175,7 @@ class Rfc3164Encoder(SyslogEncoder):
         self._stamps: dict[bytes, bytes] = {}
 
     def _slots(self, batch: Batch, columns: Columns) -> list[Slot]:
-        one, column = self._priority(columns.streams)
+        one, column = self._priority(columns)
         stamps = self._stamp_column(columns.times, batch.read_ns)
         head = batch.source.cached("rfc3164", rfc3164_head)
         return [one if column is None else column, stamps, head, Column(columns.messages)]
@@ -243,9 +257,9 @@ def marked_ids(ids: Sequence[bytes], marks: Mapping[int, Mapping[str, Any]]) -> 
 
 def fit(columns: Columns, long: Sequence[int], limit: int, on_oversize: str, with_id: bool) -> Columns:
     """The same rows, none over `limit`: `long` says how long each would be. Rare: costs a step per row."""
-    out = Columns([], [], [], [])
-    rows = zip(columns.times, columns.streams, columns.ids, columns.messages, long)
-    for time, stream, item, message, size in rows:
+    out = Columns([], [], [], [], columns.pri_width)
+    rows = zip(columns.times, columns.levels, columns.ids, columns.messages, long)
+    for time, level, item, message, size in rows:
         if size <= limit:
             made = [(item, message)]
         elif on_oversize == "cut":
@@ -253,7 +267,7 @@ def fit(columns: Columns, long: Sequence[int], limit: int, on_oversize: str, wit
         else:
             made = _split(item, message, limit - (size - len(message)), with_id)
         out.times += [time] * len(made)            # type: ignore[operator]
-        out.streams += [stream] * len(made)        # type: ignore[operator]
+        out.levels += [level] * len(made)          # type: ignore[operator]
         out.ids += [i for i, _ in made]            # type: ignore[operator]
         out.messages += [m for _, m in made]       # type: ignore[operator]
     return out

@@ -28,10 +28,11 @@ class RotateConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, fro
 
 
 class FileConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """See docs/sinks/file.md. `mode`, `dir_mode`: octal digits, as chmod takes them."""
+    """See docs/sinks/file.md. `mode`, `dir_mode`: octal digits, as chmod takes them. `merge`: parsed fields at the top."""
 
     path: str
     format: Literal["ndjson", "raw", "logfmt"] = "ndjson"
+    merge: bool = False
     rotate: RotateConfig | None = None
     max_open_files: int = 64
     mode: str = "0640"

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -50,6 +51,8 @@ class FileSink:
         self._context = context
         self._template = compile_template(config.path, "path")
         self._pieces: Callable[[Batch], list[bytes]] = _ENCODERS[config.format].pieces
+        if config.merge and config.format != "raw":
+            self._pieces = partial(self._pieces, merge=True)
         root, modes = root_of(self._template), (int(config.mode, 8), int(config.dir_mode, 8))
         self._late_notices: deque[Notice] = deque()
         self._background: ThreadPoolExecutor | None = None

@@ -21,6 +21,7 @@ import threading
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import repeat
 from typing import Any, Literal
 
@@ -39,9 +40,13 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028
 
 
 class StdoutConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """auto: pretty on a terminal, else ndjson. Colours only on a terminal, and not where NO_COLOR is set."""
+    """auto: pretty on a terminal, else ndjson. Colours only on a terminal, and not where NO_COLOR is set.
+
+    merge   parsed fields at the top of the JSON, not below `fields`
+    """
 
     format: Literal["auto", "ndjson", "pretty"] = "auto"
+    merge: bool = False
 
 
 class StdoutSink:
@@ -54,7 +59,8 @@ class StdoutSink:
         terminal = os.isatty(self._descriptor)
         colour = terminal and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         pretty = config.format == "pretty" or (config.format == "auto" and terminal)
-        self._encode: Callable[[Batch], bytes] = (lambda batch: encode_pretty(batch, colour)) if pretty else record_json.encode
+        self._encode: Callable[[Batch], bytes] = (
+            partial(encode_pretty, colour=colour) if pretty else partial(record_json.encode, merge=config.merge))
         self._thread = ThreadPoolExecutor(1, f"sink-{context.name}")
         self._stopping = threading.Event()
 
@@ -107,6 +113,11 @@ def encode_pretty(batch: Batch, colour: bool) -> bytes:
     times = [_short(time, colour) for time in record_json.time_strings(batch)]
     marks = batch.marks or {}
     bodies = [_body(message, stream, colour) for message, stream in zip(batch.messages, batch.streams)]
+    if batch.severities is not None:
+        bodies = [severity.ljust(8) + b" " + body if severity else body for severity, body in zip(batch.severities, bodies)]
+    if batch.fields is not None:
+        shown = [_dim(b" " + visible(one.decode("utf-8", "replace")).encode(), colour) if one else b"" for one in batch.fields]
+        bodies = [body + one for body, one in zip(bodies, shown)]
     for index, mark in marks.items():
         bodies[index] += _dim(f" ({', '.join(mark)})".encode(), colour)
     return b"".join([b"%b %b %b\n" % line for line in zip(times, repeat(name), bodies)])
