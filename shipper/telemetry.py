@@ -30,6 +30,7 @@ METRICS: dict[str, Metric] = {
     "shipper_read_bytes_total": Metric("counter", "Source bytes read and framed.", ("source",)),
     "shipper_read_records_total": Metric("counter", "Records decoded.", ("source",)),
     "shipper_malformed_records_total": Metric("counter", "Lines shipped whole because they did not decode.", ("source",)),
+    "shipper_unparsed_records_total": Metric("counter", "Records that `parse` left as they were.", ("source",)),
     "shipper_truncated_records_total": Metric("counter", "Lines cut at max_line.", ("source",)),
     "shipper_partial_records_total": Metric("counter", "Records closed before their end was seen.", ("source",)),
     "shipper_dropped_records_total": Metric("counter", "Records dropped before the buffer, on purpose.", ("source", "reason")),
