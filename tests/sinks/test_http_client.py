@@ -107,6 +107,25 @@ async def test_a_receiver_that_takes_nothing_of_a_body_runs_into_the_write_timeo
     server.close()
 
 
+@pytest.mark.parametrize("reads_on", [True, False])
+async def test_a_413_that_comes_before_the_body_was_read_is_seen(reads_on):
+    """A server may answer and close in the middle of a large body; taken for a broken connection, it would go again for ever."""
+    async def refuse(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        while reads_on and await reader.read(65536):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    client = client_of(f"url: '{url}', proxy: none")
+    assert (await client.request("POST", url, body=[bytes(100_000)] * 50)).status == 413
+    await client.close()
+    server.close()
+
+
 # ------------------------------------------------------------ who we are, and who they are
 
 
