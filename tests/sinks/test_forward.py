@@ -82,15 +82,29 @@ async def test_several_requests_are_under_way_at_once_over_one_connection() -> N
 
 
 async def test_w1_a_repeat_sends_only_what_was_not_acknowledged_with_the_same_chunk_id_and_bytes() -> None:
-    async with ForwardServer(cut_after=2) as server:
-        sink = sink_of(config(server.port))
-        sent = [one for pod in ("a", "b", "c") for one in batches(1, pod=pod)]
-        failures = await persist(sink, 1, sent)
+    silent: list[str] = []
+
+    def all_but_the_second(chunk: str) -> bytes | None:
+        if len(server.chunks) == 2 and not silent:
+            silent.append(chunk)
+            return None
+        return bytes(msgpack.packb({"ack": chunk}))
+
+    async with ForwardServer(ack=all_but_the_second) as server:
+        sink = sink_of(config(server.port, ack_timeout=Seconds(0.2)))
+        failures = await persist(sink, 1, [one for pod in ("a", "b", "c") for one in batches(1, pod=pod)])
         await sink.close()
     assert failures == 1 and server.connections == 2
-    times = Counter(server.chunks)
-    assert len(times) == 3 and max(times.values()) <= 2 and server.chunks.count(server.chunks[1]) == 2
-    assert {record["log"] for _, _, record in server.events} == {f"line {i}" for i in range(ROWS)}
+    assert [chunk for _, chunk, _ in server.chunks].count(silent[0]) == 2 and len(server.chunks) == 4
+    assert server.chunks[3] == server.chunks[1] and len(set(server.chunks)) == 3
+
+
+async def test_a_connection_that_is_reset_in_the_middle_costs_a_repeat_and_no_record() -> None:
+    async with ForwardServer(cut_after=2) as server:
+        sink = sink_of(config(server.port))
+        assert await persist(sink, 1, [one for pod in ("a", "b", "c") for one in batches(1, pod=pod)]) == 1
+        await sink.close()
+    assert len(set(server.chunks)) == 3 and {record["log"] for _, _, record in server.events} == {f"line {i}" for i in range(ROWS)}
 
 
 async def test_encoded_again_the_same_request_has_the_same_chunks() -> None:
