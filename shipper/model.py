@@ -153,6 +153,7 @@ class Batch:
     newlines   False: proven that no message holds a newline (they were split at newlines); saves a pass of 60 ns a line
     utc        True: proven that every time is RFC 3339 and ends with Z
     severities names of SEVERITIES, or b"" where a record says none; None where nobody looked for them
+    encoded    by sink, what it made of this very batch already (buffer.early)
     fields     what was parsed out of each record: a JSON object without newlines, b"" for none; None where nothing was parsed
     """
 
@@ -168,6 +169,7 @@ class Batch:
     utc: bool = False
     severities: Sequence[bytes] | None = None
     fields: Sequence[bytes] | None = None
+    encoded: dict[Any, bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.messages)

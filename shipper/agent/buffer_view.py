@@ -14,7 +14,7 @@ from typing import Any
 
 from ..buffer.cursors import CursorPosition
 from ..buffer.driver import Buffer
-from ..model import Frame
+from ..model import Batch, Frame
 
 
 class BufferForDelivery:
@@ -60,6 +60,19 @@ class BufferForDelivery:
     async def wait_beyond(self, seq: int) -> None:
         await self._buffer.wait_beyond(seq)
 
+    def encode_early(self, key: Any, encode: Callable[[Batch], bytes | None] | None) -> None:
+        if encode is None:
+            self._buffer.early.pop(key, None)
+            return
+        self._buffer.early[key] = lambda batch: self._early(encode, batch)
+
+    def _early(self, encode: Callable[[Batch], bytes | None], batch: Batch) -> bytes | None:
+        """A sink that lags behind what is held in memory reads from disk: it needs neither."""
+        ahead_bytes = self.ahead_bytes
+        if ahead_bytes > FAR_AHEAD_BYTES:
+            return b""
+        return encode(batch) if ahead_bytes <= EARLY_BYTES else None
+
     def advance(self, name: str, seq: int, index: int, state: Any, counters: Any) -> None:
         self._buffer.advance(name, seq, index, state, counters)
 
@@ -70,6 +83,8 @@ class BufferForDelivery:
 PACE_S = 0.005
 KEEPS_UP_S = 0.1
 AHEAD_BYTES = 2 * 1024 * 1024
+EARLY_BYTES = AHEAD_BYTES + 1024 * 1024
+FAR_AHEAD_BYTES = 16 * 1024 * 1024
 
 
 async def pace(views: Iterable[BufferForDelivery]) -> None:

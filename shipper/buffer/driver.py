@@ -26,6 +26,7 @@ from ..model import Frame, Section
 from ..telemetry import Telemetry
 from .cursors import CursorPosition
 from .damage import Cost
+from .early import Early, encode_early
 from .engine import Engine
 from .files import Files, OsFiles
 from .jobs import BUFFER_FULL, Job, Outcome
@@ -59,6 +60,7 @@ class Buffer:
         self._degraded: dict[str, str] = {}
         self._damaged = set(found.damaged)
         self._must_reload = self._closing = False
+        self.early: dict[Any, Early] = {}                 # by sink: all of them, or columns are let go that one still needs
         self._epoch = 0
         self._abandoned_seqs: deque[tuple[int, int]] = deque(maxlen=64)
         self._died: BaseException | None = None
@@ -120,6 +122,8 @@ class Buffer:
         for batch in batches:
             batch.read_ns = read_ns  # a frame has one read time; hot and cold reads must give equal records
         frame = Frame(seq, sections, self.positions.total_bytes, read_ns, joined=join_columns(sections))
+        if self.early:
+            encode_early(frame, self.early)
         self._put(Job(delta, frame))
         future = self._futures[seq] = self._loop.create_future()  # after `put`, which asks whether there was work before
         return future

@@ -383,7 +383,7 @@ def _read_columns(
     values: dict[str, Sequence[bytes]] = {}
     at = 0
     for name, encoding, size in columns:
-        values[name] = _split(encoding, body[at : at + size], total)
+        values[name] = split_column(encoding, body[at : at + size], total)
         at += size
     newlines = any(name == "messages" and encoding == "z" for name, encoding, _ in columns)
     times, streams, ids, messages = values["times"], values["streams"], values["ids"], values["messages"]
@@ -403,7 +403,8 @@ def _read_columns(
         low = high
 
 
-def _split(encoding: str, data: bytes, count: int) -> Sequence[bytes]:
+def split_column(encoding: str, data: bytes, count: int) -> Sequence[bytes]:
+    """The `count` values of a column as `_join` (or "c", a constant) wrote it. ValueError where it is not one."""
     if encoding == "l":
         values = data.split(b"\n")
     elif encoding == "c":

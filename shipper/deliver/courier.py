@@ -10,6 +10,7 @@ Invariants:
   C3  during a pause of more than LONG_PAUSE_S neither payload nor batches are held; they are read from the buffer again.
       (Replayed dead letters are not in the buffer: those are held, and there are few of them.)
   C4  `encode` that fails on a record is that record's fault: it is halved out like a rejected one (P6)
+  C5  where encoding many batches is the same as encoding each (`joins_batches`), it is done as early as they are there
 """
 from __future__ import annotations
 
@@ -59,6 +60,19 @@ class Courier:
     trouble: Troubles
     former: Former
     last_refusal: str = ""
+    key: object = field(default_factory=object)     # what `batch.encoded` has this sink's bytes under
+
+    def early(self, batch: Batch) -> bytes | None:
+        """The batch, encoded while its columns are in the cache; None where that has to wait (C5)."""
+        if not getattr(self.sink, "joins_batches", False) or len(batch) > self.former.limit_records // 2:
+            return None
+        if not self.routed(batch.source):
+            return b""
+        try:
+            made = self.sink.encode([batch])
+        except Exception:  # noqa: BLE001 - C4: it fails again when its turn comes, and is judged then
+            return None
+        return made if isinstance(made, bytes) else None
 
     async def carry(self, entry: Entry, span: Span) -> Outcome:
         """C1. Raises Interrupted where it was called off."""
@@ -167,11 +181,17 @@ class Parcel:
 
     def _encode(self, batches: list[Batch]) -> Any:
         try:
+            if any([batch.encoded for batch in batches]):
+                return b"".join([self._piece(batch) for batch in batches])
             return self.courier.sink.encode(batches)
         except SinkError:
             raise
         except Exception as error:
             raise Rejected(f"cannot be encoded: {describe(error)}") from error
+
+    def _piece(self, batch: Batch) -> bytes:
+        piece = batch.encoded.pop(self.courier.key, None) if batch.encoded else None
+        return self.courier.sink.encode([batch]) if piece is None else piece
 
     async def _read_again(self, span: Span) -> list[Batch]:
         batches: list[Batch] = []

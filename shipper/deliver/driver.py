@@ -105,12 +105,18 @@ class Delivery:
         try:
             self._progress.open()
             self._read_from_end()
+            self._buffer.encode_early(self._courier.key, self._early)
             while not self._stopping:
                 await self._turn_or_wait()
         finally:
             await self._close()
 
+    def _early(self, batch: Batch) -> bytes | None:
+        well = self._started and self._resend is None and not self._refusing and self._trouble.state is SinkState.OK
+        return self._courier.early(batch) if well else None
+
     async def _close(self) -> None:
+        self._buffer.encode_early(self._courier.key, None)
         self._stopping = self._trouble.stopping = True
         await self._end_tasks()
         try:

@@ -55,6 +55,10 @@ class BufferView(Protocol):
 
     def advance(self, name: str, seq: int, index: int, state: Any, counters: Any) -> None: ...
 
+    def encode_early(self, key: Any, encode: Callable[[Batch], bytes | None] | None) -> None:
+        """From now on call `encode` for each batch that is appended, while its columns are in the cache; None: no more. What
+        it gives stands under `key` in `batch.encoded`; None: it needs the columns later."""
+
     def on_durable(self, name: str, callback: Callable[[int, int], None]) -> None: ...
 
 

@@ -58,6 +58,8 @@ class SyslogSink:
         self._changed = asyncio.Event()
         self._tender: asyncio.Task[None] | None = None
 
+    joins_batches = True
+
     async def start(self, state: Any) -> None:
         """Connects at the first send. Nothing is stored: what is unconfirmed is behind the cursor."""
         if self._config.protocol == "tls" and not self._config.tls.verify:

@@ -124,6 +124,7 @@ class FakeBuffer:
         self.cursors: dict[str, Cursor] = {}
         self.durable: dict[str, Cursor] = {}
         self.reads: list[int] = []
+        self.early: dict[Any, Callable[[Batch], bytes | None]] = {}
         self._callbacks: dict[str, Callable[[int, int], None]] = {}
         self._appended = asyncio.Event()
         self._clock = clock
@@ -136,6 +137,9 @@ class FakeBuffer:
     def append(self, *sections: Section) -> int:
         self.total_bytes += sum(s.end - s.start for s in sections)
         read_ns = self._clock.wall_ns() if self._clock else START_NS
+        for batch in [s.batch for s in sections if s.batch is not None]:
+            made = {key: encode(batch) for key, encode in self.early.items()}
+            batch.encoded = {key: piece for key, piece in made.items() if piece} or None
         self.frames.append(Frame(self.next_seq, list(sections), self.total_bytes, read_ns))
         self.next_seq += 1
         self._appended.set()
@@ -173,6 +177,12 @@ class FakeBuffer:
         assert (seq, index) <= (self.next_seq, 0), f"cursor beyond what was appended: {seq, index}"
         assert balance(counters) == 0, counters
         self.cursors[name] = Cursor(seq, index, state, counters["total_bytes"], counters)
+
+    def encode_early(self, key: Any, encode: Callable[[Batch], bytes | None] | None) -> None:
+        if encode is None:
+            self.early.pop(key, None)
+        else:
+            self.early[key] = encode
 
     def on_durable(self, name: str, callback: Callable[[int, int], None]) -> None:
         self._callbacks[name] = callback

@@ -1,0 +1,83 @@
+"""Records encoded while they are in the cache, and columns that are let go (buffer.early)."""
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shipper.buffer.early import MIN_RECORDS, encode_early
+from shipper.buffer.segment import join_columns
+from shipper.model import Batch, FileRef, Frame, Section, Source
+
+SOURCE = Source("containers", "c", "/l", "/l", "n")
+FILE = FileRef("k" * 16, SOURCE, "/l", 1, 2, 3, "h")
+COLUMNS = ("times", "streams", "ids", "messages")
+rows = st.tuples(
+    st.sampled_from([b"2026-11-20T09:04:05Z", b""]), st.sampled_from([b"stdout", b"stderr"]),
+    st.binary(max_size=8).map(lambda x: x.replace(b"\n", b"")), st.binary(max_size=40),
+)
+
+
+def frame_of(*columns: list[tuple[bytes, bytes, bytes, bytes]]) -> Frame:
+    sections = []
+    for values in columns:
+        times, streams, ids, messages = ([row[i] for row in values] for i in range(4))
+        sections.append(Section(FILE, 0, 100, "", Batch(SOURCE, FILE.key, times, streams, ids, messages)))
+    return Frame(7, sections, 100, 1, joined=join_columns(sections))
+
+
+def batches_of(frame: Frame) -> list[Batch]:
+    return [section.batch for section in frame.sections if section.batch is not None]
+
+
+def many(count: int) -> list[tuple[bytes, bytes, bytes, bytes]]:
+    return [(b"2026-11-20T09:04:05Z", b"stdout", b"%x+10" % number, b"line %d" % number) for number in range(count)]
+
+
+@given(st.lists(st.lists(rows, min_size=MIN_RECORDS, max_size=MIN_RECORDS + 3), min_size=1, max_size=3), st.data())
+def test_folded_columns_are_the_columns_at_every_index_and_slice(values, data) -> None:  # type: ignore[no-untyped-def]
+    frame = frame_of(*values)
+    encode_early(frame, {"a": lambda batch: b"x"})
+    for batch, given_rows in zip(batches_of(frame), values, strict=True):
+        for place, name in enumerate(COLUMNS):
+            column, expected = getattr(batch, name), [row[place] for row in given_rows]
+            assert type(column) is not list, "it was not folded"
+            low, high = sorted(data.draw(st.tuples(st.integers(-5, 70), st.integers(-5, 70))))
+            assert len(column) == len(expected)
+            assert list(column) == expected and column[-1] == expected[-1] and list(column[low:high]) == expected[low:high]
+            assert column.count(expected[0]) == expected.count(expected[0])
+
+
+def test_each_sink_finds_what_it_made_of_a_batch() -> None:
+    frame = frame_of(many(MIN_RECORDS), many(MIN_RECORDS + 1))
+    encode_early(frame, {"a": lambda batch: b"a%d" % len(batch), "b": lambda batch: batch.messages[0]})
+    first, second = batches_of(frame)
+    assert first.encoded == {"a": b"a64", "b": b"line 0"} and second.encoded == {"a": b"a65", "b": b"line 0"}
+
+
+def test_columns_stay_where_one_sink_still_needs_them() -> None:
+    frame = frame_of(many(MIN_RECORDS))
+    encode_early(frame, {"early": lambda batch: b"x", "late": lambda batch: None})
+    [batch] = batches_of(frame)
+    assert type(batch.messages) is list
+    assert batch.encoded == {"early": b"x"}
+
+
+def test_columns_that_no_sink_reads_from_memory_are_let_go() -> None:
+    frame = frame_of(many(MIN_RECORDS))
+    encode_early(frame, {"far behind": lambda batch: b""})
+    [batch] = batches_of(frame)
+    assert type(batch.messages) is not list and not batch.encoded
+
+
+def test_small_batches_are_left_for_their_request() -> None:
+    frame = frame_of(many(MIN_RECORDS), many(MIN_RECORDS - 1))
+    asked: list[int] = []
+    encode_early(frame, {"a": lambda batch: asked.append(len(batch)) or b"x"})
+    assert asked == [MIN_RECORDS]
+    assert [type(batch.messages) for batch in batches_of(frame)] == [list, list]
+
+
+def test_what_the_records_hold_is_known_after_they_were_folded() -> None:
+    frame = frame_of([(b"", b"", b"1+1", b"m" * 50)] * MIN_RECORDS)
+    encode_early(frame, {"a": lambda batch: b"x"})
+    assert frame.sections[0].held_bytes == 50 * MIN_RECORDS
