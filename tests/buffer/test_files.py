@@ -90,7 +90,7 @@ def test_a_state_directory_of_another_owner_is_refused_with_the_command_that_men
 
 
 def test_a_read_only_state_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "access", lambda path, mode, **how: False)
     with pytest.raises(Usage, match="not writable"):
         OsFiles().prepare(str(tmp_path))
 
