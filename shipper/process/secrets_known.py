@@ -192,14 +192,14 @@ def _private_keys(blob: bytes, edge: bytes) -> Iterator[Span]:
 _AWS_ID = re.compile(rb"A(?<![0-9A-Za-z]A)(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}(?![0-9A-Za-z])")
 _AWS_NAME = re.compile(rb"(?i:secret[_. -]?(?:access[_. -]?)?)\Z")
 _AWS_VALUE = re.compile(rb"[\"'\\]{0,3}[ \t]{0,4}[:=][ \t]{0,4}[\"'\\]{0,3}([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])")
-_NAMED_KEY = (rb"K(?:ey|EY)[\"'\\ \t]{0,7}[:=]", rb"_[k]ey[\"'\\ \t]{0,7}[:=]")
+_NAMED_KEY = (rb"K(?:ey|EY)[\"'\\ \t]{0,7}[:=]", rb"_[k]ey[\"'\\ \t]{0,7}[:=]", rb"\.[k]ey[\"'\\ \t]{0,7}[:=]")
 
 
 def _aws(blob: bytes, edge: bytes) -> Iterator[Span]:
     found = [match.span() for match in _AWS_ID.finditer(blob)]
     for name in _NAMED_KEY:
         for match in re.finditer(name, blob):
-            at = match.start() + (name[:1] == b"_")
+            at = match.start() + (name[:1] != b"K")
             value = _AWS_VALUE.match(blob, at + 3)
             if value is not None and _AWS_NAME.search(blob[max(0, at - 16):at]):
                 found.append(value.span(1))

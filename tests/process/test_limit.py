@@ -1,0 +1,98 @@
+"""Rate limits (process/limit.py L1 to L3)."""
+from __future__ import annotations
+
+from typing import Any
+
+from shipper.agent.verify_report import Tally, make_report
+from shipper.config.process_redact import ByField, Limit
+from shipper.model import Batch, Source
+from shipper.process.chain import Work, source_bytes
+from shipper.process.limit import Limiter
+from shipper.process.limits import Limits
+
+KEY = "abcdefghijklmnop"
+
+
+def source(pod: str = "web-0") -> Source:
+    return Source("containers", "c", "/p", "/p", "n1", namespace="shop", pod=pod, container="web")
+
+
+def work(count: int, now_s: float, *, at: int = 0, values: list[dict[str, Any]] | None = None) -> Work:
+    ids = [b"%x+a" % ((at + i) * 10) for i in range(count)]
+    return Work(Batch(source(), KEY, [b"T"] * count, [b"stdout"] * count, ids, [b"x" * 9] * count, None, 0, False), now_s, values)
+
+
+def test_delay_lets_the_batch_pass_and_its_file_waits_until_the_debt_is_paid() -> None:
+    limiter = Limiter(Limit(records_per_s=100, burst=1.0), source(), Limits())  # type: ignore[arg-type]
+    first, second, third = work(100, 0.0), work(250, 0.0), work(10, 3.5)
+    for each in (first, second, third):
+        limiter(each)
+        assert not each.drops
+    assert (first.hold_until_s, second.hold_until_s, third.hold_until_s) == (0.0, 2.5, 0.0)
+    assert len(second.batch) == 250
+
+
+def test_all_files_of_a_pod_share_its_budget_and_another_pod_has_its_own() -> None:
+    limits, limit = Limits(), Limit(records_per_s=10, burst=1.0)  # type: ignore[arg-type]
+    one, two, other = work(10, 0.0), work(10, 0.0), work(10, 0.0)
+    Limiter(limit, source(), limits)(one)
+    Limiter(limit, source(), limits)(two)
+    Limiter(limit, source("web-1"), limits)(other)
+    assert (one.hold_until_s, two.hold_until_s, other.hold_until_s) == (0.0, 1.0, 0.0)
+
+
+def test_once_does_not_wait() -> None:
+    limits = Limits()
+    limits.delays = False
+    batch = work(1000, 0.0)
+    Limiter(Limit(records_per_s=1), source(), limits)(batch)
+    assert batch.hold_until_s == 0.0
+
+
+def test_drop_counts_records_and_source_bytes_and_one_record_tells_of_them() -> None:
+    limiter = Limiter(Limit(records_per_s=10, burst=1.0, action="drop", name="L"), source(), Limits())  # type: ignore[arg-type]
+    first = work(30, 0.0)
+    limiter(first)
+    assert len(first.batch) == 10 and first.drops == {"rate_limited": 20, "rate_limited:bytes": 200}
+    assert limiter.overdue_since_s() == 0.0 and limiter.overdue(-1.0, 0) is None
+    second = work(15, 30.0, at=30)
+    limiter(second)
+    told = second.batch.messages[-1]
+    assert told == b"25 records of shop/web-0 dropped by limit 'L' in 30 s", told
+    assert second.batch.marks == {10: {"rate_limited": 25}} and source_bytes(second.batch.ids[-1]) == 0
+    assert limiter.overdue_since_s() is None
+    assert len({len(column) for column in (second.batch.ids, second.batch.times, second.batch.messages,
+        second.batch.streams)}) == 1
+
+
+def test_what_was_dropped_is_told_when_the_log_is_quiet() -> None:
+    limiter = Limiter(Limit(bytes_per_s=90, burst=1.0, action="drop"), source(), Limits())  # type: ignore[arg-type]
+    limiter(work(30, 5.0))
+    found = limiter.overdue(7.0, 0)
+    assert found is not None and found[0] == KEY and found[1].messages[0].startswith(b"20 records of shop/web-0")
+
+
+def test_each_value_of_a_field_has_its_own_budget() -> None:
+    limiter = Limiter(Limit(by=ByField(field="http.user"), records_per_s=2, burst=1.0, action="drop"),  # type: ignore[arg-type]
+                      source(), Limits(), lambda text: text.replace(b"bob", b"[name]"))
+    one = work(6, 0.0, values=[{"http": {"user": name}} for name in ("bob", "bob", "bob", "eve", "bob", "eve")])
+    limiter(one)
+    assert [item for item in one.batch.ids] == [b"0+a", b"a+a", b"1e+a", b"32+a"]
+    found = limiter.overdue(1.0, 0)
+    assert found is not None and found[1].messages == [b"2 records of [name] dropped by limit 'by http.user' in 1 s"]
+
+
+def test_there_are_never_more_buckets_than_allowed() -> None:
+    limits = Limits(most=3)
+    for pod in range(10):
+        Limiter(Limit(records_per_s=1), source(f"web-{pod}"), limits)(work(1, 0.0))
+    assert len(limits) == 3
+
+
+def test_verify_takes_the_record_of_the_agent_for_no_bytes() -> None:
+    tally = Tally()
+    ids = [f"{KEY}:0+a", f"{KEY}:a+0,{KEY}:32+0", f"{KEY}:3c+a"]
+    tally.add_lines([b'{"id":"%s"}' % item.encode() for item in ids])
+    report = make_report(tally, None)
+    assert (report.unparsed, report.records, tally.of_the_agent) == (0, 2, 1)
+    assert report.total("missing_bytes") == 50

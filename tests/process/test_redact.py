@@ -1,0 +1,162 @@
+"""Redaction: what is found, what is left alone, what it costs (process/redact.py D1 to D5, secrets_known.py K1 to K3)."""
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import get_args
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shipper.config.process_redact import BuiltinName, RedactRule
+from shipper.config.processing import Processing
+from shipper.model import Batch, Source
+from shipper.process.chain import Work
+from shipper.process.redact import Redactor
+from shipper.process.redact_rules import redactor_for
+
+from .corpus_redact import FALSE, TRUE
+
+BUILTINS = list(get_args(BuiltinName))
+SOURCE = Source("files", "app", "/x", "/x", "n1")
+
+
+def batch_of(messages: Sequence[bytes], *, newlines: bool = True, fields: Sequence[bytes] | None = None) -> Batch:
+    none = [b""] * len(messages)
+    return Batch(SOURCE, "k" * 16, none, none, [b"%x+1" % i for i in range(len(messages))], list(messages), None, 0, newlines,
+                 fields=fields)
+
+
+def run(redactor: Redactor, batch: Batch) -> Batch:
+    work = Work(batch, 0.0)
+    redactor(work)
+    return work.batch
+
+
+def every(*own: RedactRule, **keys: str) -> Redactor:
+    return redactor_for(Processing(redact=[*BUILTINS, *own], **keys))  # type: ignore[arg-type]
+
+
+def test_recall_and_precision_on_the_corpus() -> None:
+    assert len(TRUE) >= 200 and len(FALSE) >= 200
+    redactor = every()
+    missed = [(name, text) for name, text, value in TRUE
+              if value.encode() in (found := redactor.text(text.encode())) or b"[" + name.encode() + b"]" not in found]
+    wrong = [text for text in FALSE if redactor.text(text.encode()) != text.encode()]
+    found = len(TRUE) - len(missed)
+    print(f"redaction: {len(TRUE)} true, {len(FALSE)} false: recall {found / len(TRUE):.3f}, "
+          f"precision {found / (found + len(wrong)):.3f}")
+    assert not missed and not wrong, (missed[:20], wrong[:20])
+
+
+@pytest.mark.parametrize("newlines", [True, False])
+def test_a_whole_batch_gives_what_each_message_alone_gives(newlines: bool) -> None:
+    texts = [text.encode() for _, text,
+        _ in TRUE if "\n" not in text and "PRIVATE" not in text] + [text.encode() for text in FALSE]
+    redactor = every()
+    assert list(run(redactor, batch_of(texts, newlines=newlines)).messages) == [redactor.text(text) for text in texts]
+
+
+def test_a_batch_without_a_secret_stays_the_same_object() -> None:
+    batch = batch_of([b"all is well"] * 10, newlines=False, fields=[b'{"a":1}'] * 10)
+    assert run(every(), batch) is batch
+
+
+@given(st.lists(st.binary(max_size=40) | st.sampled_from([b"a@b.co", b"10.0.0.1", b"\x00\x1e\n", b'{"a":"\\u0040"']), max_size=6))
+def test_any_bytes_keep_their_number_and_nothing_is_raised(messages: list[bytes]) -> None:
+    if messages:
+        found = run(every(RedactRule(name="own", pattern="a+b")), batch_of(messages, fields=[b'{"m":1}'] * len(messages)))
+        assert len(found.messages) == len(found.fields or ()) == len(messages)
+
+
+def test_a_hash_is_equal_for_equal_values_and_another_with_another_secret() -> None:
+    one, two = (every(redact_action="hash", redact_secret=secret * 20) for secret in "ab")
+    found = run(one, batch_of([b"from bob@x.com", b"to bob@x.com.", b"to eve@x.com"])).messages
+    assert found[0][5:] == found[1][3:-1] != found[2][3:] and found[0].startswith(b"from [email:")
+    assert one.text(b"bob@x.com") != two.text(b"bob@x.com")
+
+
+def test_removal_leaves_nothing_and_an_items_own_action_wins() -> None:
+    redactor = redactor_for(Processing(redact=[RedactRule(name="email", action="mask"), "ipv4"], redact_action="remove"))
+    assert redactor.text(b"bob@x.com at 10.0.0.1.") == b"[email] at ."
+
+
+@pytest.mark.parametrize("action", ["mask", "hash", "remove"])
+def test_fields_stay_json_whatever_is_cut_out_of_them(action: str) -> None:
+    lines = [
+        rb'{"to":"bob\u0040example.com","n":1.10}', b'{"card":4111111111111111,"l":[4111111111111111,2]}', b"",
+        rb'{"bob@example.com":{"deep":["10.0.0.1","\ud800 eve\u0040example.com"]}}',
+        rb'{"AWS_SECRET_ACCESS_KEY":"' + b"aB3/" * 10 + b'"}',
+        b'{"own":"acct-1","x":"acct-2\\n"}', b'{"span":"begin","to":"end"}',
+    ]
+    own = RedactRule(name="acct", pattern=r"acct-\d"), RedactRule(name="span", pattern='begin","to":"end')
+    fields = run(every(*own, redact_action=action, redact_secret="s" * 20), batch_of([b""] * len(lines), fields=lines)).fields
+    assert fields is not None
+    for before, line in zip(lines, fields):
+        assert line != before or not before, before
+        assert not line or isinstance(orjson.loads(line), dict)
+        for secret in (b"example.com", b"41111111", b"10.0.0.1", b"aB3/", b"acct-1", b"acct-2", b"begin"):
+            assert secret not in line
+    assert b"1.10" in fields[0]
+
+
+def test_a_secret_that_json_escaped_in_the_message_is_found() -> None:
+    assert every().text(rb'{"to":"bob\u0040example.com"}') == b'{"to":"[email]"}'
+
+
+def test_a_private_key_that_is_printed_line_by_line_goes_whole_also_over_two_reads() -> None:
+    redactor = every()
+    one = run(redactor, batch_of([b"start", b"-----BEGIN RSA PRIVATE KEY-----", b"MIIEpAIBAAKCAQEA"], newlines=False)).messages
+    two = run(redactor, batch_of([b"abcd+/==", b"-----END RSA PRIVATE KEY-----", b"done well"], newlines=False)).messages
+    assert [*one, *two] == [b"start", *[b"[private_key]"] * 4, b"done well"]
+
+
+def test_an_own_pattern_sees_each_message_alone() -> None:
+    redactor = redactor_for(Processing(redact=[
+        RedactRule(name="pin", pattern=r"^pin=\d+$"), RedactRule(name="all", pattern="(?s)q.{1,9}")]))
+    found = run(redactor, batch_of([b"pin=1", b"x pin=1", b"q", b"qa", b"pin=22"], newlines=False)).messages
+    assert list(found) == [b"[pin]", b"x pin=1", b"q", b"[all]", b"[pin]"]
+
+
+HOSTILE = [b"@", b"a@", b"a@b.", b"1.", b"1.1.", b":", b"::", b"1:", b"4", b"4111 ", b"4111111111111111 ", b"eyJ", b"eyJa.",
+           b"eyJaaaaaaa.",
+           b"Bearer ", b"bearer a", b"ghp_", b"_", b"xoxb-", b"AKIA", b"AIza", b"K", b"Key=", b"_key=",
+               b"-----BEGIN PRIVATE KEY-----",
+           b"\\u0040", b"a", b"-", b'"', b"0000-0000-0000", b"hooks.slack.com/services/", b"y", b"%40", b"a@b.co "]
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    gc.collect()
+    gc.disable()
+    try:
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_four_times_the_hostile_text_costs_no_more_than_linear_time(unit: bytes) -> None:
+    """K1. Quadratic would be sixteen times."""
+    redactor = every()
+    small, large = unit * (60_000 // len(unit)), unit * (240_000 // len(unit))
+    redactor.text(small)
+    assert cpu_s(lambda: redactor.text(large)) < 9 * cpu_s(lambda: redactor.text(small)) + 0.02
+
+
+def test_an_unproven_pattern_stops_before_its_matches_cost_the_square_of_a_message() -> None:
+    pytest.importorskip("re2", reason="google-re2 is not installed")
+    redactor = redactor_for(Processing(redact=[RedactRule(name="a", pattern="a(?:.*x)?")]))
+    assert cpu_s(lambda: redactor.text(b"a" * 1_000_000)) < 5.0
+    assert b"a" not in redactor.text(b"a" * 1_000_000).replace(b"[a]", b"")
+
+
+def test_a_redacted_batch_keeps_its_other_columns() -> None:
+    batch = replace(batch_of([b"bob@x.com", b"b"]), severities=[b"INFO", b""])
+    found = run(every(), batch)
+    assert (found.ids, found.severities, found.times) == (batch.ids, batch.severities, batch.times)
