@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ class Session:
         at, window = 0, self._config.relp_window
         while at < len(made) or self._waiting:
             room = min(window - len(self._waiting), len(made) - at)
-            if room and (room == len(made) - at or 2 * room >= window):
+            if room:                             # what the answers of one read freed goes out in one write
                 await self._write(made[at:at + room], indexes[at:at + room])
                 at += room
             else:
@@ -122,12 +123,19 @@ class Session:
     def _on_data(self, data: bytes) -> None:
         """P3: what cannot be is the end of the session."""
         assert self.connection is not None
+        self._acknowledge_at_once()
         try:
             for frame in self._reader.feed(data):
                 self._on_frame(frame)
         except BrokenStream as error:
             self.connection.end(f"{self._config.address} does not speak RELP ({error}); is it the port of imrelp?")
         self._news.set()
+
+    def _acknowledge_at_once(self) -> None:
+        """librelp writes each answer by itself with Nagle's algorithm on: the second one waits until our kernel acknowledges the
+        first, which takes 40 ms unless it is told, again and again: 2,800 messages/s without, 67,000 to 95,000 with it."""
+        assert self.connection is not None
+        self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _on_frame(self, frame: Frame) -> None:
         assert self.connection is not None

@@ -104,7 +104,8 @@ async def test_a_connection_that_is_reset_in_the_middle_costs_a_repeat_and_no_re
         sink = sink_of(config(server.port))
         assert await persist(sink, 1, [one for pod in ("a", "b", "c") for one in batches(1, pod=pod)]) == 1
         await sink.close()
-    assert len(set(server.chunks)) == 3 and {record["log"] for _, _, record in server.events} == {f"line {i}" for i in range(ROWS)}
+    assert len(set(server.chunks)) == 3
+    assert {record["log"] for _, _, record in server.events} == {f"line {i}" for i in range(ROWS)}
 
 
 async def test_encoded_again_the_same_request_has_the_same_chunks() -> None:
