@@ -21,9 +21,11 @@ _TYPES: dict[str, str] = {"ndjson": "application/x-ndjson", "json": "application
 
 
 class HttpSinkConfig(HttpConfig, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """max_body: the receiver's limit in bytes before compression; None: not known, a 413 halves the request."""
+    """max_body: the receiver's limit in bytes before compression; None: not known, a 413 halves the request.
+    merge: parsed fields at the top of the JSON, not below `fields`."""
 
     format: Format = "ndjson"
+    merge: bool = False
     max_body: Bytes | None = None
 
 
@@ -32,22 +34,23 @@ class PlainHttpSink(HttpSink):
 
     def __init__(self, config: HttpSinkConfig, context: SinkContext) -> None:
         super().__init__(config, context)
-        self._format = config.format
+        self._format, self._merge = config.format, config.merge
         self.content_type = config.headers.get("Content-Type", _TYPES[config.format])
         self.max_body_bytes = config.max_body
 
     def pieces(self, batches: Sequence[Batch]) -> Sequence[bytes]:
-        return body_of(batches, self._format)
+        return body_of(batches, self._format, self._merge)
 
     def body_headers(self, batches: Sequence[Batch]) -> Mapping[str, str]:
         return {"Idempotency-Key": idempotency_key(batches)}
 
 
-def body_of(batches: Sequence[Batch], form: Format) -> list[bytes]:
+def body_of(batches: Sequence[Batch], form: Format, merge: bool = False) -> list[bytes]:
     """The body in pieces. No JSON string holds a raw newline, so that lines become an array by exchanging newlines."""
-    encode = raw.pieces if form == "raw" else record_json.pieces
-    pieces = [piece for batch in batches for piece in encode(batch)]
-    if form != "json":
+    if form == "raw":
+        return [piece for batch in batches for piece in raw.pieces(batch)]
+    pieces = [piece for batch in batches for piece in record_json.pieces(batch, merge)]
+    if form == "ndjson":
         return pieces
     inside = [piece.replace(b"\n", b",") for piece in pieces]
     if inside:

@@ -1,6 +1,7 @@
 """What an answer means (sinks/_http_status.py), and the body (sinks/_http_body.py): pure, so by equality."""
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import sys
 
@@ -9,6 +10,9 @@ import pytest
 from shipper.errors import Fatal, Rejected, Retryable, TooLarge
 from shipper.sinks._http_body import THREAD_FROM_BYTES, Body, compress
 from shipper.sinks._http_status import Answer, failure, retry_after_s
+from shipper.sinks.http import body_of
+
+from .syslog_kit import batch
 
 NOW_S = 784111777.0                     # Sun, 06 Nov 1994 08:49:37 GMT, the date of RFC 9110's examples
 
@@ -76,3 +80,11 @@ def test_zstd_without_its_library_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "compression.zstd", None)
     with pytest.raises(Fatal, match=r"pip install 'shipper\[zstd\]'"):
         compress([b"abc"], "zstd")
+
+
+def test_merge_puts_parsed_fields_at_the_top_in_every_json_format():
+    parsed = dataclasses.replace(batch([b"x"]), fields=[b'{"user":"ann"}'])
+    for form in ("ndjson", "json"):
+        assert b'"fields":{"user":"ann"}' in b"".join(body_of([parsed], form))
+        merged = b"".join(body_of([parsed], form, merge=True))
+        assert b'"user":"ann"' in merged and b'"fields"' not in merged
