@@ -15,9 +15,10 @@ Pure. Once per frame, section and request; ids are parsed only at a cut and for 
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from ..model import Batch, Frame, Section, Source
@@ -55,8 +56,22 @@ def offset_of(section: Section, count: int) -> int:
     return min(max(section.start, *ends), section.end) if ends else section.start
 
 
-def bytes_by_file(frames: Iterable[Frame], start: Position, matches: Callable[[Source], bool]) -> dict[str, int]:
-    """Source bytes of the sections that match, from `start` to the end of the frames, by file key."""
+def unwanted_bytes(section: Section, low: int, flags: Sequence[bool]) -> int:
+    """Source bytes of the records from `low` on whose flag is false. Additive: where a section is cut changes no sum (A2)."""
+    found, at = 0, low
+    for wanted, run in groupby(flags):
+        end = at + sum(1 for _ in run)
+        if not wanted:
+            found += offset_of(section, end) - offset_of(section, at)
+        at = end
+    return found
+
+
+def bytes_by_file(
+    frames: Iterable[Frame], start: Position, matches: Callable[[Source], bool],
+    pick: Callable[[Batch], list[bool] | None] | None = None,
+) -> dict[str, int]:
+    """Source bytes of what matches, from `start` to the end of the frames, by file key."""
     files: dict[str, int] = {}
     for frame in frames:
         index = start.record if frame.seq == start.seq else 0
@@ -66,6 +81,10 @@ def bytes_by_file(frames: Iterable[Frame], start: Position, matches: Callable[[S
             passed = first + count <= index if count else first < index
             if not passed and matches(section.file.source):
                 source_bytes = section.end - offset_of(section, index - first)
+                flags = pick(section.batch) if pick is not None and section.batch is not None else None
+                if flags is not None:
+                    low = max(index - first, 0)
+                    source_bytes -= unwanted_bytes(section, low, flags[low:])
                 files[section.file.key] = files.get(section.file.key, 0) + source_bytes
             first += count
     return files

@@ -23,7 +23,7 @@ from ..model import Batch, Request
 from ..telemetry import Telemetry
 from .form import Former, Span, between
 from .retry import GaveUp, Interrupted, Persistence, describe
-from .route import Predicate
+from .route import Predicate, pick_of
 from .split import Candidate, Refusal, Refusals, judge
 from .trouble import Troubles
 from .view import BufferView, SinkView
@@ -68,6 +68,8 @@ class Courier:
             return None
         if not self.routed(batch.source):
             return b""
+        if pick_of(self.routed) is not None:
+            return None                                  # its records are chosen when it is taken into a request
         try:
             made = self.sink.encode([batch])
         except Exception:  # noqa: BLE001 - C4: it fails again when its turn comes, and is judged then

@@ -35,7 +35,7 @@ from .probe import probe
 from .progress import Progress
 from .replay import Replay, Replays
 from .retry import Interrupted, Naps, Persistence, describe
-from .route import compile_when
+from .route import Route
 from .split import Candidate, Refusals
 from .trouble import SinkState, Troubles
 from .view import BufferView, Clock, ContextView, SinkView, SpecView, SystemClock
@@ -66,7 +66,7 @@ class Delivery:
         self._concurrency = 1 if self._later else max(1, spec.concurrency or common.concurrency)
         self._linger_s = float(common.linger)
         self._limits = Limits(common.when_full == "drop_oldest", common.max_backlog, common.max_backlog_age)
-        self._routed = compile_when(common.when)
+        self._routed = Route(common.when)
         self._former = Former(
             self._routed, common.max_request_bytes or spec.request_bytes, common.max_request_records or spec.request_records
         )

@@ -10,6 +10,7 @@ Invariants:
       was too low (the sink then says TooLarge, and the request is halved)
   F4  what is not routed, and frames without records, move the position and make no request
   F5  equal frames, limits and start give equal spans
+  F6  where single records are routed (severity), what is left out counts as not routed, by its source bytes; F1 to F5 hold
 Pure. Hot: once per frame and section. A batch that fits is passed by reference, its size what the section
 holds; only one that does not fit is measured record by record and sliced. A request that is half full is closed rather
 than filled up with a slice.
@@ -23,8 +24,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from ..model import Batch, Frame, Section
-from .account import Position, Tally, offset_of
-from .route import Predicate
+from .account import Position, Tally, offset_of, unwanted_bytes
+from .route import Pick, Predicate, pick_of
 
 UNLIMITED = 1 << 62
 
@@ -51,7 +52,7 @@ class Former:
     """Frames in, spans out. `reset` sets where it stands; `add` gives it what the buffer has from `next_seq` on."""
 
     def __init__(self, routed: Predicate, limit_bytes: int = UNLIMITED, limit_records: int = UNLIMITED) -> None:
-        self._routed = routed
+        self._routed, self._pick = routed, pick_of(routed)
         self.limit_bytes, self.limit_records = limit_bytes, limit_records
         self._most_bytes = limit_bytes
         self.reset(Position(0, 0), 0)
@@ -186,12 +187,32 @@ class Former:
             span.tally.unrouted_records += high - low
             span.tally.unrouted_bytes += source_bytes
             return
+        if self._pick is not None and (flags := self._pick(batch)) is not None:
+            self._pass_some(section, low, high, flags[low:high], source_bytes)
+            return
         span.batches.append(batch if whole else batch.slice(low, high))
         span.records += high - low
         span.tally.records += high - low
         span.tally.source_bytes += source_bytes
         ends = self._ends[2]
         span.message_bytes += section.held_bytes if whole else ends[high - 1] - (ends[low - 1] if low else 0)
+        if span.message_bytes >= self.limit_bytes or span.records >= self.limit_records:
+            self._full = True
+
+    def _pass_some(self, section: Section, low: int, high: int, flags: list[bool], source_bytes: int) -> None:
+        """As `_pass`, of a section of which some records are not wanted."""
+        batch, span = section.batch, self._span
+        assert batch is not None
+        unrouted_bytes = unwanted_bytes(section, low, flags)
+        span.tally.unrouted_bytes += unrouted_bytes
+        span.tally.source_bytes += source_bytes - unrouted_bytes
+        if any(flags):
+            picked = batch.slice(low, high).select(flags)
+            span.batches.append(picked)
+            span.records += len(picked)
+            span.tally.records += len(picked)
+            span.message_bytes += sum(map(len, picked.messages))
+        span.tally.unrouted_records += flags.count(False)
         if span.message_bytes >= self.limit_bytes or span.records >= self.limit_records:
             self._full = True
 
@@ -208,6 +229,7 @@ class Former:
 def between(frames: Sequence[Frame], start: Position, end: Position, routed: Predicate) -> list[Batch]:
     """The routed batches of [start, end): what a span held, formed again from the same frames (F5)."""
     found: list[Batch] = []
+    pick = pick_of(routed)
     for frame in frames:
         if frame.seq < start.seq or Position(frame.seq, 0) >= end:
             continue
@@ -218,6 +240,14 @@ def between(frames: Sequence[Frame], start: Position, end: Position, routed: Pre
             batch = section.batch
             count = 0 if batch is None else len(batch)
             if batch is not None and first < high and first + count > low and routed(section.file.source):
-                found.append(batch.slice(max(low - first, 0), min(high - first, count)))
+                found += _picked(batch, max(low - first, 0), min(high - first, count), pick)
             first += count
     return found
+
+
+def _picked(batch: Batch, low: int, high: int, pick: Pick | None) -> list[Batch]:
+    """Records [low, high) that are wanted, as one batch; [] where none is."""
+    flags = pick(batch) if pick is not None else None
+    if flags is None:
+        return [batch.slice(low, high)]
+    return [batch.slice(low, high).select(flags[low:high])] if any(flags[low:high]) else []

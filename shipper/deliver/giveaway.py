@@ -14,7 +14,7 @@ from .account import bytes_by_file
 from .backlog import Drop
 from .form import Former
 from .progress import Progress
-from .route import Predicate
+from .route import Predicate, pick_of
 from .view import BufferView
 
 READ_BYTES = 1024 * 1024
@@ -35,7 +35,7 @@ async def give_away(drop: Drop, progress: Progress, buffer: BufferView, routed: 
         if span is None:
             break
         entry = window.skip(span.end, span.tally, span.read_ns)
-        entry.dropped_for, entry.files = drop.reason.value, bytes_by_file(chosen, start, routed)
+        entry.dropped_for, entry.files = drop.reason.value, bytes_by_file(chosen, start, routed, pick_of(routed))
         telemetry.count("shipper_sink_dropped_records_total", span.records, progress.name, drop.reason.value)
         progress.advance()
         records += span.records

@@ -50,27 +50,12 @@ class Work:
         dropped = [item for item, kept_one in zip(self.batch.ids, keep) if not kept_one]
         self._count(reason, len(dropped))
         self._count(reason + ":bytes", sum(map(source_bytes, dropped)))
-        self.batch = select(self.batch, keep)
+        self.batch = self.batch.select(keep)
         if self.values is not None:
             self.values = list(compress(self.values, keep))
 
     def _count(self, reason: str, amount: int) -> None:
         self.drops[reason] = self.drops.get(reason, 0) + amount
-
-
-def select(batch: Batch, keep: Sequence[bool]) -> Batch:
-    """The records of `batch` whose flag is true."""
-    marks = None
-    if batch.marks:
-        order = {old: new for new, old in enumerate(compress(range(len(batch)), keep))}
-        marks = {order[index]: mark for index, mark in batch.marks.items() if index in order}
-    return Batch(
-        batch.source, batch.key, list(compress(batch.times, keep)), list(compress(batch.streams, keep)),
-        list(compress(batch.ids, keep)), list(compress(batch.messages, keep)), marks or None, batch.read_ns, batch.newlines,
-        batch.utc,
-        None if batch.severities is None else list(compress(batch.severities, keep)),
-        None if batch.fields is None else list(compress(batch.fields, keep)),
-    )
 
 
 def source_bytes(item: bytes) -> int:
