@@ -41,7 +41,8 @@ class Outlets:
         self._views: dict[str, BufferForDelivery] = {}
         self._config: Config | None = None
         self._tidying: asyncio.Task[None] | None = None
-        self.desk = DeadLetterDesk(self._delivery_of, self._stored, telemetry)
+        self._letters: dict[str, DeadLetters] = {}
+        self.desk = DeadLetterDesk(self._delivery_of, self._letters_of, telemetry)
 
     def start(self, config: Config, only: str | None = None) -> None:
         """Build and run every sink of the config, or `only` one; the cursors of the others stay."""
@@ -56,19 +57,21 @@ class Outlets:
         found = self._running.get(name)
         return found[1] if found is not None else None
 
-    def _stored(self, name: str) -> DeadLetters:
-        """Of a sink that left the config."""
-        assert self._config is not None
-        return DeadLetters(os.path.join(letters_directory(self._config.state_dir), checked_name(name)), name, self._telemetry)
+    def _letters_of(self, name: str) -> DeadLetters:
+        """One store per sink, whichever delivery it has, and also where it left the config: two would overwrite each other."""
+        if name not in self._letters:
+            assert self._config is not None
+            directory = os.path.join(letters_directory(self._config.state_dir), checked_name(name))
+            self._letters[name] = DeadLetters(directory, name, self._telemetry)
+        return self._letters[name]
 
     async def _tidy(self) -> None:
         """O4, of sinks that are gone too."""
         assert self._config is not None
         while True:
             for name in stored_sinks(self._config.state_dir):
-                delivery = self._delivery_of(name)
                 try:
-                    await (delivery.letters if delivery is not None else self._stored(name)).tidy(time.time_ns())
+                    await self._letters_of(name).tidy(time.time_ns())
                 except (OSError, ShipperError) as error:
                     self._telemetry.say("warning", "dead_letters_not_tidied", about=name, **describe(error))
             await asyncio.sleep(TIDY_S)
@@ -88,7 +91,7 @@ class Outlets:
         sink = entry.spec.build(entry.config, context)
         delivery = Delivery(
             entry.name, entry.common, entry.spec, sink, view, context, self._telemetry,
-            guarantee=_guarantee(entry.spec.guarantee(entry.config)),
+            guarantee=_guarantee(entry.spec.guarantee(entry.config)), dead_letters=self._letters_of(entry.name),
         )
         return delivery, view
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from shipper.agent import dead_letter_desk
 from shipper.agent.admin import Door, allowed
 from shipper.agent.dead_letter_desk import DeadLetterDesk
 from shipper.agent.dead_letters_command import replay
+from shipper.agent.outlets import Outlets
+from shipper.config.loader import load_text
 from shipper.deliver.dead_letters import DeadLetters
 from shipper.deliver.letters import Wanted
 from shipper.deliver.split import Candidate
@@ -124,3 +127,12 @@ def test_orders_are_taken_on_the_admin_socket_alone(door, method, status):
     refusal = allowed(Door(door, "127.0.0.1", True), method, "/dead-letters", {"Host": "127.0.0.1"})
     assert (refusal and refusal.status) == status
     assert (refused := allowed(Door("socket"), "POST", "/status", {})) is not None and refused.status == 405
+
+
+def test_a_sink_that_a_reload_changed_has_the_store_that_it_had(tmp_path):
+    text = {"node": "n1", "state_dir": str(tmp_path), "sources": {"c": {"type": "containers"}}, "sinks": {"s": {"type": "stdout"}}}
+    config = load_text(json.dumps(text), "c.yaml", {}).config
+    outlets = Outlets(None, Telemetry())  # type: ignore[arg-type]
+    outlets._config = config
+    one, two = (outlets._build(config.sinks["s"], config)[0] for _ in range(2))
+    assert one.letters is two.letters is outlets._letters_of("s")
