@@ -77,6 +77,10 @@ def _file_audit(found: FilePosition, lost: Iterable[Lost], size_bytes: int, open
             dropped[reason] = jumped
         if count > jumped or not count:          # 0: something went unread, and nobody can know how much
             gaps.append(Gap(found.offset, -1, reason, count - jumped))
+    for reason, count in found.drops.items():    # filtered, rate_limited: in front of the buffer
+        if reason.endswith(":bytes"):
+            name = reason.removesuffix(":bytes")
+            dropped[name] = dropped.get(name, 0) + count
     return FileAudit(
         found.file.key, found.file.path, size_bytes, found.offset, found.read_bytes, sorted(gaps), dropped, open_bytes,
         found.skipped_bytes, sum(entry.end - entry.start for entry in lost),
