@@ -195,10 +195,7 @@ class Joiner:
                 line = queue.pop(0)
             else:
                 if trace is None:
-                    next_wanted = bisect_left(wanted, rows[at]) if at < count else len(wanted)
-                    if next_wanted == len(wanted):
-                        break
-                    at = bisect_left(rows, wanted[next_wanted])
+                    at = self._next_start(rows, at, wanted, batch.messages)
                 if at >= count:
                     break
                 line = self._line(batch, rows[at])
@@ -208,6 +205,15 @@ class Joiner:
             trace.first = -1
             trace.maybe = [held._replace(row=-1) for held in trace.maybe]
             self.open[stream] = trace
+
+    def _next_start(self, rows: Sequence[int], at: int, wanted: Sequence[int], messages: Sequence[bytes]) -> int:
+        """Where in `rows`, from `at` on, the next record of several lines may begin; their number where nowhere."""
+        count, begin = len(rows), self._machine.begin
+        if at < count:
+            for index in range(bisect_left(wanted, rows[at]), len(wanted)):
+                if begin(messages[wanted[index]]):
+                    return bisect_left(rows, wanted[index])
+        return count
 
     def _line(self, batch: Batch, index: int) -> Line:
         item = batch.ids[index]

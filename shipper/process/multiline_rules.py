@@ -87,6 +87,7 @@ _HASH = rb"#\d+ "
 _PHP_FRAME = rb"#\d+ (?:/[^\s(]*\(\d+\): |\[internal function\]|\{main\})"
 _DART_FRAME = rb"#\d+ {2,}\S.* \((?:package|dart|file):"
 _BLANK = rb"[ \t]*$"
+_ANY = rb".*\S"
 _PANIC = (b"panic: ", b"fatal error: ", b"panic serving ")
 
 # ---------------------------------------------------------------- the table
@@ -212,7 +213,7 @@ TABLE: dict[str, _Rules] = {
         (rb"[a-z][a-z0-9]{1,6} +0x[0-9a-f]+$", "go-registers", CONFIRM),
     ),
     "rust-message": (
-        (rb".*\S", "rust", CONFIRM),
+        (_ANY, "rust", CONFIRM),
     ),
     "rust": (
         (_NOTE + rb"|[ \t]+(?:left|right): ", "rust", CONFIRM),
@@ -267,15 +268,19 @@ TABLE: dict[str, _Rules] = {
     END: (),
 }
 
-FIND = re.compile(
-    rb"\n(?:"
-    rb"[ \t]+(?:at |File \"|\+ Exc|Caused by|Suppressed|Wrapped by|Root cause|nested exc|\.\.\. \d|---|panic: |(?:\d+: )?from "
-    rb"|<internal|[^\s:]+:\d+:in )"
-    rb"|---|Caused by|Suppressed|Wrapped by|Root cause|nested exc|\.\.\. \d|\+ Exception Group|Traceback \(most"
-    rb"|#\d|Stack trace:|\[stacktrace\]|PHP |goroutine \d|runtime stack:|panic: |fatal error: "
-    rb"|SIG[A-Z]+: |\[signal |PC=0x|\[recovered|thread '|Unhandled [Ee]xc|from |<internal|[^\s:]+:\d+:in |\d+: from "
-    rb")"
+_FOUND = (
+    rb"[ \t]+(?:at [^\n]*[:(<\[]|File \"|\+ Exc|(?:Caused by|Suppressed|Wrapped by|Root cause):|nested exception is"
+    rb"|\.\.\. \d+ (?:more|common)|--(?:->|- End of (?:inner|stack))|panic: )"
+    rb"|--(?:->|- End of (?:inner|stack))|(?:Caused by|Suppressed|Wrapped by|Root cause):|nested exception is"
+    rb"|\+ Exception Group|Traceback \(most"
+    rb"|#\d+ (?:/|\[internal|\{main| +\S)|Stack trace:[ \t]*(?:\n|\Z)|\[stacktrace\]|PHP |goroutine \d|runtime stack:"
+    rb"|panic: |fatal error: |SIG[A-Z]+: |\[signal (?:SIG|0x)|PC=0x|\[recovered|thread '[^'\n]*'[^'\n]{0,24} panicked"
+    rb"|Unhandled [Ee]xception:[ \t]*(?:\n|\Z)"
 )
+_FOUND_RUBY = rb"[ \t]*(?:\d+: )?(?:from )?(?:<internal:[^>\n]*>|[^\s:]+):\d+:in "
+FIND = re.compile(rb"\n(?=[ \t\-CSWRn+T#\[PgrpftU])(?:" + _FOUND + rb")")
+FIND_WITH_RUBY = re.compile(rb"\n(?:" + _FOUND + rb"|" + _FOUND_RUBY + rb")")
+"""Ruby's frames may begin with any character, which costs 100 ns a line: looked for where ":in " is somewhere."""
 
 _Test = Callable[[bytes], Any]
 
@@ -284,6 +289,15 @@ def _test(pattern: _Pattern) -> _Test:
     if isinstance(pattern, bytes):
         return re.compile(pattern, re.DOTALL).match
     return lambda line: any([text in line for text in pattern])
+
+
+def first_proofs() -> list[bytes]:
+    """Patterns of the CONFIRM rules that a first line and MAYBE lines lead to, but for the one that any text matches."""
+    states = [target for _, target, _ in TABLE["start"]]
+    for state in states:
+        states += [target for _, target, sure in TABLE[state] if not sure and target not in states]
+    rules = [rule for state in dict.fromkeys(states) for rule in TABLE[state]]
+    return [pattern for pattern, _, sure in rules if sure and isinstance(pattern, bytes) and pattern != _ANY]
 
 
 class Traces:
@@ -295,8 +309,22 @@ class Traces:
             state: tuple((made.setdefault(pattern, _test(pattern)), target, sure) for pattern, target, sure in rules)
             for state, rules in TABLE.items()
         }
+        patterns = [pattern for pattern, _, _ in TABLE["start"]]
+        self._words = [word for words in patterns if isinstance(words, tuple) for word in words]
+        shapes = b"|".join([b"(?:" + pattern + b")" for pattern in patterns if isinstance(pattern, bytes)])
+        self._shapes = re.compile(shapes, re.DOTALL).match
+        self._proves = re.compile(b"|".join([b"(?:" + pattern + b")" for pattern in first_proofs()]), re.DOTALL).match
 
     def begin(self, line: bytes) -> str:
+        if line[:1] == b"{":                              # JSON; it may well name an exception
+            return ""
+        line = line[:LOOK_BYTES]
+        for word in self._words:
+            if word in line:
+                break
+        else:
+            if self._shapes(line) is None:                # most lines: 1 us instead of 6
+                return ""
         found = self.step("start", line)
         return found[0] if found is not None else ""
 
@@ -309,12 +337,14 @@ class Traces:
 
     def find(self, lines: Sequence[bytes], newlines: bool) -> list[int] | None:
         blob = b"\n" + b"\n".join(lines)
-        if FIND.search(blob) is None:
+        pattern = FIND_WITH_RUBY if b":in " in blob else FIND
+        if pattern.search(blob) is None:
             return []
         if newlines and blob.count(b"\n") != len(lines):
             return None
         starts = list(accumulate([len(line) + 1 for line in lines], initial=0))
-        return [bisect_right(starts, hit.start()) - 1 for hit in FIND.finditer(blob)]
+        hits = [bisect_right(starts, hit.start()) - 1 for hit in pattern.finditer(blob)]
+        return [hit for hit in hits if self._proves(lines[hit][:LOOK_BYTES]) or self.begin(lines[hit])]
 
 
 class Starts:

@@ -56,6 +56,11 @@ class Measured:
     def alive(self) -> bool:
         return not self._reap(os.WNOHANG)
 
+    @property
+    def status(self) -> int | None:
+        """Its exit code, None while it runs."""
+        return self._ended[0] if self._reap(os.WNOHANG) and self._ended else None
+
     def check(self) -> None:
         """Raises Ended where it is gone."""
         if self._ended is None and not self._reap(os.WNOHANG):

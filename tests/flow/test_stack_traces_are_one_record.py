@@ -19,7 +19,7 @@ def lines_of(texts: list[str], stream: bytes) -> bytes:
     return b"".join(T + stream + b" F " + text.encode() + b"\n" for text in texts)
 
 
-def test_a_kill_in_the_middle_of_each_trace_loses_and_repeats_nothing_and_the_trace_is_whole(agent: Agent, tmp_path: Path) -> None:
+def test_a_kill_in_the_middle_of_each_trace_loses_and_repeats_nothing_and_it_is_whole(agent: Agent, tmp_path: Path) -> None:
     node = Node(tmp_path / "node", seed=3, cri_pods=1, docker_pods=0, host_files=0)
     agent.configure(
         sinks={"archive": agent.file_sink()}, sources={"pods": agent.containers_source(node.root, multiline="auto")})

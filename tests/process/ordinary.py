@@ -183,6 +183,9 @@ PROGRAMS: tuple[Program, ...] = (
     hashes, sql, words_of_traces, diff,
 )
 
+EVERYDAY: tuple[Program, ...] = tuple(program for program in PROGRAMS if program not in (talk_of_at, words_of_traces))
+"""Those that were not written to be taken for traces."""
+
 
 def alone(count: int, program: Program, seed: int = 1) -> list[bytes]:
     """`count` lines of one program."""
@@ -193,12 +196,12 @@ def alone(count: int, program: Program, seed: int = 1) -> list[bytes]:
     return out
 
 
-def mixed(count: int, seed: int = 2) -> list[bytes]:
+def mixed(count: int, seed: int = 2, programs: tuple[Program, ...] = PROGRAMS) -> list[bytes]:
     """`count` lines, programs in turns, a stretch each, and now and then cut in the middle."""
     r = random.Random(seed)
     out: list[bytes] = []
     while len(out) < count:
-        stretch = [line.encode() for line in r.choice(PROGRAMS)(r)]
+        stretch = [line.encode() for line in r.choice(programs)(r)]
         out += stretch if r.random() < 0.8 else stretch[r.randrange(len(stretch)) :]
     return out
 

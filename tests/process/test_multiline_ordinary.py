@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from shipper.process.multiline_rules import FIND, LOOK_BACK, TABLE
+from shipper.process.multiline_rules import FIND_WITH_RUBY, LOOK_BACK, TABLE
 
 from . import ordinary
 from .multiline_kit import Log, cri, joined, traces
@@ -45,7 +45,7 @@ def test_traces_among_ordinary_lines_are_all_found_and_nothing_else_is() -> None
 def test_t2_every_trace_is_found_by_its_first_line_or_its_first_proof() -> None:
     for name, lines in traces().items():
         near = lines[: LOOK_BACK + 1]
-        assert FIND.search(b"\n" + b"\n".join(near)) is not None, name
+        assert FIND_WITH_RUBY.search(b"\n" + b"\n".join(near)) is not None, name
     assert all(target in TABLE for rules in TABLE.values() for _, target, _ in rules)
 
 

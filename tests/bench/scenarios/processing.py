@@ -1,0 +1,101 @@
+"""What each kind of processing costs, as CPU of the whole agent against all processing off, in turns on the same lines.
+
+Another case is a line in CASES; its budget a line in budgets.py. The lines are ordinary ones (tests/process/ordinary.py), half of
+them JSON, in 8 files; the agent reads them all (`--once`), sends them over TCP, and ends.
+"""
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from tests.process import ordinary
+
+from ..agents import Setting
+from ..bench import ENVIRON, Bench, Scenario
+from ..process import Measured
+
+LINES, QUICK_LINES, FILES = 800_000, 160_000, 8
+DISTINCT = 20_000
+TIMEOUT_S = 120.0
+OFF = "off"
+
+
+class Case(NamedTuple):
+    """`keys`: what stands in the source beside its type and paths."""
+
+    name: str
+    keys: dict[str, Any]
+
+
+CASES = (
+    Case(OFF, {}),
+    Case("multiline", {"multiline": "auto"}),
+)
+
+
+def run(bench: Bench) -> None:
+    lines = QUICK_LINES if bench.options.quick else LINES
+    shipper = next(iter(bench.contenders))
+    with bench.work() as root:
+        _write(root, lines)
+        for number in range(bench.options.rounds):
+            for case in CASES:
+                _once(bench, root, case, shipper, number, lines)
+
+
+def _write(root: Path, lines: int) -> None:
+    block = b"".join(_cri(text) for text in _texts())
+    for file in range(FILES):
+        directory = root / "pods" / f"default_web-{file}_0000-{file}" / "web"
+        directory.mkdir(parents=True)
+        (directory / "0.log").write_bytes(block * (lines // FILES // DISTINCT))
+
+
+def _texts() -> Iterator[bytes]:
+    structured = ordinary.alone(DISTINCT // 2, ordinary.json_lines)
+    for pair in zip(ordinary.mixed(DISTINCT // 2, programs=ordinary.EVERYDAY), structured):
+        yield from pair
+
+
+def _cri(text: bytes) -> bytes:
+    return b"2026-11-20T09:04:05.123456789Z stdout F " + text + b"\n"
+
+
+def _once(bench: Bench, root: Path, case: Case, shipper: str, number: int, lines: int) -> None:
+    with bench.work() as work:
+        program = _program(bench, shipper, work)          # writes a config of its own there
+        config = work / "shipper.yaml"
+        source = {"type": "containers", "include": [f"{root}/pods/*/*/*.log"], "allowed_roots": [f"{root}/pods"], **case.keys}
+        sink = {"type": "syslog", "address": f"127.0.0.1:{bench.far.port}", "protocol": "tcp", "start_at": "oldest"}
+        config.write_text(json.dumps({
+            "node": "bench-node", "state_dir": f"{work}/state", "sources": {"containers": source}, "sinks": {"far": sink},
+            "admin": {"listen": None},
+        }))
+        bench.far.begin(lines)
+        process = Measured([program, "run", "--once", "-c", os.fspath(config)], ENVIRON, work / "log")
+        try:
+            end_s = time.monotonic() + TIMEOUT_S
+            while process.alive() and time.monotonic() < end_s:
+                time.sleep(0.05)
+        finally:
+            cpu_s = process.stop()
+        log = process.log.read_text()
+        assert process.status == 0 and f'"log_files":{FILES}' in log, log[-2000:]
+    values = {"cpu_s_per_m": cpu_s / lines * 1e6}
+    off = [s.values["cpu_s_per_m"] for s in bench.samples if (s.scenario, s.case) == ("processing", OFF)]
+    if case.name != OFF and off:
+        values["cpu_ratio_to_off"] = values["cpu_s_per_m"] / median(off)
+    bench.add("processing", case.name, shipper, number, **values)
+
+
+def _program(bench: Bench, shipper: str, work: Path) -> str:
+    """The agent's own path: the first word of what the contender would run."""
+    return bench.contenders[shipper](Setting(work, work, bench.far.port, work))[0]
+
+
+SCENARIO = Scenario("processing", "parsing, joining, redacting: CPU against all of it off", run)
