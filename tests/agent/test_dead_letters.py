@@ -130,7 +130,8 @@ def test_orders_are_taken_on_the_admin_socket_alone(door, method, status):
 
 
 def test_a_sink_that_a_reload_changed_has_the_store_that_it_had(tmp_path):
-    text = {"node": "n1", "state_dir": str(tmp_path), "sources": {"c": {"type": "containers"}}, "sinks": {"s": {"type": "stdout"}}}
+    sinks = {"s": {"type": "stdout"}}
+    text = {"node": "n1", "state_dir": str(tmp_path), "sources": {"c": {"type": "containers"}}, "sinks": sinks}
     config = load_text(json.dumps(text), "c.yaml", {}).config
     outlets = Outlets(None, Telemetry())  # type: ignore[arg-type]
     outlets._config = config
