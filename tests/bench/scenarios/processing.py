@@ -36,7 +36,8 @@ CASES = (
     Case(OFF, {}),
     Case("multiline", {"multiline": "auto"}),
     Case("redact", {"redact": [
-        "email", "ipv4", "ipv6", "credit_card", "jwt", "aws_key", "gcp_key", "github_token", "slack_token", "bearer", "private_key"]}),
+        "email", "ipv4", "ipv6", "credit_card", "jwt", "aws_key", "gcp_key", "github_token", "slack_token", "bearer",
+        "private_key"]}),
 )
 
 
