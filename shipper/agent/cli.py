@@ -39,6 +39,10 @@ COMMANDS = (
     Command("check", "check_command", "check a config: every problem with file, line, column and the mend",
             "  shipper check -c shipper.yaml\n"
             "  shipper check --schema > shipper.schema.json        for completion in an editor"),
+    Command("test", "test_command", "what lines become at each step and in each sink; the tests: of a config",
+            "  shipper test -c shipper.yaml\n"
+            "  shipper test -c shipper.yaml --input sample.log --as /var/log/pods/shop_web-0_UID/web/0.log\n"
+            "  shipper test -c shipper.yaml --line 'a line' --as /var/log/syslog"),
     Command("explain", "explain_command", "what a config promises: what can repeat or be lost, and which limit bites first",
             "  shipper explain -c shipper.yaml\n"
             "  shipper explain -c shipper.yaml --rate 2000 --line 300 --json"),
