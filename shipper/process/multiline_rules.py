@@ -273,7 +273,8 @@ _FOUND = (
     rb"|\.\.\. \d+ (?:more|common)|--(?:->|- End of (?:inner|stack))|panic: )"
     rb"|--(?:->|- End of (?:inner|stack))|(?:Caused by|Suppressed|Wrapped by|Root cause):|nested exception is"
     rb"|\+ Exception Group|Traceback \(most"
-    rb"|#\d+ (?:/|\[internal|\{main| +\S)|Stack trace:[ \t]*(?:\n|\Z)|\[stacktrace\]|PHP |goroutine \d|runtime stack:"
+    rb"|#\d+ (?:/|\[internal|\{main| +\S[^\n]*\((?:package|dart|file):)"
+    rb"|Stack trace:[ \t]*(?:\n|\Z)|\[stacktrace\]|PHP |goroutine \d|runtime stack:"
     rb"|panic: |fatal error: |SIG[A-Z]+: |\[signal (?:SIG|0x)|PC=0x|\[recovered|thread '[^'\n]*'[^'\n]{0,24} panicked"
     rb"|Unhandled [Ee]xception:[ \t]*(?:\n|\Z)"
 )
@@ -292,8 +293,8 @@ def _test(pattern: _Pattern) -> _Test:
 
 
 def first_proofs() -> list[bytes]:
-    """Patterns of the CONFIRM rules that a first line and MAYBE lines lead to, but for the one that any text matches."""
-    states = [target for _, target, _ in TABLE["start"]]
+    """Patterns of the CONFIRM rules behind those first lines that FIND does not find, and behind MAYBE lines after them."""
+    states = ["header", "go", "py", "dart", "node-code"]
     for state in states:
         states += [target for _, target, sure in TABLE[state] if not sure and target not in states]
     rules = [rule for state in dict.fromkeys(states) for rule in TABLE[state]]
