@@ -40,5 +40,5 @@ def test_a_secret_of_the_environment_is_in_no_message(tmp_path: Path) -> None:
 
 
 def test_a_good_config_is_taken() -> None:
-    keys = "redact: [email, {name: a, pattern: 'a-[0-9]{6}'}], redact_action: hash, redact_secret: '${S}', limit: {bytes_per_s: 1}"
+    keys = "redact: [email, {name: a,pattern: 'a-[0-9]{6}'}], redact_action: hash, redact_secret: '${S}', limit: {bytes_per_s: 1}"
     assert load_text(text(keys), "c.yaml", {"S": "0123456789abcdef-secret"}).config.sources["logs"].redact[0] == "email"
