@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Usage
+from ..errors import ShipperError, Usage
 
 if TYPE_CHECKING:
     from ..config.processing import TestCase
@@ -104,7 +104,11 @@ def _sink_text(config: Config, name: str, trial: Trial) -> list[str]:
     if not batches:
         return [f"sink {name} ({sink.type}): nothing"]
     out = []
-    for where, data in encoded(config, sink, batches):
+    try:
+        payloads = encoded(config, sink, batches)
+    except (ShipperError, OSError, ValueError) as error:     # a certificate or token that is only on the node
+        return [f"sink {name} ({sink.type}): cannot be shown here: {error}"]
+    for where, data in payloads:
         out.append(f"sink {name} ({sink.type}){' ' + where if where else ''}, {len(data)} bytes:")
         text = data[:_SHOWN_BYTES].decode("utf-8", "replace").rstrip("\n").split("\n")
         out += ["  " + _visible(line) for line in text]

@@ -31,14 +31,16 @@ def kept(*conditions):
 
 
 @pytest.mark.parametrize(("condition", "want"), [
-    (Condition(severity=">=WARNING"), [1]), (Condition(severity=["DEFAULT", "DEBUG"]), [0, 2]), (Condition(severity="<=INFO"), [0]),
+    (Condition(severity=">=WARNING"), [1]), (Condition(severity=["DEFAULT", "DEBUG"]), [0, 2]),
+    (Condition(severity="<=INFO"), [0]),
     (Condition(match="^GET|text$"), [0, 2]), (Condition(glob="plain*"), [2]), (Condition(equals="it broke"), [1]),
     (Condition(field="http.status", equals=500), [1]), (Condition(field="http.status", equals="500"), [1]),
     (Condition(field="http.status", equals=500.0), [1]), (Condition(field="http.ok", equals=True), [0]),
     (Condition(field="http.ok", equals=1), []), (Condition(field="http.status", match="^[45]"), [1]),
     (Condition(field="a.b", glob=["x", "dot*"]), [0]), (Condition(field="user", exists=True), [1]),
     (Condition(field="user", exists=False), [0, 2]), (Condition(field="nothing.here", match=""), []),
-    (Condition(field="http.status", equals=500, severity="DEBUG"), []), (Condition(field="http.ok", exists=True, match="true"), [0]),
+    (Condition(field="http.status", equals=500, severity="DEBUG"), []),
+    (Condition(field="http.ok", exists=True, match="true"), [0]),
 ])
 def test_a_condition_keeps(condition, want):
     assert kept(condition) == want
