@@ -115,6 +115,11 @@ class Decoder:
         """Go on where a frame left off."""
         self.opened.restore(state, now_s)
 
+    look_back_bytes = 0
+
+    def end_with_next(self) -> None:
+        """A decoder joins no lines (process.chain does)."""
+
     def take_drops(self) -> dict[str, int] | None:
         """A decoder drops nothing (process.chain does)."""
         return None

@@ -192,6 +192,16 @@ class Processing:
     def skipping(self, piece: Piece | None) -> None:
         self._inner.skipping = piece
 
+    @property
+    def look_back_bytes(self) -> int:
+        """How far in front of a range that is read again a record may begin that ends in it; 0: no lines are joined."""
+        return self._joiner.look_back_bytes if self._joiner is not None else 0
+
+    def end_with_next(self) -> None:
+        """With the next batch everything that is open in whole lines ends."""
+        if self._joiner is not None:
+            self._joiner.ending = True
+
     def state(self) -> tuple[Open, ...]:
         return self._inner.state() if self._joiner is None else (*self._inner.state(), *self._joiner.state())
 

@@ -136,6 +136,8 @@ def pieces_of(key: str, item: bytes) -> tuple[Piece, ...]:
 class Joiner:
     """Stateful over one lineage. `line_reader()` makes a fresh decoder; `patience_s`: see oldest_open_s."""
 
+    look_back_bytes = 2 * MAX_BYTES
+
     def __init__(
         self, source: Source, machine: Machine, budget: BytesBudget, line_reader: Callable[[], LineReader], patience_s: float,
     ) -> None:
@@ -143,6 +145,8 @@ class Joiner:
         self._shift_s = min(0.0, IDLE_S - patience_s)
         self.open: dict[bytes, Trace] = {}
         self._restored = False
+        self.ending = False
+        """True: with the next batch everything ends (a damaged range that is read again)."""
         self.finished: dict[bytes, tuple[Piece, ...]] = {}
         """Pieces of records that the inner decoder put together, by id item; it writes, `join` empties."""
 
@@ -178,6 +182,9 @@ class Joiner:
             wanted = _wanted(rows, hits)
             if wanted or stream in self.open:
                 self._walk(stream, rows, wanted, batch, changes, form, reread)
+        if self.ending:
+            for stream in list(self.open):
+                self._end(stream, self.open.pop(stream), changes, form, reread)
         self.finished.clear()
         return _apply(batch, changes) if changes.front or changes.at or changes.gone else batch
 
@@ -201,7 +208,9 @@ class Joiner:
                 line = self._line(batch, rows[at])
                 at += 1
             trace = self._take(stream, trace, line, line.row in marks, changes, queue, form, reread)
-        if trace is not None:
+        if trace is not None and self.ending:
+            self._end(stream, trace, changes, form, reread)
+        elif trace is not None:
             trace.first = -1
             trace.maybe = [held._replace(row=-1) for held in trace.maybe]
             self.open[stream] = trace
@@ -356,6 +365,14 @@ class Joiner:
             trace = self._take(stream, trace, queue.pop(0), False, changes, queue, form, reread)
         return trace
 
+    def _end(self, stream: bytes, trace: Trace | None, changes: _Changes, form: str, reread: Reread) -> None:
+        """Close it, and whatever its MAYBE lines begin."""
+        while trace is not None:
+            queue, trace.maybe = trace.maybe, []
+            changes.gone.difference_update([line.row for line in queue])
+            self._close(stream, trace, changes, form, reread)
+            trace = self._feed(stream, None, queue, changes, form, reread)
+
     # -------------------------------------------------------- by time
 
     def flush(self, *, before_s: float, read_ns: int, form: str, reread: Reread) -> list[tuple[str, Batch]]:
@@ -368,10 +385,7 @@ class Joiner:
             changes = _Changes(trace.since_s)
             if not trace.state:
                 trace = self._warm(stream, trace, changes, form, reread)
-            while trace is not None:
-                queue, trace.maybe = trace.maybe, []
-                self._close(stream, trace, changes, form, reread)
-                trace = self._feed(stream, None, queue, changes, form, reread)
+            self._end(stream, trace, changes, form, reread)
             found += [self._alone(stream, record, read_ns) for stream, record in changes.front]
         return found
 

@@ -48,6 +48,9 @@ class LineDecoder(Protocol):
     def restore(self, state: tuple[Open, ...], now_s: float) -> None: ...
     def oldest_open_s(self) -> float | None: ...
     def newest_ns(self, batch: Batch) -> int: ...
+    @property
+    def look_back_bytes(self) -> int: ...                   # a range read again: so far in front of it may a record begin
+    def end_with_next(self) -> None: ...                  # and with its last lines every record of whole lines ends
 
 
 class Cutter:

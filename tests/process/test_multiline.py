@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -11,12 +12,15 @@ from shipper.agent.ids import parse_id
 from shipper.agent.verify_report import Tally, make_report
 from shipper.config.process_multiline import MultilinePattern
 from shipper.decode import Budget
-from shipper.model import Piece
+from shipper.model import FileRef, Piece
 from shipper.process import multiline
+from shipper.tail.again import read_again
 
 from .multiline_kit import (
     KEY,
+    SOURCE,
     Log,
+    Row,
     T,
     by_stream,
     cri,
@@ -25,6 +29,7 @@ from .multiline_kit import (
     line_ends,
     made,
     open_bytes,
+    rows,
     source_bytes,
     traces,
 )
@@ -221,6 +226,44 @@ def test_a_trace_that_ends_where_its_file_ends_is_counted_by_verify_when_the_nex
     assert (report.unparsed, report.records) == (0, 2)
     assert {file.key: file.covered_bytes for file in report.files} == {"a" * 16: len(old), "b" * 16: len(cri(b"next"))}
     assert all(not file.missing_bytes and not file.overlap_bytes for file in report.files)
+
+
+class _Lost(NamedTuple):
+    file: FileRef
+    start: int
+    end: int
+
+
+class _Lineage:
+    def __init__(self, log: Log) -> None:
+        self.reread = log.reread
+
+
+def read_again_between(data: bytes, start: int, end: int) -> list[Row]:
+    file = FileRef(KEY, SOURCE, "/l", 1, 1, 0, "")
+    lineage: Any = _Lineage(Log(data))
+    section = read_again(_Lost(file, start, end), data[start:end], lineage, made(), "cri", 0.0)
+    assert (section.start, section.end, section.gaps) == (start, end, ())
+    return rows(section.batch)
+
+
+def test_a_damaged_range_is_read_again_with_the_ids_of_the_traces_that_ended_in_it() -> None:
+    lines = TRACES["java: suppressed and nested"]
+    data = b"".join(map(cri, [b"one", *lines, b"two", b"three"]))
+    ends = line_ends(data)
+    before = {row.item: row.message for row in joined(data)}
+    for start in ends[: len(lines)]:
+        again = read_again_between(data, start, len(data))
+        assert {row.item: row.message for row in again} == {
+            item: message for item, message in before.items() if message != b"one"}
+
+
+def test_a_trace_that_was_open_at_the_end_of_a_damaged_range_is_there_at_least_once() -> None:
+    lines = TRACES["python: chained twice"]
+    data = b"".join(map(cri, [b"one", *lines]))
+    for end in line_ends(data)[2:]:
+        again = read_again_between(data, len(cri(b"one")), end)
+        assert sum(source_bytes(row.item) for row in again) == end - len(cri(b"one"))
 
 
 # ------------------------------------------------------------ own patterns
