@@ -13,8 +13,8 @@ Invariants:
   J3  a record has at most MAX_LINES lines, MAX_BYTES bytes and MAX_PIECES separate pieces; the line behind that begins anew
   J4  a line that carries a mark (partial, truncated, malformed) is never joined and ends what is open in its stream
   J5  a record made of one line is that line: same id, same bytes
-Costs: 200 ns a line where nothing is found (1.15 times the agent: tests/bench, `processing`), 10 us for each line of a trace, 5 us
-a line with a pattern of the config.
+Costs: 200 ns a line where nothing is found (1.15 times the agent: tests/bench, `processing`), 10 us for each line of a trace,
+5 us a line with a pattern of the config.
 """
 from __future__ import annotations
 
