@@ -31,6 +31,9 @@ class Space(NamedTuple):
     free_bytes: int
 
 
+RENEW_BYTES = 1024 * 1024
+
+
 class Writer(Protocol):
     """A file that is only appended to."""
 
@@ -65,8 +68,8 @@ class Files(Protocol):
     def truncate(self, path: str, size: int) -> None:
         """Cut a file and sync it."""
 
-    def sync_file(self, path: str) -> None:
-        """Content and name of an existing file survive a power cut when it returns."""
+    def renew(self, path: str) -> None:
+        """Content and name of an existing file survive a power cut when it returns, also where an earlier sync of it failed."""
 
     def replace(self, path: str, data: bytes) -> None:
         """F1."""
@@ -135,9 +138,12 @@ class OsFiles:
         finally:
             os.close(fd)
 
-    def sync_file(self, path: str) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def renew(self, path: str) -> None:
+        # Written again over itself: after a failed sync the kernel holds pages for clean that the disk never got, and a
+        # second fsync says nothing of them (fsync(2), errors are reported once).
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
+            _write_over_itself(fd)
             os.fsync(fd)
         finally:
             os.close(fd)
@@ -210,6 +216,16 @@ def _write_all(fd: int, pieces: Sequence[bytes]) -> None:
                 written -= len(rest.pop(0))
             if written:
                 rest[0] = rest[0][written:]
+
+
+def _write_over_itself(fd: int) -> None:
+    at = 0
+    try:
+        while data := os.pread(fd, RENEW_BYTES, at):
+            at += os.pwrite(fd, data, at)
+    except OSError as error:
+        if error.errno not in NO_ROOM:  # copy on write and no room: a full disk must not keep the agent from starting
+            raise
 
 
 def _sync_dir(path: str) -> None:

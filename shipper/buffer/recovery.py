@@ -230,9 +230,10 @@ def _walk_segment(
         highest = max(highest, frame.seq)
     if last:
         segment.last_seq = highest
-        if change and segment.size > SEGMENT_HEAD.size:
-            # After kill -9 its frames may be in the page cache alone; from here on they count as synced.
-            files.sync_file(segment.path)
+        if change and highest > max([found.written_seq, *(cursor.needs for cursor in found.cursors.values())]):
+            # After kill -9 the frames that no cursor and no positions.json on disk vouch for may be in the page cache alone,
+            # or even be behind a sync that failed; from here on they count as synced.
+            files.renew(segment.path)
     segment.synced_size = segment.size
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -343,9 +343,13 @@ class RottenMachine(BufferMachine):
         self.files.rot(segment.path, 32 + int(where * (segment.synced_size - 33)))
 
 
+# A failure is told at once, as it was found; it is kept, and `BUFFER_SHRINK=1` makes it short, which takes minutes.
+PHASES = [phase for phase in Phase if phase not in (Phase.shrink, Phase.explain) or os.environ.get("BUFFER_SHRINK")]
+
 for machine in (BufferMachine, RottenMachine):
     machine.TestCase.settings = settings(
         max_examples=int(os.environ.get("BUFFER_EXAMPLES", "50")), stateful_step_count=40, deadline=None,
+        phases=PHASES,
         suppress_health_check=list(HealthCheck),
     )
 TestBuffer = BufferMachine.TestCase

@@ -59,8 +59,23 @@ def test_a_cut_file_goes_on_at_its_new_end(tmp_path: Path) -> None:
     files.truncate(path, 5)
     writer.append([b"again"])
     writer.close()
-    files.sync_file(path)
+    files.renew(path)
     assert files.read(path) == b"good again"
+
+
+def test_a_start_on_a_full_disk_that_copies_on_write_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, number = str(tmp_path / "x"), errno.ENOSPC
+
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "x").write_bytes(b"whole")
+    monkeypatch.setattr(os, "pwrite", refuse)
+    OsFiles().renew(path)
+    number = errno.EIO
+    with pytest.raises(OSError, match="Input/output"):
+        OsFiles().renew(path)
+    assert OsFiles().read(path) == b"whole"
 
 
 def test_a_segment_is_never_created_over_another_or_through_a_link(tmp_path: Path) -> None:

@@ -42,6 +42,56 @@ def test_r1_kill_9_loses_nothing_that_was_appended() -> None:
     assert rig.seqs() == [1, 2, 3] and rig.next_seq == 4
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_frames_that_a_failed_sync_left_in_memory_survive_a_kill_and_the_power_cut_after_it(seed: int) -> None:
+    rig = Rig(FaultyFiles(seed))
+    rig.cursor("s", 1)
+    rig.append(FILE, 2)
+    rig.tick()
+    rig.append(FILE, 3)
+    rig.files.fail("sync")
+    rig.files.failures["truncate"] = [5, -1]  # so that the failed frames cannot be cut
+    rig.tick()
+    rig.files.kill()
+    rig.start()
+    assert rig.offset(FILE) == 50, "they are in the page cache: taken as they are"
+    rig.cursor("s", 2)
+    rig.tick()
+    rig.files.crash()
+    rig.start()
+    assert rig.offset(FILE) == 50 and rig.seqs() == [1, 2] and rig.notes() == []
+
+
+def test_a_start_writes_nothing_again_that_is_known_to_be_on_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = started()
+    rig.append(FILE, 2)
+    rig.close()
+    renewed: list[str] = []
+    monkeypatch.setattr(rig.files, "renew", renewed.append)
+    rig.start()
+    assert renewed == [] and rig.seqs() == [1]
+    rig.append(FILE, 2)
+    rig.files.kill()
+    rig.start()
+    assert [path[-20:] for path in renewed] == ["0000000000000002.seg"]
+
+
+def test_a_segment_whose_removal_did_not_reach_the_disk_comes_back_and_costs_nothing() -> None:
+    came_back = 0
+    for seed in range(12):
+        rig = Rig(FaultyFiles(seed))
+        rig.append(FILE, 2)
+        rig.cursor("s", 2)
+        rig.close()
+        assert rig.seqs() == []
+        rig.files.crash()
+        rig.start()
+        came_back += len(rig.found.segments)
+        assert (rig.notes(), rig.lost(), rig.offset(FILE)) == ([], [], 20)
+        assert rig.engine.cursors.now["s"].seq == 2
+    assert 0 < came_back < 12
+
+
 def test_r1_a_torn_tail_is_cut_at_every_byte_and_its_range_is_read_again() -> None:
     rig = started()
     rig.append(FILE, 2)

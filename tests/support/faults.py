@@ -50,7 +50,9 @@ class FaultyFiles:
         self.heal()
         for name, data in list(self.deleted.items()):
             if name not in self.cache and self.rng.random() < 0.5:
+                # Whole: its blocks were synced, and are not given to others before the unlink is on the disk.
                 self.cache[name] = bytearray(data)
+                self.durable[name] = data
         self.deleted.clear()
         for name in list(self.cache):
             if name not in self.durable and self.rng.random() < 0.3:
@@ -124,9 +126,10 @@ class FaultyFiles:
         self.durable[path] = bytes(data)
         self.poisoned.pop(path, None)
 
-    def sync_file(self, path: str) -> None:
+    def renew(self, path: str) -> None:
         self._maybe("sync")
         self.durable[path] = bytes(self._content(path))
+        self.poisoned.pop(path, None)
 
     def replace(self, path: str, data: bytes) -> None:
         self._maybe("replace")
