@@ -10,7 +10,6 @@ of dicts with a newline between is 0.24 us a line, a `dumps` for each 1.6: every
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any
@@ -28,7 +27,8 @@ TIME_KEYS = ("time", "ts", "timestamp", "@timestamp")
 _PINO = {10: b"DEBUG", 20: b"DEBUG", 30: b"INFO", 40: b"WARNING", 50: b"ERROR", 60: b"CRITICAL"}
 _NEWLINE = orjson.Fragment(b"\n")
 _DIGITS = bytes(48 if 48 <= byte < 58 else 1 for byte in range(256))
-_LONG_NUMBER = re.compile(rb"[:,\[\s](?:[0-9]{20}|-[0-9]{19})")
+_RUN = b"0" * 19
+_BEFORE_A_NUMBER = (b":", b",", b"[", b" ", b"\t", b"\r", b"\n")
 _KEPT_SEVERITIES = 512
 
 
@@ -69,8 +69,7 @@ class JsonParser:
         """The columns where all messages are objects with the same three keys to take, of the usual types; else None."""
         lines = batch.messages
         blob = b"\n".join(lines)
-        # Every fourth byte of 19 digits: four of them are digits. 50 ns a line, where the expression takes 2 us.
-        if blob[::4].translate(_DIGITS).find(b"0000") >= 0 and _LONG_NUMBER.search(blob) is not None:
+        if has_long_number(blob):
             return None
         try:
             values = list(map(orjson.loads, lines))
@@ -153,11 +152,31 @@ def loaded(line: bytes) -> dict[str, Any] | None:
         value = orjson.loads(line)
         if not isinstance(value, dict):
             return None
-        if _LONG_NUMBER.search(line) is not None or line.count(b'":') != len(value):
+        if has_long_number(line) or line.count(b'":') != len(value):
             _exact(line)
         return value
     except (ValueError, RecursionError):
         return None
+
+
+def has_long_number(blob: bytes) -> bool:
+    """May there be an integer over 64 bits in this JSON? Digits in strings, such as those of trace ids, are none.
+
+    Cost: 40 ns a line where nothing has digits at four places of every fourth byte, as 19 in a row would; else 0.2 us. An
+    expression that looks for them takes 1.4.
+    """
+    if blob[::4].translate(_DIGITS).find(b"0000") < 0:
+        return False
+    marked = blob.translate(_DIGITS)
+    at = marked.find(_RUN)
+    while at >= 0:
+        end = marked.find(b"\x01", at)
+        length = (end if end >= 0 else len(marked)) - at
+        before = blob[at - 1:at]
+        if before == b"-" or (length > len(_RUN) and before in _BEFORE_A_NUMBER):
+            return True
+        at = marked.find(_RUN, at + length)
+    return False
 
 
 def _exact(line: bytes) -> None:
