@@ -122,7 +122,7 @@ class JsonParser:
         if text_key is not None:
             text = value.pop(text_key).encode()
         for key in SEVERITY_KEYS:
-            if key in value and (level := severity_of(value[key])):
+            if key in value and (level := _severities[found] if isinstance(found := value[key], str) else severity_of(found)):
                 del value[key]
                 break
         for key in TIME_KEYS:
@@ -140,7 +140,10 @@ class JsonParser:
 def time_of(value: Any, zone: tzinfo | None, near_s: int) -> bytes | None:
     """RFC 3339 of a member that says when; None where it does not."""
     if isinstance(value, str):
-        return clock.of_text(value.encode(), zone, near_s) if len(value) <= 64 else None
+        if len(value) > 64:
+            return None
+        text = value.encode()
+        return text if clock.one_hour_of_utc([text]) else clock.of_text(text, zone, near_s)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return clock.of_number(value)
     return None
