@@ -30,6 +30,7 @@ _DIGITS = bytes(48 if 48 <= byte < 58 else 1 for byte in range(256))
 _RUN = b"0" * 19
 _BEFORE_A_NUMBER = (b":", b",", b"[", b" ", b"\t", b"\r", b"\n")
 _KEPT_SEVERITIES = 512
+_LATER = b"later"
 
 
 class _Severities(dict[Any, bytes]):
@@ -107,6 +108,7 @@ class JsonParser:
                 row = self._others(line, near_s) if self._others is not None else None
             rows.append(row)
             values.append(value)
+        _fill(rows, values)
         return Parsed(
             [m if row is None else row[0] for row, m in zip(rows, batch.messages)],
             [t if row is None else row[1] or t for row, t in zip(rows, batch.times)],
@@ -114,8 +116,8 @@ class JsonParser:
             None if self._others is not None else values, rows.count(None),
         )
 
-    def _row(self, value: dict[str, Any], line: bytes, near_s: int) -> Row | None:
-        """Takes its keys out of `value`; None where what is left cannot be written again."""
+    def _row(self, value: dict[str, Any], line: bytes, near_s: int) -> Row:
+        """Takes its keys out of `value`. Its fields are _LATER where what is left is to be written again."""
         text, level, time = b"", b"", b""
         members = len(value)
         text_key = next((key for key in MESSAGE_KEYS if isinstance(value.get(key), str)), None)
@@ -131,10 +133,30 @@ class JsonParser:
                 break
         if len(value) == members and b"\n" not in line:
             return Row(text, time, level, line)
-        try:
-            return Row(text, time, level, orjson.dumps(value) if value else b"")
-        except (TypeError, RecursionError):
-            return None
+        return Row(text, time, level, _LATER if value else b"")
+
+
+def _fill(rows: list[Row | None], values: list[dict[str, Any] | None]) -> None:
+    """Fields for the rows that wait for them; a row that cannot be written again is none (J2)."""
+    waiting = [at for at, row in enumerate(rows) if row is not None and row.fields is _LATER]
+    if not waiting:
+        return
+    try:
+        made: list[bytes | None] = list(_dumped([values[at] or {} for at in waiting]))
+    except (TypeError, RecursionError):
+        made = [_dumped_or_none(values[at] or {}) for at in waiting]
+    for at, fields in zip(waiting, made):
+        row = rows[at]
+        rows[at] = row._replace(fields=fields) if row is not None and fields is not None else None
+        if fields is None:
+            values[at] = None
+
+
+def _dumped_or_none(value: dict[str, Any]) -> bytes | None:
+    try:
+        return orjson.dumps(value)
+    except (TypeError, RecursionError):
+        return None
 
 
 def time_of(value: Any, zone: tzinfo | None, near_s: int) -> bytes | None:
