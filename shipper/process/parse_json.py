@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import tzinfo
+from itertools import compress
 from typing import Any
 
 import orjson
@@ -19,7 +20,7 @@ import orjson
 from ..model import Batch
 from ..severity import normal, of_number
 from . import times as clock
-from .parse import Parsed, Row, RowParser, near
+from .parse import Parsed, Row, RowParser, columns, near
 
 MESSAGE_KEYS = ("message", "msg", "log")
 SEVERITY_KEYS = ("level", "severity", "lvl", "log.level", "loglevel", "levelname")
@@ -62,13 +63,36 @@ class JsonParser:
         self._zone, self._others = zone, others
 
     def __call__(self, batch: Batch) -> Parsed:
-        return self._straight(batch) or self._careful(batch)
+        lines = batch.messages
+        objects = [line[:1] == b"{" for line in lines]
+        count = objects.count(True)
+        if count == len(lines):
+            return self._straight(lines) or self._careful(batch)
+        if count and (found := self._straight(list(compress(lines, objects)))) is not None:
+            return self._among_others(batch, objects, found)
+        return self._careful(batch)
+
+    def _among_others(self, batch: Batch, objects: Sequence[bool], found: Parsed) -> Parsed:
+        """The objects' columns with the other lines, which are no JSON, in their places."""
+        near_s = near(batch)
+        others = self._others
+        rest = [None if is_object or others is None else others(line, near_s) for is_object, line in zip(objects, batch.messages)]
+        plain = columns(batch, rest)
+        values = iter(found.values or ())
+        texts, times, severities, fields = map(iter, found[:4])
+        return Parsed(
+            [next(texts) if one else other for one, other in zip(objects, plain.messages)],
+            [next(times) if one else other for one, other in zip(objects, plain.times)],
+            [next(severities) if one else other for one, other in zip(objects, plain.severities)],
+            [next(fields) if one else other for one, other in zip(objects, plain.fields)],
+            None if others is not None else [next(values) if one else None for one in objects],
+            plain.unparsed - len(found.messages),
+        )
 
     # -------------------------------------------------------- all alike
 
-    def _straight(self, batch: Batch) -> Parsed | None:
-        """The columns where all messages are objects with the same three keys to take, of the usual types; else None."""
-        lines = batch.messages
+    def _straight(self, lines: Sequence[bytes]) -> Parsed | None:
+        """The columns where all lines are objects with the same three keys to take, of the usual types; else None."""
         blob = b"\n".join(lines)
         if has_long_number(blob):
             return None

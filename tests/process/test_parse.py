@@ -50,7 +50,7 @@ class TestJson:
         lines = [b'{"time":"2026-11-20T09:04:05.%03dZ","level":"%b","msg":"a: %d","n":{"b":[1.5,null]}}' % (
             i, (b"info", b"error")[i % 2], i) for i in range(40)]
         work = parsed("json", *lines)
-        assert JsonParser(UTC)._straight(batch(*lines)) is not None
+        assert JsonParser(UTC)._straight(lines) is not None
         assert work.batch.messages[3] == b"a: 3" and work.batch.severities[3] == b"ERROR" and work.batch.utc
         assert work.batch.times[3] == b"2026-11-20T09:04:05.003Z" and work.batch.fields[3] == b'{"n":{"b":[1.5,null]}}'
         assert [one("json", line) for line in lines] == list(
@@ -67,6 +67,15 @@ class TestJson:
         assert (work.batch.messages[0], work.batch.times[0], work.batch.severities[0], work.batch.fields[0]) == (
             line, RUNTIME, b"", b"")
         assert work.unparsed == 1
+
+    @pytest.mark.parametrize("how", ["json", "auto"])
+    def test_objects_among_other_lines_become_what_they_become_alone(self, how):
+        good = [b'{"time":"2026-11-20T09:04:05Z","level":"info","msg":"%d","a":1}' % i for i in range(5)]
+        mixed = [good[0], b"text", good[1], b"E1120 09:04:05.1 7 x.go:1] b", good[2], good[3], b"", good[4]]
+        work = parsed(how, *mixed)
+        done = work.batch
+        assert list(zip(done.messages, done.times, done.severities, done.fields)) == [one(how, line) for line in mixed]
+        assert work.unparsed == (3 if how == "json" else 2)
 
     def test_one_bad_line_does_not_change_its_neighbours(self):
         good = b'{"time":"2026-11-20T09:04:05Z","level":"info","msg":"x","a":1,"b":2}'
@@ -212,7 +221,7 @@ def test_any_input_any_cut_gives_equal_columns_and_the_same_records(lines, how, 
 def test_the_straight_path_gives_what_the_careful_one_gives(objects):
     lines = [json.dumps(one).encode("utf-8", "replace") for one in objects]
     parser = JsonParser(UTC)
-    straight = parser._straight(batch(*lines))
+    straight = parser._straight(lines)
     if straight is not None:
         careful = parser._careful(batch(*lines))
         assert straight[:4] == careful[:4]
