@@ -67,6 +67,13 @@ class Answer:
         return shorten(head)
 
 
+def again(status: int, retry: Collection[int] = (), reject: Collection[int] = ()) -> bool:
+    """Whether one record's status means that it is to be sent again (table above); False for what its own fault is."""
+    if status in retry or status in reject:
+        return status in retry
+    return status in _RETRY or not 400 <= status < 500
+
+
 def shorten(text: str, characters: int = EXCERPT_CHARACTERS) -> str:
     """`text` on one line of printable characters, cut to `characters`."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text[: characters * 8]).split())

@@ -62,4 +62,49 @@ class HttpRawZstd(HttpNdjson):
         return Reply(204)
 
 
-CODECS = [HttpNdjson, HttpJsonGzip, HttpRawZstd]
+class Elasticsearch:
+    """The grammar of `_bulk`, and its answer per item; `create` with a known _id is 409."""
+
+    type = "elasticsearch"
+    keys = "url: '{url}/es', index: 'logs-{namespace}'"
+
+    def __init__(self) -> None:
+        self.have: set[str] = set()
+
+    def records(self, seen: Seen) -> list[bytes]:
+        path, _, query = seen.path.partition("?")
+        assert seen.method == "POST" and path == "/es/_bulk" and query.startswith("filter_path=errors,"), seen.path
+        assert seen.headers["content-type"] == "application/x-ndjson"
+        lines = seen.body.split(b"\n")
+        assert lines.pop() == b"", "the body does not end with a newline, which the server refuses"
+        assert lines and len(lines) % 2 == 0, "an action without its document"
+        self.ids = []
+        for action, document in zip(lines[::2], lines[1::2]):
+            what = orjson.loads(action)
+            assert what.keys() == {"create"} and what["create"].keys() == {"_index", "_id"}, action
+            assert what["create"]["_index"] == "logs-default" and len(what["create"]["_id"].encode()) <= 512
+            found = orjson.loads(document)
+            assert {"@timestamp", "message", "id"} <= found.keys() and found["id"] == what["create"]["_id"], document
+            self.ids.append(what["create"]["_id"])
+        return lines[1::2]
+
+    def taken(self, seen: Seen, records: list[bytes]) -> Reply:
+        return self.partial(seen, records, {}, set())
+
+    def partial(self, seen: Seen, records: list[bytes], dead: dict[int, str], retry: set[int]) -> Reply:
+        items = [{"create": self._result(i, dead, i in retry)} for i in range(len(records))]
+        errors = any(item["create"]["status"] >= 300 for item in items)
+        return Reply(200, orjson.dumps({"errors": errors, "items": items}))
+
+    def _result(self, index: int, dead: dict[int, str], retry: bool) -> dict[str, object]:
+        if index in dead:
+            return {"status": 400, "error": {"type": "document_parsing_exception", "reason": dead[index]}}
+        if retry:
+            return {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "queue capacity"}}
+        if self.ids[index] in self.have:
+            return {"status": 409, "error": {"type": "version_conflict_engine_exception", "reason": "already exists"}}
+        self.have.add(self.ids[index])
+        return {"status": 201}
+
+
+CODECS = [HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch]
