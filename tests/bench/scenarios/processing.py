@@ -35,6 +35,7 @@ class Case(NamedTuple):
 CASES = (
     Case(OFF, {}),
     Case("multiline", {"multiline": "auto"}),
+    Case("parse json", {"parse": "json"}),
     Case("redact", {"redact": [
         "email", "ipv4", "ipv6", "credit_card", "jwt", "aws_key", "gcp_key", "github_token", "slack_token", "bearer",
         "private_key"]}),
