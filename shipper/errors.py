@@ -46,6 +46,8 @@ class GapReason(StrEnum):
     HELD_TOO_LONG = "held_too_long"      # a deleted file over the limit of held bytes or time
     GZIP_DAMAGED = "gzip_damaged"        # a compressed sibling that ends early or does not inflate
     BUFFER_DAMAGED = "buffer_damaged"    # a frame was unreadable and the log file is gone
+    VACUUMED = "vacuumed"                # the journal dropped entries before they could be read
+    OVERWRITTEN = "overwritten"          # the kernel's ring went round before its messages could be read
 
 
 class RefusedReason(StrEnum):

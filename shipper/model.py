@@ -28,10 +28,12 @@ from typing import Any, NamedTuple
 class Source:
     """What is constant for all records of one lineage. Compared by identity; encoders cache their bytes on it.
 
-    kind       "containers" or "files"
+    kind       "containers", "files", "journal" or "kmsg"
     name       the source's name in the config
     path       the live path that was matched, before symlinks were resolved
     lineage    names the ordered stream that this log is, across rotations; the resolved live path
+    labels     of its pod, as far as known and configured; annotations likewise
+    about_pod  further members of `kubernetes` in a record's JSON: annotations, owner, namespace_labels, node_labels
     """
 
     kind: str
@@ -47,6 +49,7 @@ class Source:
     restart: int = 0
     labels: Mapping[str, str] | None = None
     annotations: Mapping[str, str] | None = None
+    about_pod: Mapping[str, Any] | None = None
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def cached(self, name: Any, make: Callable[[Source], Any]) -> Any:
@@ -77,7 +80,7 @@ class Source:
 
 _SOURCE_FIELDS = (
     "kind", "name", "path", "lineage", "node", "namespace", "pod", "pod_uid", "container",
-    "container_id", "restart", "labels", "annotations",
+    "container_id", "restart", "labels", "annotations", "about_pod",
 )
 
 
@@ -213,6 +216,7 @@ class Section:
     size     the file's size when it was read (bytes, uncompressed), for lag
     last_ns  time of the newest record, 0 where unknown
     closed   True: nothing more will be read from this file (rotated or deleted, and read to its end)
+    cursor   where a source that has a position of its own (the journal) stands at `end`, in its words
     """
 
     file: FileRef
@@ -226,6 +230,7 @@ class Section:
     size: int = 0
     last_ns: int = 0
     closed: bool = False
+    cursor: str = ""
     _held_bytes: int = field(default=-1, repr=False, compare=False)
 
     @property

@@ -44,6 +44,7 @@ class FilePosition:
     skipped_bytes  bytes before `offset` that gaps jumped over
     gaps           bytes by GapReason, jumps included; drops: records by DropReason
     seen_s         wall clock when the file was last known to exist; seq: the newest frame that names it
+    cursor         Section.cursor at `offset`; "" for files
     """
 
     file: FileRef
@@ -58,6 +59,7 @@ class FilePosition:
     drops: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
     seen_s: float = 0.0
     seq: int = 0
+    cursor: str = ""
 
 
 @dataclass(slots=True)
@@ -197,7 +199,7 @@ class Positions:
         last_ns = section.last_ns or (found.last_ns if found is not None else 0)
         delta.files[file.key] = FilePosition(
             file, section.end, section.guard, section.size, last_ns, section.closed, read_bytes, skipped, gaps, drops,
-            read_ns / 1e9, delta.seq,
+            read_ns / 1e9, delta.seq, section.cursor or (found.cursor if found is not None else ""),
         )
         delta.read_bytes += section.end - section.start
         lineage = delta.lineages.get(source.lineage) or self.lineages.get(source.lineage)

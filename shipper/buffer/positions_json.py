@@ -106,7 +106,7 @@ def _file(found: FilePosition, sources: _Sources) -> dict[str, Any]:
         "offset": found.offset, "size": found.size, "closed": found.closed, "last_ns": found.last_ns,
         "guard": found.guard, "read_bytes": found.read_bytes, "skipped_bytes": found.skipped_bytes,
         "gaps": dict(found.gaps), "drops": dict(found.drops), "seen_s": round(found.seen_s, 3), "seq": found.seq,
-        **_ref(found.file, sources),
+        **({"cursor": found.cursor} if found.cursor else {}), **_ref(found.file, sources),
     }
 
 
@@ -144,7 +144,7 @@ def _to_file(key: str, value: dict[str, Any], sources: list[Source]) -> FilePosi
     return FilePosition(
         _to_ref(key, value, sources), value["offset"], value["guard"], value["size"], value["last_ns"],
         value["closed"], value["read_bytes"], value["skipped_bytes"], value["gaps"], value["drops"], value["seen_s"],
-        value["seq"],
+        value["seq"], value.get("cursor", ""),
     )
 
 

@@ -150,10 +150,12 @@ def _section_header(section: Section, count: int) -> list[Any]:
     out: list[Any] = [
         section.file.key, section.start, section.end, section.guard, count, section.size, section.last_ns,
     ]
-    if section.state or section.drops or section.gaps or section.closed:
+    if section.state or section.drops or section.gaps or section.closed or section.cursor:
         # orjson refuses subclasses of tuple.
         state = [(item.stream, item.kind, [tuple(piece) for piece in item.pieces]) for item in section.state]
         out += [state, section.drops, [tuple(gap) for gap in section.gaps], section.closed]
+        if section.cursor:                               # a reader that knows no cursors looks at the eleven in front of it
+            out.append(section.cursor)
     return out
 
 
@@ -371,6 +373,7 @@ def _read_section(values: list[Any], defined: Definitions) -> Section:
             Open(stream, kind, tuple(Piece(*piece) for piece in pieces)) for stream, kind, pieces in state or ()
         )
         section.drops, section.gaps, section.closed = drops, tuple(Gap(*gap) for gap in gaps or ()), closed
+        section.cursor = values[11] if len(values) > 11 else ""
     return section
 
 

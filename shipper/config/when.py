@@ -37,7 +37,7 @@ def when_problems(when: dict[str, Any], source_names: list[str], *, per_record: 
             close = get_close_matches(key, known, 1, 0.6)
             yield (key,), "unknown key" + (f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}")
     yield from _never(when, "source", source_names)
-    yield from _never(when, "kind", ["containers", "files"])
+    yield from _never(when, "kind", ["containers", "files", "journal", "kmsg"])
 
 
 def _list_problems(path: Path, value: Any) -> Iterator[tuple[Path, str]]:

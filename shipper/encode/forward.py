@@ -78,13 +78,13 @@ def entries(batch: Batch, message_key: str = "log") -> bytes:
     """The batch as a msgpack stream of [EventTime, record]."""
     rows, source = len(batch), batch.source
     common, tail = source.cached("forward", _source_tail)
-    size = common + (2 if source.kind == "files" else 3)
+    size = common + (3 if source.kind == "containers" else 2)
     extras = _extras(batch)
     head: Slot = _map_head(size) + _PACK(message_key)
     if extras is not None:
         head = Column([_map_head(size + count) + _PACK(message_key) for count, _ in extras])
     slots: list[Slot] = [_EVENT, Column(event_times(batch)), head, Column(_texts(batch.messages))]
-    if source.kind != "files":
+    if source.kind == "containers":
         known = {stream: _PACK("stream") + _PACK(stream.decode("utf-8", "replace")) for stream in set(batch.streams)}
         slots.append(Column([known[stream] for stream in batch.streams]) if len(known) > 1 else known[batch.streams[0]])
     prefix = batch.key + ":"
@@ -173,7 +173,7 @@ def _pairs(values: dict[str, Any]) -> bytes:
 def _source_tail(source: Source) -> tuple[int, bytes]:
     """How many keys each record of the source has beside message, stream and id, and their bytes."""
     record: dict[str, Any]
-    if source.kind == "files":
+    if source.kind != "containers":
         record = {"node": source.node, "file": source.path}
     else:
         record = {"kubernetes": _without_empty({

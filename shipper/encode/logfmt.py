@@ -49,7 +49,7 @@ def pieces(batch: Batch, merge: bool = False) -> list[bytes]:
 def source_tags(source: Source) -> bytes:
     """The pairs that are the same for all records of the source, with a blank behind each."""
     names = [("namespace", source.namespace), ("pod", source.pod), ("container", source.container), ("node", source.node)]
-    if source.kind == "files":
+    if source.kind != "containers":
         names = [("node", source.node), ("file", source.path)]
     return b"".join(_pair(name, value) + b" " for name, value in names if value)
 

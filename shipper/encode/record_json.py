@@ -1,7 +1,7 @@
 """The JSON of a record, and NDJSON of a batch. One key order, always:
 
     {"time":..,"stream":..,"severity":..,"message":..,"id":"<key>:<item>", marks.., "fields":{..}, "node":..,
-     "kubernetes":{"namespace_name","pod_name","pod_id","container_name","container_id","labels"}}    a container's record
+     "kubernetes":{"namespace_name","pod_name","pod_id","container_name","container_id","labels",..}} a container's record
     {"time":..,"severity":..,"message":..,"id":..,marks..,"fields":{..},"node":..,"file":path}         a host file's
     with merge, the members of `fields` stand in its place; those with a name of ours stay below `fields`
 
@@ -96,12 +96,13 @@ def rfc3339(time_ns: int) -> bytes:
 def source_tail(source: Source) -> bytes:
     """What follows the id item in each record of the source, from the quote that ends the id to the last brace."""
     record: dict[str, Any] = {"node": source.node}
-    if source.kind == "files":
+    if source.kind != "containers":
         record["file"] = source.path
     else:
         record["kubernetes"] = _without_empty({
             "namespace_name": source.namespace, "pod_name": source.pod, "pod_id": source.pod_uid,
             "container_name": source.container, "container_id": source.container_id, "labels": source.labels,
+            **(source.about_pod or {}),
         })
     inside = _object_inside(_without_empty(record))
     return b'",' + inside + b"}" if inside else b'"}'

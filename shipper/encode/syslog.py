@@ -224,7 +224,9 @@ def sd_value(text: str) -> bytes:
 
 
 def app_name(source: Source) -> str:
-    """The container, or the file's name without `.log`."""
+    """The container, the name of a journal's source, or the file's name without `.log`."""
+    if source.kind in ("journal", "kmsg"):
+        return source.name
     return source.container or os.path.basename(source.path).removesuffix(".log")
 
 

@@ -190,7 +190,7 @@ def _start(item: bytes) -> bytes:
 
 def value_of(source: Source, by: str) -> bytes:
     """The name that the budget belongs to. Host files have no pod: each is its own."""
-    if source.kind == "files" and by != "source":
+    if source.kind != "containers" and by != "source":
         return source.path.encode("utf-8", "surrogateescape")
     parts = {
         "namespace": (source.namespace,), "pod": (source.namespace, source.pod),

@@ -135,7 +135,7 @@ def _body(message: bytes, stream: bytes, colour: bool) -> bytes:
 
 def _name(source: Source, colour: bool) -> bytes:
     """namespace/pod/container, or the path; its colour is made of the pod, so that a pod keeps it."""
-    parts = (source.namespace, source.pod, source.container) if source.kind != "files" else (source.path,)
+    parts = (source.namespace, source.pod, source.container) if source.kind == "containers" else (source.path,)
     text = "/".join(visible(part).replace("\n", "<U+000A>").replace("\t", "<U+0009>") for part in parts if part)
     name = text.encode("utf-8", "replace")
     if not colour:

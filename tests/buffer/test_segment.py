@@ -57,7 +57,7 @@ def sections(draw: st.DrawFn) -> Section:
     ), max_size=2)))
     return Section(file, start, start + draw(st.integers(0, 1 << 20)), "ab" * 8, batch, state,
                    draw(st.sampled_from([None, {"filtered": 3}])), gaps, draw(st.integers(0, 1 << 40)),
-                   draw(st.integers(0, 1 << 60)), draw(st.booleans()))
+                   draw(st.integers(0, 1 << 60)), draw(st.booleans()), draw(st.sampled_from(["", "s=1;i=2"])))
 
 
 @given(data=st.binary(max_size=400), at=st.integers(0, len(SMALL)), cut=st.integers(0, 100))
