@@ -183,7 +183,8 @@ class Parcel:
 
     def _encode(self, batches: list[Batch]) -> Any:
         try:
-            if any([batch.encoded for batch in batches]):
+            key = self.courier.key
+            if any([key in batch.encoded for batch in batches if batch.encoded]):
                 return b"".join([self._piece(batch) for batch in batches])
             return self.courier.sink.encode(batches)
         except SinkError:

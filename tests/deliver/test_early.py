@@ -112,3 +112,29 @@ async def test_a_delivery_that_has_ended_is_not_asked_any_more() -> None:
         await started(rig)
         assert rig.buffer.early
     assert not rig.buffer.early
+
+
+class FormingSink(FakeSink):
+    """Its bytes of many batches are not those of each, joined: a JSON array, say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.payloads: list[object] = []
+
+    def encode(self, batches: Sequence[Batch]) -> object:
+        return [[m for batch in batches for m in batch.messages]]
+
+    async def send(self, request: Request, payload: object) -> None:
+        self.payloads.append(payload)
+        await super().send(request, payload)
+
+
+async def test_a_sink_beside_one_that_encodes_early_forms_its_own_requests() -> None:
+    sink = FormingSink()
+    async with Rig(sink=sink) as rig:
+        rig.buffer.early["its neighbour"] = lambda batch: b"<14>syslog"
+        rig.buffer.write(WEB, b"a")
+        rig.buffer.write(DB, b"b")
+        await rig.until_done()
+        assert [line for payload in sink.payloads for line in payload[0]] == [b"a", b"b"]
+        assert rig.letters.messages == []
