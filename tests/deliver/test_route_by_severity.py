@@ -108,3 +108,12 @@ def test_a_record_without_a_severity_goes_where_default_is_named():
     batch = Batch(SOURCES[0], "k", [b""] * 2, [b""] * 2, [b"0+1", b"1+1"], [b"x", b"y"])
     assert Route({"severity": ["DEFAULT", "ERROR"]}).pick(batch) is None
     assert Route({"severity": ["ERROR"]}).pick(batch) == [False, False]
+
+
+def test_what_is_left_out_counts_as_not_routed_by_its_own_bytes():
+    one = section(SOURCES[1], 0, [b"x" * 10, b"x" * 20, b"x" * 30, b"x" * 40])
+    one.batch.severities = [b"INFO", b"ERROR", b"INFO", b"ERROR"]
+    [span] = spans_of([Frame(0, [one], one.end, 1)], ERRORS)
+    left_out = sum(int(item.split(b"+")[1], 16) for item in list(one.batch.ids)[::2])
+    assert (span.tally.unrouted_records, span.tally.unrouted_bytes) == (2, left_out)
+    assert span.tally.source_bytes == one.end - left_out
