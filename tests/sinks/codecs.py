@@ -107,4 +107,36 @@ class Elasticsearch:
         return {"status": 201}
 
 
-CODECS = [HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch]
+class Loki:
+    """The push API. What Loki refuses of a push it tells in text without an index, and stores the rest."""
+
+    type = "loki"
+    keys = "url: '{url}', labels: {namespace: '{namespace}', container: '{container}'}, tenant: team-a"
+
+    def records(self, seen: Seen) -> list[bytes]:
+        assert seen.method == "POST" and seen.path == "/loki/api/v1/push", seen.path
+        assert seen.headers["content-type"] == "application/json" and seen.headers["x-scope-orgid"] == "team-a"
+        body = orjson.loads(seen.body)
+        assert body.keys() == {"streams"} and body["streams"]
+        entries = []
+        for stream in body["streams"]:
+            assert stream.keys() == {"stream", "values"} and stream["values"], stream.keys()
+            assert stream["stream"] == {"namespace": "default", "container": "app"}
+            for ns, line, metadata in stream["values"]:
+                assert isinstance(ns, str) and ns.isdigit() and len(ns) == 19 and isinstance(line, str)
+                assert all(isinstance(value, str) for value in metadata.values()) and ":" in metadata["id"]
+                assert len(metadata) <= 128
+                entries.append(orjson.dumps([ns, line, metadata]))
+        return entries
+
+    def taken(self, seen: Seen, records: list[bytes]) -> Reply:
+        return Reply(204)
+
+    def partial(self, seen: Seen, records: list[bytes], dead: dict[int, str], retry: set[int]) -> Reply:
+        if dead:
+            words = f"stream refused: {next(iter(dead.values()))}, total ignored: {len(dead)} out of {len(records)}"
+            return Reply(400, words.encode())
+        return Reply(429, b"Per stream rate limit exceeded, total ignored: %d out of %d" % (len(retry), len(records)))
+
+
+CODECS = [HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch, Loki]
