@@ -68,6 +68,11 @@ class Attention:
         self._again[name] = until_s, self._again.get(name, (0.0, False))[1]
         self._next_poll_s = min(self._next_poll_s, until_s)
 
+    def release(self, name: str) -> None:
+        """What it was held for is there: no longer, and its look, where one was due, at once."""
+        if self._again.pop(name, (0.0, False))[1]:
+            self.look[name] = None
+
     def tried_again(self, name: str) -> bool:
         """It could not be opened or read, or is held, and waits for the next try."""
         return name in self._again

@@ -43,6 +43,9 @@ LAST_SWEEP_S = 1.5
 OLD_NS = 2_000_000_000
 ONCE_TRIES = 40
 
+_LEARNT = ("labels", "annotations", "about_pod")
+"""What of a source can come to be known later than its file."""
+
 _NO_SETTINGS = Settings("", "raw", "beginning", 1 << 20, 1 << 20, 2.0, (), False)
 
 
@@ -80,13 +83,15 @@ class Reader:
 
     # -------------------------------------------------------- what the agent tells
 
-    def add(self, source: Source, settings: Settings, *, skip_old: bool = False) -> None:
-        """A lineage exists. `skip_old`: its source is new and says start_at: end."""
+    def add(self, source: Source, settings: Settings, *, skip_old: bool = False, wait_until_s: float = 0.0) -> None:
+        """A lineage exists. `skip_old`: its source is new and says start_at: end. `wait_until_s`: it is not read before then
+        (0: at once); what stands in it waits in it."""
         name = source.lineage
         known = self.lineages.get(name)
         if known is not None:
             known.settings_due |= known.settings != settings
             known.vanished, known.settings = False, settings
+            self.tell(source, settings, wait_until_s=wait_until_s)
             self._attention.look_at(name)
             return
         lineage = Lineage(source, settings, self._make_decoder(source, settings), self._directory, self._in_flight.claim)
@@ -94,8 +99,25 @@ class Reader:
         if position is not None:
             lineage.decoder.restore(position.state, self._now_s())
             lineage.last_ns = position.last_ns
+        lineage.wait_until_s = wait_until_s
         self.lineages[name] = lineage
         self._look_at(name, lineage, skip_old=skip_old)
+
+    def tell(self, source: Source, settings: Settings, *, wait_until_s: float = 0.0) -> None:
+        """More, or other, is known of a lineage: labels, what its records need. In force from its next read on."""
+        name = source.lineage
+        lineage = self.lineages.get(name)
+        if lineage is None:
+            return
+        now_known = lineage.next_source or lineage.source
+        if any(getattr(source, each) != getattr(now_known, each) for each in _LEARNT):
+            lineage.next_source = source
+        if lineage.settings != settings or lineage.next_source is not None:
+            lineage.settings, lineage.settings_due = settings, True
+        if lineage.wait_until_s and not wait_until_s:
+            self._attention.release(name)
+            self._ready(name, lineage)
+        lineage.wait_until_s = wait_until_s
 
     def vanish(self, name: str) -> None:
         """Its directory is gone: read what is still open to its end, then forget it."""
@@ -348,14 +370,17 @@ class Reader:
     ) -> tuple[list[Section], bool]:
         """One read of the front file. (sections, is there more to read at once)"""
         now = self._now_s()
+        if lineage.next_source is not None:
+            lineage.rename(lineage.next_source)
         if lineage.settings_due:
             lineage.renew(self._make_decoder(lineage.source, lineage.settings), now)
         if not lineage.files:
             return self._without_files(name, lineage), False
-        if lineage.decoder.hold_until_s > now:
-            self._attention.hold(name, lineage.decoder.hold_until_s)
-            return lineage.take_outbox(), False
+        hold_until_s = max(lineage.decoder.hold_until_s, lineage.wait_until_s)
         file = lineage.files[0]
+        if hold_until_s > now and not file.passes_over:   # to pass over what is old nothing needs to be known
+            self._attention.hold(name, hold_until_s)
+            return lineage.take_outbox(), False
         if file.handle is None and not self._open(name, lineage, file, now):
             return lineage.take_outbox(), False
         if lineage.told_apart(file, self._now_ns()):

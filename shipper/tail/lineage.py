@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import GapReason
@@ -53,7 +54,8 @@ class Lineage:
 
     __slots__ = (
         "armed", "claim", "cutter", "decoder", "directory", "done", "eof_ticks", "files", "ignored", "ignored_keys", "last_ns",
-        "look_due", "opener", "outbox", "passed_over", "salted", "settings", "settings_due", "source", "truncations", "vanished",
+        "look_due", "next_source", "opener", "outbox", "passed_over", "salted", "settings", "settings_due", "source",
+        "truncations", "vanished", "wait_until_s",
     )
 
     def __init__(
@@ -75,6 +77,20 @@ class Lineage:
         self.armed = self.vanished = False
         self.look_due = True
         self.passed_over = self.settings_due = False
+        self.next_source: Source | None = None           # more is known of it: from the next read on
+        self.wait_until_s = 0.0                          # not read before then: a rule asks for what is not known yet
+
+    def rename(self, source: Source) -> None:
+        """More is known of this lineage (labels). Keys and positions stay: each file is defined anew with the same key. What
+        waits in the outbox was given to nobody yet, and must not stand in one frame with two definitions."""
+        self.source, self.next_source = source, None
+        for file in [*self.files, *self.done]:
+            if file.ref is not None:
+                file.ref = replace(file.ref, source=source)
+        for section in self.outbox:
+            section.file = replace(section.file, source=source)
+            if section.batch is not None:
+                section.batch.source = source
 
     def renew(self, decoder: LineDecoder, now_s: float) -> None:
         """Other settings: a fresh decoder goes on where the old one stands, between two reads."""
