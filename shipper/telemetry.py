@@ -106,6 +106,10 @@ class Telemetry:
         if len(value) >= 4 and value not in self._secrets:
             self._secrets = sorted([*self._secrets, value], key=len, reverse=True)
 
+    def forget_secret(self, value: str) -> None:
+        """It is worth nothing any more (a token that has expired): what lives for years must not add them up."""
+        self._secrets = [kept for kept in self._secrets if kept != value]
+
     def scrub(self, text: str) -> str:
         """`text` without kept secrets and without credentials in URLs (T4). For what goes to logs, /status, dead letters."""
         for secret in self._secrets:

@@ -1,0 +1,224 @@
+"""Google's tokens for sinks over HTTP: an OAuth 2.0 access token per scope, by gcloud-aio-auth, which is imported at the first
+request.
+
+What a sink does (config inherits from _gcp_config.GcpConfig; service is a key of _gcp_config.SERVICES):
+
+    class PubsubSink(HttpSink):
+        def __init__(self, config, context):
+            super().__init__(http_config(config, "pubsub"), context, credentials(config, "pubsub", context.telemetry))
+            self._identity = Identity(config)             # _gcp_identity.py: project, cluster name, location, instance id
+        async def start(self, state):
+            self._project = await self._identity.project() # Retryable saying which key to set where it cannot be had
+        url = property(lambda self: f"{endpoint(self.config, 'pubsub')}/v1/projects/{self._project}/topics/...:publish")
+        async def close(self): await self.credentials.close(); await super().close()
+
+    SINK = SinkSpec(..., check=lambda c: problems(c, "pubsub"), warn=lambda c: warnings(c, "pubsub"))
+
+Invariants (tests/sinks/test_gcp_auth.py):
+  GA1  a token is renewed before it expires: beside the requests while the old one is good, which goes on being used where the
+       token service is down
+  GA2  a token that was refused (401, 403) is asked for anew once; again only after REFUSED_AGAIN_S, so that a missing right
+       makes no storm of token requests
+  GA3  credentials that cannot be read are an error that names their file, never replaced by others (_gcp_key.GK1); a file that
+       changes is read again when the next token is due
+  GA4  nothing is tried again here (S3); messages hold no token, no key and nothing of the answer but OAuth's error code
+Driver: per request one comparison of times.
+"""
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import Fatal, Retryable
+from ..telemetry import Telemetry
+from . import _gcp_key
+from ._gcp_config import EXTRA_MEND, SERVICES, GcpConfig, is_anonymous
+from ._gcp_identity import metadata_base
+from ._http_client import place as place_of
+
+RENEW_BEFORE_S = 225.0      # the metadata server gives a new token from 5 minutes before the end on
+LAST_S = 10.0               # a token that has less left is not used any more
+REFUSED_AGAIN_S = 30.0
+RENEW_AGAIN_S = 10.0
+TIMEOUT_S = 10
+_UNKNOWN_LIFE_S = 3600
+
+
+class Anonymous:
+    """Nobody asks who we are."""
+
+    async def headers(self) -> Mapping[str, str]:
+        return {}
+
+    def refused(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return
+
+
+class GcpCredentials:
+    """`Credentials` of _http_auth.py, for one service. `now_s`: wall clock, for tests. `close` ends its connections."""
+
+    def __init__(
+        self, config: GcpConfig, service: str, telemetry: Telemetry, environ: Mapping[str, str] = os.environ,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._config, self._telemetry, self._environ, self._now_s = config, telemetry, environ, now_s
+        self._scope = SERVICES[service].scope
+        self._value, self._expires_s = "", 0.0
+        self._headers: Mapping[str, str] = {}
+        self._more: dict[str, str] = {}
+        self._forgot_s = self._tried_s = -1e9
+        self._renewing: asyncio.Task[None] | None = None
+        self._session: Any = None
+        self._secrets: list[str] = []
+
+    async def headers(self) -> Mapping[str, str]:
+        """Authorization. Retryable where no token is to be had, saying what is wrong (GA1, GA3)."""
+        left_s = self._expires_s - self._now_s()
+        if left_s > self._renew_before_s:
+            return self._headers
+        if left_s > LAST_S and self._value:
+            if self._renewing is None and self._now_s() - self._tried_s > RENEW_AGAIN_S:
+                self._begin().add_done_callback(_look)
+            return self._headers
+        await asyncio.shield(self._renewing or self._begin())
+        return self._headers
+
+    def refused(self) -> None:
+        """GA2."""
+        if self._now_s() - self._forgot_s > REFUSED_AGAIN_S:
+            self._forgot_s = self._now_s()
+            self._expires_s = 0.0
+
+    async def close(self) -> None:
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    # ------------------------------------------------------------ one token
+
+    _renew_before_s = RENEW_BEFORE_S
+
+    def _begin(self) -> asyncio.Task[None]:
+        self._tried_s = self._now_s()
+        task = self._renewing = asyncio.create_task(self._renew())
+        task.add_done_callback(self._renewed)
+        return task
+
+    def _renewed(self, task: asyncio.Task[None]) -> None:
+        if self._renewing is task:
+            self._renewing = None
+
+    async def _renew(self) -> None:
+        found = _gcp_key.find(self._config.credentials_file, self._environ)
+        data = self._read(found)
+        try:
+            answer = await self._token(data).refresh(timeout=TIMEOUT_S)
+        except Exception as error:
+            raise self._trouble(error, found, data) from error
+        life_s = float(answer.expires_in or _UNKNOWN_LIFE_S)
+        self._value, self._expires_s = answer.value, self._now_s() + life_s
+        self._renew_before_s = min(RENEW_BEFORE_S, life_s / 4)
+        self._keep([answer.value])
+        self._headers = {"Authorization": f"Bearer {answer.value}", **self._more}
+
+    def _read(self, found: _gcp_key.Place | None) -> dict[str, Any]:
+        """The credentials file; {} for the metadata server (GA3)."""
+        if found is None:
+            return {}
+        try:
+            data = _gcp_key.read(found.path)
+        except ValueError as error:
+            raise Retryable(f"no token: {found.blame(str(error))}") from None
+        for name in _gcp_key.SECRET_FIELDS:
+            self._telemetry.keep_secret(str(data.get(name) or ""))
+        quota = data.get("quota_project_id")
+        self._more = {"X-Goog-User-Project": str(quota)} if quota else {}
+        return data
+
+    def _token(self, data: dict[str, Any]) -> Any:
+        try:
+            from gcloud.aio.auth.token import Token, Type
+        except ImportError as error:
+            raise Fatal(EXTRA_MEND) from error
+        logging.getLogger("gcloud.aio.auth").setLevel(logging.CRITICAL)    # it logs the bodies of answers
+        token = Token(io.StringIO(json.dumps(data)), session=self._open(metadata=not data), scopes=[self._scope])
+        if not data:
+            token.token_type = Type.GCE_METADATA
+            token.token_uri = f"{metadata_base(self._environ)}/instance/service-accounts/default/token"
+        return token
+
+    def _open(self, metadata: bool) -> Any:
+        """The metadata server is on this machine: no proxy in between."""
+        import aiohttp
+
+        if self._session is None:
+            proxy = self._config.proxy
+            self._session = aiohttp.ClientSession(
+                trust_env=not metadata and proxy is None, proxy=None if metadata or proxy == "none" else proxy,
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    def _keep(self, values: list[str]) -> None:
+        """Tokens are secrets; those before the last one are not worth keeping."""
+        for value in values:
+            self._telemetry.keep_secret(value)
+            self._secrets.append(value)
+        while len(self._secrets) > 2:
+            self._telemetry.forget_secret(self._secrets.pop(0))
+
+    def _trouble(self, error: Exception, found: _gcp_key.Place | None, data: Mapping[str, Any]) -> Exception:
+        """GA4."""
+        if isinstance(error, Fatal):
+            return error
+        who = f"with the credentials of {found.path}" if found is not None else "from the metadata server"
+        url = str(data.get("token_url") or data.get("token_uri") or "") if found is not None else metadata_base(self._environ)
+        where = place_of(url) if url else "the token service"
+        status = getattr(error, "status", 0)
+        if status:
+            said = _oauth_error(str(getattr(error, "message", "")))
+            mend = "check that the account exists and may be used here" if status < 500 else "it is down"
+            return Retryable(f"no token {who}: {where} answered {status}{said}; {mend}")
+        if isinstance(error, TimeoutError):
+            return Retryable(f"no token {who}: {where} did not answer in {TIMEOUT_S} s; check the network")
+        if isinstance(error, OSError):
+            return Retryable(f"no token {who}: cannot connect to {where}; check address and network")
+        if isinstance(error, ValueError) and "subject token" in str(error):
+            return Retryable(f"no token {who}: the subject token's file cannot be read; check credential_source and its mount")
+        return Retryable(f"no token {who}: {where} gave an answer that is none ({type(error).__name__})")
+
+
+def _oauth_error(text: str) -> str:
+    """OAuth's short error code (RFC 6749, 5.2) out of an answer that a library quotes; "" where there is none."""
+    start = text.find("{")
+    try:
+        code = json.loads(text[start:])["error"] if start >= 0 else ""
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return f" ({code[:60]})" if isinstance(code, str) and code.isascii() and code.isprintable() else ""
+
+
+def _look(task: asyncio.Task[None]) -> None:
+    """A renewal beside the requests failed: the old token is good, and it is tried again (GA1)."""
+    if not task.cancelled():
+        task.exception()
+
+
+def credentials(
+    config: GcpConfig, service: str, telemetry: Telemetry, environ: Mapping[str, str] = os.environ,
+) -> GcpCredentials | Anonymous:
+    """What HttpClient takes as `credentials`."""
+    return Anonymous() if is_anonymous(config, service, environ) else GcpCredentials(config, service, telemetry, environ)
+

@@ -1,0 +1,279 @@
+"""Who we say we are at Google: tokens of every kind, the key file that is none, the metadata server, endpoints."""
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shipper.errors import Retryable
+from shipper.sinks import _gcp_config, _gcp_key
+from shipper.sinks._gcp_auth import Anonymous, GcpCredentials, credentials
+from shipper.sinks._gcp_config import GcpConfig
+from shipper.sinks._gcp_identity import Identity
+from shipper.telemetry import Telemetry
+from tests.support.gcp_identity_fakes import IdentityServer
+
+
+class Now:
+    def __init__(self) -> None:
+        self.s = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+@pytest.fixture
+async def google() -> AsyncIterator[IdentityServer]:
+    async with IdentityServer(now_s=Now()) as server:
+        yield server
+        assert server.wrong == []
+
+
+class Held:
+    """One service's credentials against the fakes."""
+
+    def __init__(self, google: IdentityServer, file: Path | None = None, **environ: str) -> None:
+        self.telemetry, self.google = Telemetry(), google
+        config = GcpConfig(credentials_file=None if file is None else str(file))
+        self.inner = GcpCredentials(
+            config, "storage", self.telemetry, {"GCE_METADATA_HOST": google.host, "HOME": "/nonexistent", **environ},
+            google.now_s)
+
+    async def token(self) -> str:
+        found = (await self.inner.headers())["Authorization"]
+        assert found.startswith("Bearer ")
+        return found.removeprefix("Bearer ")
+
+    async def __aenter__(self) -> Held:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.inner.close()
+
+
+# ------------------------------------------------------------ each kind
+
+
+async def test_the_metadata_server_gives_a_token_which_is_used_until_it_is_nearly_over(google: IdentityServer) -> None:
+    async with Held(google) as held:
+        token = await held.token()
+        assert google.valid(token) and token.startswith("ya29.metadata")
+        assert await held.token() == token
+        assert google.asked == ["instance/service-accounts/default/token"]
+        assert token not in held.telemetry.scrub(f"a server quotes {token}")
+
+
+async def test_a_service_accounts_key_signs_for_its_token(google: IdentityServer, tmp_path: Path) -> None:
+    async with Held(google, google.key_file(tmp_path)) as held:
+        assert (await held.token()).startswith("ya29.key")
+        assert google.asked == ["token"]
+
+
+async def test_a_key_named_by_the_environment_is_taken_before_the_metadata_server(google: IdentityServer, tmp_path: Path) -> None:
+    async with Held(google, GOOGLE_APPLICATION_CREDENTIALS=str(google.key_file(tmp_path))) as held:
+        assert (await held.token()).startswith("ya29.key")
+
+
+async def test_a_federated_workload_exchanges_its_token_at_sts(google: IdentityServer, tmp_path: Path) -> None:
+    async with Held(google, google.federation_file(tmp_path)) as held:
+        assert (await held.token()).startswith("ya29.federated")
+        assert google.asked == ["sts"]
+
+
+async def test_a_federated_workload_impersonates_its_service_account(google: IdentityServer, tmp_path: Path) -> None:
+    async with Held(google, google.federation_file(tmp_path, impersonate=True)) as held:
+        assert (await held.token()).startswith("ya29.impersonated")
+        assert google.asked == ["sts", "impersonate"]
+
+
+async def test_a_rotated_subject_token_is_read_again(google: IdentityServer, tmp_path: Path) -> None:
+    async with Held(google, google.federation_file(tmp_path)) as held:
+        first = await held.token()
+        google.subject_token = "subject-2"
+        (tmp_path / "subject").write_text("subject-2")
+        google.now_s.s += 3599.0        # type: ignore[attr-defined]
+        assert await held.token() != first
+
+
+# ------------------------------------------------------------ renewing
+
+
+async def test_a_token_is_renewed_beside_the_requests_before_it_expires(google: IdentityServer) -> None:
+    async with Held(google) as held:
+        first = await held.token()
+        google.now_s.s += 3600.0 - 200.0        # type: ignore[attr-defined]
+        assert await held.token() == first, "the old one is still good: nobody waits"
+        while held.inner._renewing is not None:
+            await held.inner._renewing
+        assert await held.token() != first
+
+
+async def test_a_token_service_that_is_down_does_not_spoil_a_token_that_is_still_good(google: IdentityServer) -> None:
+    async with Held(google) as held:
+        first = await held.token()
+        google.broken = 503
+        google.now_s.s += 3600.0 - 200.0        # type: ignore[attr-defined]
+        for _ in range(5):
+            assert await held.token() == first
+        while held.inner._renewing is not None:
+            await _quietly(held.inner._renewing)
+        assert google.asked.count("instance/service-accounts/default/token") == 2, "not asked at every request"
+        google.now_s.s += 195.0                 # type: ignore[attr-defined]
+        with pytest.raises(Retryable, match="answered 503"):
+            await held.token()
+
+
+async def test_a_refused_token_is_asked_for_anew_once_and_not_at_every_401(google: IdentityServer) -> None:
+    async with Held(google) as held:
+        first = await held.token()
+        google.revoke()
+        held.inner.refused()
+        second = await held.token()
+        assert second != first and google.valid(second)
+        for _ in range(5):
+            held.inner.refused()
+            assert await held.token() == second
+        google.now_s.s += 31.0                  # type: ignore[attr-defined]
+        asked = len(google.asked)
+        held.inner.refused()
+        await held.token()
+        assert len(google.asked) == asked + 1
+
+
+async def test_many_requests_at_once_ask_for_one_token(google: IdentityServer) -> None:
+    import asyncio
+
+    async with Held(google) as held:
+        tokens = await asyncio.gather(*(held.token() for _ in range(20)))
+        assert len(set(tokens)) == 1 and len(google.asked) == 1
+
+
+async def test_old_tokens_are_not_kept_as_secrets_for_ever(google: IdentityServer) -> None:
+    async with Held(google) as held:
+        for _ in range(10):
+            await held.token()
+            google.now_s.s += 3600.0            # type: ignore[attr-defined]
+        assert len(held.telemetry._secrets) <= 2
+
+
+async def _quietly(task: Any) -> None:
+    import asyncio
+
+    await asyncio.gather(task, return_exceptions=True)
+
+
+# ------------------------------------------------------------ a file that is none
+
+
+BAD_FILES = {
+    "not JSON": ("hello", "is not JSON"),
+    "empty": ("", "is empty"),
+    "a list": ("[]", "holds no credentials"),
+    "no type": ("{}", "has no `type`"),
+    "another type": ('{"type": "gdch_service_account"}', "gdch_service_account"),
+    "half a key": ('{"type": "service_account", "client_email": "a@b"}', "private_key, token_uri missing"),
+    "a broken key": (json.dumps({"type": "service_account", "client_email": "a@b", "token_uri": "https://t/t",
+                                 "private_key": "-----BEGIN PRIVATE KEY-----SECRETSECRET"}), "no RSA key in PEM"),
+    "a token_uri over plain http": (json.dumps({"type": "service_account", "client_email": "a@b", "private_key": "x",
+                                                "token_uri": "http://evil.example.com/t"}), "not https"),
+    "AWS": (json.dumps({"type": "external_account", "audience": "a", "subject_token_type": "t", "token_url": "https://t/t",
+                        "credential_source": {"environment_id": "aws1"}}), "AWS"),
+    "a program": (json.dumps({"type": "external_account", "audience": "a", "subject_token_type": "t", "token_url": "https://t/t",
+                              "credential_source": {"executable": {"command": "x"}}}), "runs a program"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+async def test_a_credentials_file_that_is_none_is_refused_and_the_metadata_server_not_asked(
+    google: IdentityServer, tmp_path: Path, name: str,
+) -> None:
+    content, words = BAD_FILES[name]
+    path = tmp_path / "key.json"
+    path.write_text(content)
+    [(key, text)] = _gcp_config.problems(GcpConfig(credentials_file=str(path)), "storage", {})
+    assert key == "credentials_file" and str(path) in text and words in text and "SECRET" not in text
+    [(key, text)] = _gcp_config.problems(GcpConfig(), "storage", {"GOOGLE_APPLICATION_CREDENTIALS": str(path)})
+    assert key == "" and str(path) in text and "GOOGLE_APPLICATION_CREDENTIALS" in text and words in text
+    async with Held(google, path) as held:
+        with pytest.raises(Retryable, match="no token") as raised:
+            await held.token()
+        assert str(path) in str(raised.value) and google.asked == []
+
+
+def test_gclouds_own_file_is_checked_too_and_a_missing_named_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "application_default_credentials.json").write_text("{")
+    [(_, text)] = _gcp_config.problems(GcpConfig(), "storage", {"CLOUDSDK_CONFIG": str(tmp_path)})
+    assert "application_default_credentials.json" in text
+    [(_, text)] = _gcp_config.problems(GcpConfig(credentials_file="/nonexistent/key.json"), "storage", {})
+    assert "/nonexistent/key.json cannot be read" in text
+
+
+def test_without_any_file_the_metadata_server_it_is() -> None:
+    assert _gcp_key.find(None, {"HOME": "/nonexistent"}) is None
+    assert _gcp_config.problems(GcpConfig(), "storage", {"HOME": "/nonexistent"}) == []
+
+
+async def test_what_a_token_service_says_is_told_without_secrets(google: IdentityServer, tmp_path: Path) -> None:
+    async with Held(google, google.key_file(tmp_path, client_email="other@p1.iam.gserviceaccount.com")) as held:
+        with pytest.raises(Retryable, match=r"answered 400 \(invalid_grant\)") as raised:
+            await held.token()
+        assert "assertion" not in str(raised.value) and "BEGIN" not in str(raised.value)
+
+
+# ------------------------------------------------------------ identity and endpoints
+
+
+async def test_project_cluster_location_and_instance_come_from_the_metadata_server(google: IdentityServer) -> None:
+    who = Identity(GcpConfig(), {"GCE_METADATA_HOST": google.host, "HOME": "/nonexistent"})
+    assert (await who.project(), await who.cluster_name(), await who.location(), await who.instance_id(), await who.zone()) == (
+        "p1", "c1", "europe-west1", "4242", "europe-west1-b")
+    asked = len(google.asked)
+    await who.project()
+    assert len(google.asked) == asked
+
+
+async def test_each_of_them_can_be_said_in_the_config_and_then_nobody_is_asked(google: IdentityServer) -> None:
+    config = GcpConfig(project="p9", cluster_name="c9", location="l9", instance_id="9")
+    who = Identity(config, {"GCE_METADATA_HOST": google.host})
+    found = await who.project(), await who.cluster_name(), await who.location(), await who.instance_id()
+    assert found == ("p9", "c9", "l9", "9")
+    assert google.asked == []
+
+
+async def test_the_project_of_a_key_file_is_taken_before_the_metadata_servers(google: IdentityServer, tmp_path: Path) -> None:
+    config = GcpConfig(credentials_file=str(google.key_file(tmp_path)))
+    assert await Identity(config, {"GCE_METADATA_HOST": google.host}).project() == "p-of-key"
+
+
+async def test_a_machine_outside_a_cluster_has_no_cluster_name_and_its_zone_for_a_location(google: IdentityServer) -> None:
+    google.attributes = {"instance/zone": "projects/1/zones/europe-west1-b"}
+    who = Identity(GcpConfig(), {"GCE_METADATA_HOST": google.host})
+    assert (await who.cluster_name(), await who.location()) == ("", "europe-west1-b")
+
+
+async def test_a_metadata_server_that_is_not_there_yet_is_waited_for(google: IdentityServer) -> None:
+    with pytest.raises(Retryable, match="set `cluster_name`"):
+        await Identity(GcpConfig(), {"GCE_METADATA_HOST": "127.0.0.1:1"}).cluster_name()
+    google.broken = 503
+    with pytest.raises(Retryable, match="answered 503"):
+        await Identity(GcpConfig(), {"GCE_METADATA_HOST": google.host}).project()
+
+
+def test_an_endpoint_of_the_config_wins_over_the_emulators_and_that_over_googles() -> None:
+    environ = {"STORAGE_EMULATOR_HOST": "http://localhost:9023/", "PUBSUB_EMULATOR_HOST": "localhost:8085"}
+    assert _gcp_config.endpoint(GcpConfig(), "storage", {}) == "https://storage.googleapis.com"
+    assert _gcp_config.endpoint(GcpConfig(), "storage", environ) == "http://localhost:9023"
+    assert _gcp_config.endpoint(GcpConfig(), "pubsub", environ) == "http://localhost:8085"
+    assert _gcp_config.endpoint(GcpConfig(endpoint="https://x.example.com"), "storage", environ) == "https://x.example.com"
+    assert isinstance(credentials(GcpConfig(), "storage", Telemetry(), environ), Anonymous)
+    assert isinstance(credentials(GcpConfig(endpoint="https://x.example.com"), "storage", Telemetry(), environ), GcpCredentials)
+
+
+def test_an_emulator_variable_is_warned_of_and_a_wrong_one_refused() -> None:
+    [(_, text)] = _gcp_config.warnings(GcpConfig(), "pubsub", {"PUBSUB_EMULATOR_HOST": "localhost:8085"})
+    assert "nothing to Google" in text
+    [(_, text)] = _gcp_config.problems(GcpConfig(), "pubsub", {"PUBSUB_EMULATOR_HOST": "local host"})
+    assert "PUBSUB_EMULATOR_HOST" in text
