@@ -62,7 +62,7 @@ class BufferForDelivery:
 
     def encode_early(self, key: Any, encode: Callable[[Batch], bytes | None] | None) -> None:
         if encode is None:
-            self._buffer.early.pop(key, None)
+            self._buffer.end_early(key)
             return
         self._buffer.early[key] = lambda batch: self._early(encode, batch)
 

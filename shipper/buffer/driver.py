@@ -267,6 +267,11 @@ class Buffer:
             seq = max(seq, hot)
         return []
 
+    def end_early(self, key: Any) -> None:
+        """Sink `key` encodes nothing early any more; what it made goes."""
+        self.early.pop(key, None)
+        self._ring.forget(key)
+
     async def wait_beyond(self, seq: int) -> None:
         """Returns when a frame numbered `seq` or higher can be read."""
         await self._until(lambda: self.appended_seq >= seq)

@@ -10,6 +10,9 @@ Invariants (tests/buffer/test_early.py):
   E1  what is encoded early is what would have been encoded later: the sink's own `encode`, on the same batch
   E2  a folded column is equal to the one it stands for, at every index and slice; it is split again on first use
   E3  an encoder that fails, or does not want to, changes nothing: its columns stay
+  E4  what waits is bounded: pieces are made while a sink is at most 3 MiB of source bytes behind (agent.buffer_view), for
+      MOST_SINKS at most, and not of lines that are so short that a piece is many times their size; a sink that ends takes
+      its pieces along (ring.forget)
 Pure. Hot: once per frame; batches of fewer than MIN_RECORDS are left alone (everyday rates: it would not pay).
 """
 from __future__ import annotations
@@ -21,9 +24,11 @@ from ..model import Batch, Frame
 from .segment import split_column
 
 MIN_RECORDS = 64
+MIN_RECORD_BYTES = 32
+MOST_SINKS = 3
 _COLUMNS = ("times", "streams", "ids", "messages")
 
-Early = Callable[[Batch], bytes | None]
+Early = Callable[[Batch], Any]
 """The batch, encoded; b"" where this sink will not read it from memory; None where it will, later."""
 
 
@@ -31,12 +36,12 @@ def encode_early(frame: Frame, early: Mapping[Any, Early]) -> None:
     """Give every batch of `frame` to `early`, and fold the frame's columns where no sink will need them soon."""
     batches = [(section, section.batch) for section in frame.sections if section.batch is not None and len(section.batch)]
     wanted = not batches
-    for _, batch in batches:
-        if len(batch) < MIN_RECORDS:
+    for section, batch in batches:
+        if len(batch) < MIN_RECORDS or section.end - section.start < MIN_RECORD_BYTES * len(batch):
             wanted = True
             continue
         for key, encode in early.items():
-            piece = encode(batch)
+            piece = encode(batch) if batch.encoded is None or len(batch.encoded) < MOST_SINKS else None
             if piece is None:
                 wanted = True
             elif piece:
@@ -65,13 +70,13 @@ class _Joined:
 
     def __init__(self, joined: tuple[list[list[Any]], list[bytes]], count: int) -> None:
         columns, body = joined
-        self._bytes = {name: (encoding, data) for (name, encoding, _), data in zip(columns, body)}
+        self._bytes = {name: (encoding, data) for (name, encoding, _), data in zip(columns, body) if name in _COLUMNS}
         self._values: dict[str, Sequence[bytes]] = {}
         self._count = count
 
     def values(self, name: str) -> Sequence[bytes]:
         if name not in self._values:
-            encoding, data = self._bytes[name]
+            encoding, data = self._bytes.pop(name)
             self._values[name] = split_column(encoding, data, self._count)
         return self._values[name]
 

@@ -39,6 +39,13 @@ class Ring:
         while self._frames and self._frames[-1].seq > seq:
             self.bytes -= self._frames.pop().stored_bytes
 
+    def forget(self, key: object) -> None:
+        """Nobody will ask any more for what was encoded early under `key`."""
+        for frame in self._frames:
+            for section in frame.sections:
+                if section.batch is not None and section.batch.encoded:
+                    section.batch.encoded.pop(key, None)
+
     def read(self, seq: int, max_bytes: int) -> list[Frame] | None:
         """Frames from `seq` on, about `max_bytes` of them and at least one; [] behind the newest; None where `seq` lies
         before the oldest one here."""

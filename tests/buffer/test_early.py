@@ -4,7 +4,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.buffer.early import MIN_RECORDS, encode_early
+from shipper.buffer.early import MIN_RECORD_BYTES, MIN_RECORDS, encode_early
+from shipper.buffer.ring import Ring
 from shipper.buffer.segment import join_columns
 from shipper.model import Batch, FileRef, Frame, Section, Source
 
@@ -21,7 +22,7 @@ def frame_of(*columns: list[tuple[bytes, bytes, bytes, bytes]]) -> Frame:
     sections = []
     for values in columns:
         times, streams, ids, messages = ([row[i] for row in values] for i in range(4))
-        sections.append(Section(FILE, 0, 100, "", Batch(SOURCE, FILE.key, times, streams, ids, messages)))
+        sections.append(Section(FILE, 0, 100 * len(values), "", Batch(SOURCE, FILE.key, times, streams, ids, messages)))
     return Frame(7, sections, 100, 1, joined=join_columns(sections))
 
 
@@ -77,7 +78,27 @@ def test_small_batches_are_left_for_their_request() -> None:
     assert [type(batch.messages) for batch in batches_of(frame)] == [list, list]
 
 
-def test_what_the_records_hold_is_known_after_they_were_folded() -> None:
-    frame = frame_of([(b"", b"", b"1+1", b"m" * 50)] * MIN_RECORDS)
+def test_e4_short_lines_and_a_fourth_sink_are_left_for_their_request() -> None:
+    frame = frame_of(many(MIN_RECORDS))
+    frame.sections[0].end = MIN_RECORD_BYTES * MIN_RECORDS - 1
     encode_early(frame, {"a": lambda batch: b"x"})
-    assert frame.sections[0].held_bytes == 50 * MIN_RECORDS
+    assert batches_of(frame)[0].encoded is None and type(batches_of(frame)[0].messages) is list
+    frame = frame_of(many(MIN_RECORDS))
+    encode_early(frame, {name: lambda batch: b"x" for name in "abcd"})
+    assert batches_of(frame)[0].encoded == {"a": b"x", "b": b"x", "c": b"x"}
+    assert type(batches_of(frame)[0].messages) is list, "the fourth one needs them"
+
+
+def test_e4_a_sink_that_ends_takes_its_pieces_along() -> None:
+    frame, ring = frame_of(many(MIN_RECORDS)), Ring()
+    encode_early(frame, {"a": lambda batch: b"x", "b": lambda batch: b"y"})
+    ring.add(frame)
+    ring.forget("a")
+    ring.forget("nobody's")
+    assert batches_of(frame)[0].encoded == {"b": b"y"}
+
+
+def test_what_the_records_hold_is_known_after_they_were_folded() -> None:
+    frame = frame_of([(b"", b"", b"1+1", b"m" * 150)] * MIN_RECORDS)
+    encode_early(frame, {"a": lambda batch: b"x"})
+    assert frame.sections[0].held_bytes == 150 * MIN_RECORDS
