@@ -10,7 +10,7 @@ Invariants:
   C3  during a pause of more than LONG_PAUSE_S neither payload nor batches are held; they are read from the buffer again.
       (Replayed dead letters are not in the buffer: those are held, and there are few of them.)
   C4  `encode` that fails on a record is that record's fault: it is halved out like a rejected one (P6)
-  C5  where encoding many batches is the same as encoding each (`joins_batches`), it is done as early as they are there
+  C5  where a payload can be assembled of what each batch alone gives, batches are encoded as soon as they are there
 """
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ class Courier:
     last_refusal: str = ""
     key: object = field(default_factory=object)     # what `batch.encoded` has this sink's bytes under
 
-    def early(self, batch: Batch) -> bytes | None:
+    def early(self, batch: Batch) -> Any:
         """The batch, encoded while its columns are in the cache; None where that has to wait (C5)."""
-        if not getattr(self.sink, "joins_batches", False) or len(batch) > self.former.limit_records // 2:
+        encode_one = getattr(self.sink, "encode_one", None)
+        if encode_one is None or len(batch) > self.former.limit_records // 2:
             return None
         if not self.routed(batch.source):
             return b""
         if pick_of(self.routed) is not None:
             return None                                  # its records are chosen when it is taken into a request
         try:
-            made = self.sink.encode([batch])
+            return encode_one(batch)
         except Exception:  # noqa: BLE001 - C4: it fails again when its turn comes, and is judged then
             return None
-        return made if isinstance(made, bytes) else None
 
     async def carry(self, entry: Entry, span: Span) -> Outcome:
         """C1. Raises Interrupted where it was called off."""
@@ -185,16 +185,17 @@ class Parcel:
         try:
             key = self.courier.key
             if any([key in batch.encoded for batch in batches if batch.encoded]):
-                return b"".join([self._piece(batch) for batch in batches])
+                sink: Any = self.courier.sink
+                return sink.assemble([self._piece(sink, batch) for batch in batches])
             return self.courier.sink.encode(batches)
         except SinkError:
             raise
         except Exception as error:
             raise Rejected(f"cannot be encoded: {describe(error)}") from error
 
-    def _piece(self, batch: Batch) -> bytes:
+    def _piece(self, sink: Any, batch: Batch) -> Any:
         piece = batch.encoded.pop(self.courier.key, None) if batch.encoded else None
-        return self.courier.sink.encode([batch]) if piece is None else piece
+        return sink.encode_one(batch) if piece is None else piece
 
     async def _read_again(self, span: Span) -> list[Batch]:
         batches: list[Batch] = []

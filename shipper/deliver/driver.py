@@ -111,7 +111,7 @@ class Delivery:
         finally:
             await self._close()
 
-    def _early(self, batch: Batch) -> bytes | None:
+    def _early(self, batch: Batch) -> Any:
         well = self._started and self._resend is None and not self._refusing and self._trouble.state is SinkState.OK
         return self._courier.early(batch) if well else None
 

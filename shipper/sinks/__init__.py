@@ -10,8 +10,9 @@ Two ways to confirm (`SinkSpec.confirms`):
 
 A sink may have a method `rewound(number: int) -> None`: delivery calls it when it goes back to its cursor, for whatever
 reason. What was sent after request `number` will come again under new numbers, and states given for it are void.
-`joins_batches = True`: `encode` gives bytes, and those of many batches are those of each, joined; delivery may then encode
-each batch as soon as it is there.
+And two methods `encode_one(batch) -> Any` and `assemble(pieces: Sequence[Any]) -> payload`, where the payload of many batches
+can be made of what each alone gives (`encode(batches)` is then equal to assembling them): delivery encodes each batch as soon
+as it is there, while its columns are in the processor's cache. What `encode_one` gives is never empty.
 And a method `status() -> dict`: shown in /status as `proof`; numbers and words, no record content.
 
 Invariants that every sink keeps (one shared contract test):

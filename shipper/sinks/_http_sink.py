@@ -69,8 +69,11 @@ class HttpSink:
 
     def encode(self, batches: Sequence[Batch]) -> Body:
         """HS1, HS2."""
-        body = Body(self.pieces(batches), self.body_headers(batches))
-        records = sum(map(len, batches))
+        return self.body(self.pieces(batches), self.body_headers(batches), sum(map(len, batches)))
+
+    def body(self, pieces: Sequence[bytes], headers: Mapping[str, str], records: int) -> Body:
+        """HS2."""
+        body = Body(pieces, headers)
         if self.max_body_bytes is not None and body.size_bytes > self.max_body_bytes:
             raise TooLarge(f"{body.size_bytes} bytes encoded, and {self.what} takes {self.max_body_bytes}")
         if self.max_records is not None and records > self.max_records:

@@ -13,6 +13,7 @@ from ..config.units import Bytes
 from ..encode import raw, record_json
 from ..model import Batch
 from . import Guarantee, SinkContext, SinkSpec
+from ._http_body import Body
 from ._http_config import HttpConfig, Problems, problems, warnings
 from ._http_sink import HttpSink
 
@@ -44,13 +45,31 @@ class PlainHttpSink(HttpSink):
     def body_headers(self, batches: Sequence[Batch]) -> Mapping[str, str]:
         return {"Idempotency-Key": idempotency_key(batches)}
 
+    def encode_one(self, batch: Batch) -> tuple[list[bytes], bytes, int]:
+        """See sinks: the lines, what the key is hashed from, and how many records."""
+        return lines_of([batch], self._format, self._merge), identity(batch), len(batch)
+
+    def assemble(self, pieces: Sequence[tuple[list[bytes], bytes, int]]) -> Body:
+        lines = [line for made, _, _ in pieces for line in made]
+        headers = {"Idempotency-Key": hashed([named for _, named, _ in pieces])}
+        return self.body(framed(lines, self._format), headers, sum(records for _, _, records in pieces))
+
 
 def body_of(batches: Sequence[Batch], form: Format, merge: bool = False) -> list[bytes]:
-    """The body in pieces. No JSON string holds a raw newline, so that lines become an array by exchanging newlines."""
+    """The body in pieces."""
+    return framed(lines_of(batches, form, merge), form)
+
+
+def lines_of(batches: Sequence[Batch], form: Format, merge: bool) -> list[bytes]:
+    """Lines, several in a piece."""
     if form == "raw":
         return [piece for batch in batches for piece in raw.pieces(batch)]
-    pieces = [piece for batch in batches for piece in record_json.pieces(batch, merge)]
-    if form == "ndjson":
+    return [piece for batch in batches for piece in record_json.pieces(batch, merge)]
+
+
+def framed(pieces: list[bytes], form: Format) -> list[bytes]:
+    """The body of these lines. No JSON string holds a raw newline, so that lines become an array by exchanging newlines."""
+    if form != "json":
         return pieces
     inside = [piece.replace(b"\n", b",") for piece in pieces]
     if inside:
@@ -60,10 +79,16 @@ def body_of(batches: Sequence[Batch], form: Format, merge: bool = False) -> list
 
 def idempotency_key(batches: Sequence[Batch]) -> str:
     """HP1. 32 hex digits. Cost: a hash over 12 bytes a record."""
-    found = blake2b(digest_size=16)
-    for batch in batches:
-        found.update(b"%b:%b;" % (batch.key.encode(), b" ".join(batch.ids)))
-    return found.hexdigest()
+    return hashed([identity(batch) for batch in batches])
+
+
+def identity(batch: Batch) -> bytes:
+    """The ids of a batch's records, as one."""
+    return b"%b:%b;" % (batch.key.encode(), b" ".join(batch.ids))
+
+
+def hashed(identities: Sequence[bytes]) -> str:
+    return blake2b(b"".join(identities), digest_size=16).hexdigest()
 
 
 def _problems(config: HttpSinkConfig) -> Problems:

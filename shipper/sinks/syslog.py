@@ -58,8 +58,6 @@ class SyslogSink:
         self._changed = asyncio.Event()
         self._tender: asyncio.Task[None] | None = None
 
-    joins_batches = True
-
     async def start(self, state: Any) -> None:
         """Connects at the first send. Nothing is stored: what is unconfirmed is behind the cursor."""
         if self._config.protocol == "tls" and not self._config.tls.verify:
@@ -74,6 +72,13 @@ class SyslogSink:
         made = self._encoder.encode(batches)
         assert isinstance(made, bytes)
         return made
+
+    def encode_one(self, batch: Batch) -> bytes:
+        """See sinks."""
+        return self.encode([batch])
+
+    def assemble(self, pieces: Sequence[bytes]) -> bytes:
+        return b"".join(pieces)
 
     async def send(self, request: Request, payload: bytes) -> None:
         """Returns when the kernel has all of it; `confirmed` comes later. Waits as long as the receiver is stalled."""

@@ -14,8 +14,6 @@ WEB, DB = source("web"), source("db")
 class JoiningSink(FakeSink):
     """Counts what it encodes, and keeps the payloads that it was sent."""
 
-    joins_batches = True
-
     def __init__(self) -> None:
         super().__init__()
         self.encoded: list[list[bytes]] = []
@@ -28,6 +26,12 @@ class JoiningSink(FakeSink):
         if self.poison in lines:
             raise ValueError("poison")
         return b"".join([line + b"\n" for line in lines])
+
+    def encode_one(self, batch: Batch) -> bytes:
+        return self.encode([batch])
+
+    def assemble(self, pieces: Sequence[bytes]) -> bytes:
+        return b"".join(pieces)
 
     async def send(self, request: Request, payload: bytes) -> None:
         self.payloads.append(payload)
