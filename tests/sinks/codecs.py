@@ -139,4 +139,37 @@ class Loki:
         return Reply(429, b"Per stream rate limit exceeded, total ignored: %d out of %d" % (len(retry), len(records)))
 
 
-CODECS = [HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch, Loki]
+class Otlp:
+    """Small requests are parsed by the official messages. A refusal has no index."""
+
+    type = "otlp_http"
+    keys = "url: '{url}'"
+
+    def records(self, seen: Seen) -> list[bytes]:
+        assert seen.method == "POST" and seen.path == "/v1/logs" and seen.headers["content-type"] == "application/json"
+        body = orjson.loads(seen.body)
+        found = [r for rl in body["resourceLogs"] for sl in rl["scopeLogs"] for r in sl["logRecords"]]
+        if len(found) <= 20:
+            assert parse_otlp(seen.body) == len(found)
+        return [orjson.dumps(one) for one in found]
+
+    def taken(self, seen: Seen, records: list[bytes]) -> Reply:
+        return Reply(200, b"{}")
+
+    def partial(self, seen: Seen, records: list[bytes], dead: dict[int, str], retry: set[int]) -> Reply:
+        if dead:
+            said = {"rejectedLogRecords": str(len(dead)), "errorMessage": next(iter(dead.values()))}
+            return Reply(200, orjson.dumps({"partialSuccess": said}))
+        return Reply(503)
+
+
+def parse_otlp(body: bytes) -> int:
+    """The number of records; fails for what is not the official message."""
+    from google.protobuf import json_format
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+
+    message = json_format.Parse(body, ExportLogsServiceRequest(), ignore_unknown_fields=False)
+    return sum(len(scope.log_records) for resource in message.resource_logs for scope in resource.scope_logs)
+
+
+CODECS = [HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch, Loki, Otlp]
