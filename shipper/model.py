@@ -115,6 +115,8 @@ class Open(NamedTuple):
     kind   "partial"  P pieces that wait for their F
            "skipping" a line over max_line whose end has not been seen; one piece, growing
            "lines"    whole lines that may be continued (half a stack trace)
+           "key"      a private key that is being printed line by line: its lines are records, but what they are depends on the
+                      ones before; no pieces
     """
 
     stream: str

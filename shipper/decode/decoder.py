@@ -115,7 +115,15 @@ class Decoder:
         """Go on where a frame left off."""
         self.opened.restore(state, now_s)
 
-    look_back_bytes = 0
+    @property
+    def look_back_bytes(self) -> int:
+        """How far in front of a range that is read again a record may begin that ends in it: pieces of one record, and as many
+        of the other stream between them."""
+        return 2 * self.max_record if self.form in ("cri", "docker") else 0
+
+    def look_back(self, key: str, start: int, lines: list[bytes], *, read_ns: int, now_s: float, reread: Reread) -> None:
+        """What stands in front of a range that is read again: as `decode`, but what it completes is elsewhere already."""
+        self.decode(key, start, lines, read_ns=read_ns, now_s=now_s, reread=reread)
 
     def end_with_next(self) -> None:
         """A decoder joins no lines (process.chain does)."""

@@ -77,6 +77,18 @@ class Teller(Protocol):
     def overdue(self, before_s: float, read_ns: int) -> tuple[str, Batch] | None: ...
 
 
+@runtime_checkable
+class Rememberer(Protocol):
+    """A step for which what a record is depends on those before it in its stream. What it remembers is in the frames, as an open
+    record without bytes of its own."""
+
+    kind: str
+    look_back_bytes: int
+
+    def remembered(self) -> list[bytes]: ...              # streams
+    def remember(self, streams: Sequence[bytes]) -> None: ...
+
+
 class InnerDecoder(Protocol):
     """decode.Decoder, as this stage sees it; the same as tail.cutter.LineDecoder."""
 
@@ -96,6 +108,8 @@ class InnerDecoder(Protocol):
     def oldest_open_s(self) -> float | None: ...
     def newest_ns(self, batch: Batch) -> int: ...
     def take_drops(self) -> dict[str, int] | None: ...
+    @property
+    def look_back_bytes(self) -> int: ...
 
 
 class Processing:
@@ -108,6 +122,7 @@ class Processing:
     ) -> None:
         self._inner, self._steps, self._joiner, self._on_unparsed = inner, tuple(steps), joiner, on_unparsed
         self._tellers = [step for step in steps if isinstance(step, Teller)]
+        self._rememberers = [step for step in steps if isinstance(step, Rememberer)]
         self._newest_ns = 0
         self._drops: dict[str, int] = {}
         self._hold_until_s = 0.0
@@ -194,8 +209,20 @@ class Processing:
 
     @property
     def look_back_bytes(self) -> int:
-        """How far in front of a range that is read again a record may begin that ends in it; 0: no lines are joined."""
-        return self._joiner.look_back_bytes if self._joiner is not None else 0
+        """How far in front of a range that is read again something may stand that says what a record in it is."""
+        found = [self._inner.look_back_bytes, *[step.look_back_bytes for step in self._rememberers]]
+        return max(found if self._joiner is None else [*found, self._joiner.look_back_bytes])
+
+    def look_back(self, key: str, start: int, lines: list[bytes], *, read_ns: int, now_s: float, reread: Reread) -> None:
+        """As `decode`, for what is elsewhere already: only what remembers looks at it, nothing is dropped or counted."""
+        batch = self._inner.decode(key, start, lines, read_ns=read_ns, now_s=now_s, reread=reread)
+        if self._joiner is not None and batch is not None and len(batch):
+            batch = self._joiner.join(batch, self._inner.form, now_s, reread)
+        last = max([self._steps.index(step) for step in self._rememberers], default=-1)
+        if batch is not None and len(batch):
+            work = Work(batch, now_s)
+            for step in self._steps[: last + 1]:
+                step(work)
 
     def end_with_next(self) -> None:
         """With the next batch everything that is open in whole lines ends."""
@@ -203,9 +230,14 @@ class Processing:
             self._joiner.ending = True
 
     def state(self) -> tuple[Open, ...]:
-        return self._inner.state() if self._joiner is None else (*self._inner.state(), *self._joiner.state())
+        state = self._inner.state() if self._joiner is None else (*self._inner.state(), *self._joiner.state())
+        for step in self._rememberers:
+            state += tuple([Open(stream.decode(), step.kind, ()) for stream in step.remembered()])
+        return state
 
     def restore(self, state: tuple[Open, ...], now_s: float) -> None:
+        for step in self._rememberers:
+            step.remember([item.stream.encode() for item in state if item.kind == step.kind])
         if self._joiner is not None:
             self._joiner.restore([item for item in state if item.kind == "lines"], now_s)
             state = tuple([item for item in state if item.kind != "lines"])

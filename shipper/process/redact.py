@@ -9,6 +9,7 @@ Invariants:
   D3  equal values have equal hashes, with the same secret, on every node
   D4  fields stay one JSON object per record, without newlines; what cannot be cut out and stay JSON goes whole
   D5  linear, whatever the bytes; nothing raises
+  D6  a private key that is being printed line by line is in the decoder's state: a restart in its middle lets none of it out
 """
 from __future__ import annotations
 
@@ -30,6 +31,9 @@ EDGES = (b"\n", b"\x00", b"\x1e")
 HASH_BYTES = 8
 MOST_MATCHED_BYTES = 1 << 28
 MOST_KEY_LINES = 200
+KEY_LOOK_BACK_BYTES = 64 * 1024
+"""More than MOST_KEY_LINES lines of a key take in a log, and some of other programs between them."""
+
 Replace = Callable[[bytes], bytes]
 
 
@@ -82,7 +86,10 @@ def own_finder(finditer: Callable[[bytes], Iterator[BytesMatch]], proven_linear:
 
 
 class Redactor:
-    """The step. One per lineage, for private keys that stand in several records; the rules are shared."""
+    """The step. One per lineage, for private keys that stand in several records (chain.Rememberer); the rules are shared."""
+
+    kind = "key"
+    look_back_bytes = 0
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._joined = [rule for rule in rules if rule.joined]
@@ -90,6 +97,8 @@ class Redactor:
         self._own_joined = any(rule.name not in FINDERS for rule in self._joined)
         self._key_rule = next((rule for rule in rules if rule.name == "private_key"), None)
         self._in_key: dict[bytes, int] = {}
+        if self._key_rule is not None:
+            self.look_back_bytes = KEY_LOOK_BACK_BYTES
 
     def __call__(self, work: Work) -> None:
         batch = work.batch
@@ -136,6 +145,14 @@ class Redactor:
         return message if cleaned is plain else cleaned
 
     # -------------------------------------------------------- private keys, one line a record
+
+    def remembered(self) -> list[bytes]:
+        """Streams in which a private key is being printed."""
+        return list(self._in_key)
+
+    def remember(self, streams: Sequence[bytes]) -> None:
+        """Go on there (D6): as if their BEGIN had just been read."""
+        self._in_key = dict.fromkeys(streams, MOST_KEY_LINES) if self._key_rule is not None else {}
 
     def _keys_over_lines(self, messages: Sequence[bytes], streams: Sequence[bytes]) -> Sequence[bytes]:
         """A key that was printed line by line is many records: from the one with BEGIN on, what looks like its body goes."""

@@ -4,9 +4,10 @@ reader reads the bytes.
 Invariants:
   A1  a lost range ends as records or as a gap with reason buffer_damaged, never in silence (P1)
   A2  the decoder's state of the running stream is not touched: what was open at the range's end was joined long ago
-  A3  where lines are joined, what stands in front of the range is looked at, so that a record that began there is whole and has
-      its id again; at the range's end all ends. Where a record was closed by time, or went on behind the range, its lines can
-      come once more under another id: at least once, never not at all
+  A3  what stands in front of the range is looked at, so that a record that began there (pieces, a long line, joined lines, a
+      private key) is whole and has its id again; at the range's end all joined lines end. Where a record was closed by time, or
+      went on behind the range, its lines can come once more under another id: at least once, never not at all
+  A4  what nobody reads any more is not read again: its source's settings say what is redacted and dropped, and they are gone
 """
 from __future__ import annotations
 
@@ -14,11 +15,12 @@ import time
 from typing import Protocol
 
 from ..errors import GapReason
-from ..model import FileRef, Gap, Piece, Section
+from ..model import Batch, FileRef, Gap, Piece, Section
 from .cutter import LineDecoder, Reread
 from .lineage import Lineage
 
 AGAIN_BYTES = 1024 * 1024
+LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
 
 class LostRange(Protocol):
@@ -37,44 +39,125 @@ def piece_of(lost: LostRange) -> Piece:
     return Piece(lost.file.key, lost.start, min(lost.end - lost.start, AGAIN_BYTES))
 
 
+def not_read_again(lost: LostRange) -> Section:
+    """All of it as a gap (A1)."""
+    gap = Gap(lost.start, lost.end, GapReason.BUFFER_DAMAGED, lost.end - lost.start)
+    return Section(lost.file, lost.start, lost.start, "", None, gaps=(gap,))
+
+
 def read_again(
-    lost: LostRange, data: bytes, lineage: Lineage | None, decoder: LineDecoder, form: str, now_s: float
+    lost: LostRange, data: bytes, lineage: Lineage, decoder: LineDecoder, form: str, now_s: float, *,
+    previous: tuple[str, int] | None = None,
 ) -> Section:
     """One section for the beginning of a lost range, of which `data` was read; the rest of it stays lost and is asked for
-    again. `decoder` is of no use after."""
-    whole = data if lost.start + len(data) == lost.end else data[: data.rfind(b"\n") + 1]
-    if not whole:
-        gap = Gap(lost.start, lost.end, GapReason.BUFFER_DAMAGED, lost.end - lost.start)
-        return Section(lost.file, lost.start, lost.start, "", None, gaps=(gap,))
+    again. `decoder` is of no use after. `previous`: key and length of the file in front of this one."""
+    if not data:
+        return not_read_again(lost)
     decoder.form = form
-    reread = lineage.reread if lineage is not None else _nothing
-    _look_back(lost, decoder, reread, now_s)
-    if lost.start + len(whole) == lost.end:
-        decoder.end_with_next()
-    batch = decoder.decode(lost.file.key, lost.start, _lines(whole), read_ns=time.time_ns(), now_s=now_s, reread=reread)
-    section = Section(lost.file, lost.start, lost.start + len(whole), "", batch, (), decoder.take_drops())
+    again = _Again(lost, data, decoder, lineage.reread, now_s)
+    inside = lost.start > 0 and lineage.reread(Piece(lost.file.key, lost.start - 1, 1)) != b"\n"
+    section = again.rest_of_line(previous) if inside else again.lines(previous)
     decoder.restore((), now_s)                           # gives back what its open records hold of the budget
     return section
 
 
-def _look_back(lost: LostRange, decoder: LineDecoder, reread: Reread, now_s: float) -> None:
-    """What is open at the range's start, as a decoder would know it that had read what stands in front of it (A3)."""
-    size = min(decoder.look_back_bytes, lost.start)
-    before = reread(Piece(lost.file.key, lost.start - size, size)) if size else b""
-    if size < lost.start:
-        before = before[before.find(b"\n") + 1 :]
-    if before.endswith(b"\n"):
-        decoder.decode(
-            lost.file.key, lost.start - len(before), _lines(before), read_ns=time.time_ns(), now_s=now_s, reread=reread)
-        decoder.take_drops()                              # counted when they were read
+class _Again:
+    """One call of read_again."""
 
+    def __init__(self, lost: LostRange, data: bytes, decoder: LineDecoder, reread: Reread, now_s: float) -> None:
+        self._lost, self._data, self._decoder, self._reread = lost, data, decoder, reread
+        self._key, self._read_ns, self._now_s = lost.file.key, time.time_ns(), now_s
 
-def _lines(whole: bytes) -> list[bytes]:
-    lines = whole.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return lines
+    def lines(self, previous: tuple[str, int] | None) -> Section:
+        """Whole lines; what stands behind the last newline is of a record of a later frame, or the end of the file."""
+        lost, data, decoder = self._lost, self._data, self._decoder
+        whole_bytes = data.rfind(b"\n") + 1
+        self._look_back(lost.start, previous)
+        if not whole_bytes:
+            ends = self._is_end_of_file()
+            return self._section(len(data), self._unterminated(lost.start, data) if ends else None)
+        used = whole_bytes
+        if lost.start + len(data) == lost.end and not self._is_end_of_file():
+            used = len(data)
+        if lost.start + used == lost.end:
+            decoder.end_with_next()
+        lines = data[:whole_bytes].split(b"\n")[:-1]
+        if max(map(len, lines)) > decoder.max_line:
+            return self._cut_lines(lines)
+        return self._section(used, decoder.decode(
+            self._key, lost.start, lines, read_ns=self._read_ns, now_s=self._now_s, reread=self._reread))
 
+    def _cut_lines(self, lines: list[bytes]) -> Section:
+        """Up to and with the first line over max_line."""
+        decoder, start = self._decoder, self._lost.start
+        first = next(i for i, line in enumerate(lines) if len(line) > decoder.max_line)
+        if first:
+            used = sum([len(line) + 1 for line in lines[:first]])
+            return self._section(used, decoder.decode(
+                self._key, start, lines[:first], read_ns=self._read_ns, now_s=self._now_s, reread=self._reread))
+        return self._section(len(lines[0]) + 1, self._long(start, len(lines[0]) + 1))
 
-def _nothing(piece: Piece) -> bytes:
-    return b""
+    def rest_of_line(self, previous: tuple[str, int] | None) -> Section:
+        """The range begins inside a long line: its record is in the frame that holds its newline."""
+        lost, data = self._lost, self._data
+        end = data.find(b"\n") + 1
+        ends = not end and self._is_end_of_file()
+        if not end and not ends:
+            return self._section(len(data), None)
+        used = end or len(data)
+        start = self._start_of_line()
+        if start is None:
+            gap = Gap(lost.start, lost.start + used, GapReason.BUFFER_DAMAGED, used)
+            return Section(lost.file, lost.start, lost.start, "", None, gaps=(gap,))
+        self._look_back(start, previous)
+        return self._section(used, self._long(start, lost.start + used - start))
+
+    def _long(self, start: int, total: int) -> Batch | None:
+        head = self._reread(Piece(self._key, start, min(total, self._decoder.max_line)))
+        if total - 1 <= self._decoder.max_line and head.endswith(b"\n"):
+            return self._decoder.decode(
+                self._key, start, [head[:-1]], read_ns=self._read_ns, now_s=self._now_s, reread=self._reread)
+        return self._decoder.oversized(
+            self._key, start, total, head, read_ns=self._read_ns, now_s=self._now_s, reread=self._reread)
+
+    def _unterminated(self, start: int, rest: bytes) -> Batch | None:
+        return self._decoder.unterminated(
+            self._key, start, rest, read_ns=self._read_ns, now_s=self._now_s, reread=self._reread)
+
+    def _section(self, used_bytes: int, batch: Batch | None) -> Section:
+        lost = self._lost
+        return Section(lost.file, lost.start, lost.start + used_bytes, "", batch, (), self._decoder.take_drops())
+
+    def _is_end_of_file(self) -> bool:
+        """Does the file end with what was read? Then its last line was a record, newline or not."""
+        end = self._lost.start + len(self._data)
+        return end == self._lost.end and not self._reread(Piece(self._key, end, 1))
+
+    def _start_of_line(self) -> int | None:
+        """Where the line begins that the range's start stands in; None where that is too far away."""
+        at = self._lost.start
+        while at and self._lost.start - at < LONGEST_LINE_BYTES:
+            low = max(0, at - AGAIN_BYTES)
+            found = self._reread(Piece(self._key, low, at - low)).rfind(b"\n") + 1
+            if found:
+                return low + found
+            at = low
+        return None if at else 0
+
+    def _look_back(self, start: int, previous: tuple[str, int] | None) -> None:
+        """What is open at `start`, as a decoder would know it that had read what stands in front of it (A3)."""
+        wanted = self._decoder.look_back_bytes
+        if wanted > start and previous is not None:
+            key, length = previous
+            self._look_at(key, length, min(wanted - start, length))
+        if wanted:
+            self._look_at(self._key, start, min(wanted, start))
+        self._decoder.take_drops()                        # counted when they were read
+
+    def _look_at(self, key: str, end: int, size: int) -> None:
+        before = self._reread(Piece(key, end - size, size)) if size else b""
+        if size < end:
+            before = before[before.find(b"\n") + 1 :]
+        if before.endswith(b"\n"):
+            self._decoder.look_back(key, end - len(before), before.split(b"\n")[:-1], read_ns=self._read_ns,
+                                    now_s=self._now_s, reread=self._reread)

@@ -50,6 +50,7 @@ class LineDecoder(Protocol):
     def newest_ns(self, batch: Batch) -> int: ...
     @property
     def look_back_bytes(self) -> int: ...                   # a range read again: so far in front of it may a record begin
+    def look_back(self, key: str, start: int, lines: list[bytes], *, read_ns: int, now_s: float, reread: Reread) -> None: ...
     def end_with_next(self) -> None: ...                  # and with its last lines every record of whole lines ends
 
 

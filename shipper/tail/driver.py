@@ -23,7 +23,7 @@ from typing import Any
 from ..errors import GapReason
 from ..model import FileRef, Gap, Section, Source
 from ..telemetry import Telemetry
-from .again import piece_of, read_again
+from .again import not_read_again, piece_of, read_again
 from .attention import SWEEPS_BEFORE_WATCH, TICK_S, Attention
 from .closings import Closings, gap_bytes
 from .cutter import Cutter, LineDecoder
@@ -171,7 +171,7 @@ class Reader:
         """What was open in it, as records without content that say how much is lost: their bytes were read and counted."""
         positions = self._buffer.positions
         known = positions.lineages[name]
-        decoder = self._make_decoder(known.source, _NO_SETTINGS)
+        decoder = self._make_decoder(known.source, _NO_SETTINGS)   # enough for records without content
         decoder.restore(known.state, 0.0)
         sections = []
         cutter = Cutter(decoder, lambda piece: b"")
@@ -558,14 +558,24 @@ class Reader:
         self._lost_due = False
         for lost in list(self._buffer.positions.lost):
             lineage = self.lineages.get(lost.file.source.lineage)
-            form, settings, data = "raw", _NO_SETTINGS, b""
-            if lineage is not None:
-                settings = lineage.settings
-                file = lineage.file_of(lost.file.key)
-                form = lineage.form_of(file, self._formats) if file is not None else form
-                data = await asyncio.to_thread(lineage.reread, piece_of(lost))
-            decoder = self._make_decoder(lost.file.source, settings)
-            self._submit([read_again(lost, data, lineage, decoder, form, self._now_s())])
+            if lineage is None:                           # nobody knows what to redact in it
+                self._submit([not_read_again(lost)])
+                continue
+            if lineage.wait_until_s > self._now_s():      # a rule that is not decided yet may say to
+                continue
+            file = lineage.file_of(lost.file.key)
+            form = lineage.form_of(file, self._formats) if file is not None else "raw"
+            data = await asyncio.to_thread(lineage.reread, piece_of(lost))
+            decoder = self._make_decoder(lost.file.source, lineage.settings)
+            previous = self._file_before(lost.file)
+            self._submit([read_again(lost, data, lineage, decoder, form, self._now_s(), previous=previous)])
+
+    def _file_before(self, file: FileRef) -> tuple[str, int] | None:
+        """Key of the file in front of this one in its lineage, and how far it was read."""
+        keys = self._buffer.positions.keys_of(file.source.lineage)
+        at = keys.index(file.key) if file.key in keys else 0
+        known = self._buffer.positions.files.get(keys[at - 1]) if at else None
+        return (keys[at - 1], known.offset) if known is not None else None
 
     def _flush(self, lineage: Lineage, before_s: float) -> list[Section]:
         """Records that have been open since before `before_s`, as sections without bytes of their own."""
