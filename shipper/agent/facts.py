@@ -1,7 +1,7 @@
 """What buffer, reader and deliveries know, in the shapes of status, audit and health. Pure: reads attributes, changes nothing."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..buffer.driver import Buffer
@@ -14,15 +14,15 @@ from .status import FileFacts
 WRITER_SILENT_S = 30.0
 
 
-def files_of(reader: Reader, now_ns: int) -> list[FileFacts]:
-    """One row per file that the reader follows."""
+def files_of(rows: Iterable[Mapping[str, Any]], now_ns: int) -> list[FileFacts]:
+    """The rows of Intake.facts: one per file, one per journal."""
     return [
         FileFacts(
             row["key"], row["path"], row["source"], row["size"], row["position"],
             max(0.0, (now_ns - row["last_record_ns"]) / 1e9) if row["lag_bytes"] and row["last_record_ns"] else 0.0,
             row["state"],
         )
-        for row in reader.facts()
+        for row in rows
     ]
 
 

@@ -25,7 +25,7 @@ import orjson
 
 from ..buffer.driver import Buffer
 from ..config.processing import Processing
-from ..config.types import Config, ContainersSource, FilesSource, SourceSettings
+from ..config.types import Config, FilesSource, LogFiles
 from ..decode import Budget
 from ..discover.lineage import Changes, LogFile, SourceSpec
 from ..discover.scan import Discoverer
@@ -36,6 +36,7 @@ from ..tail.ports import Settings
 from ..telemetry import Telemetry
 from .directory import NodeDirectory
 from .formats import DecodeFormats, Rules, decoder_for, line_form
+from .journals import Journals
 from .logging import describe
 
 RESCAN_S = 10.0
@@ -53,11 +54,11 @@ def specs_of(config: Config) -> list[SourceSpec]:
         SourceSpec(
             name, source.type, tuple(source.include), tuple(source.exclude), tuple(source.allowed_roots), config.node, source
         )
-        for name, source in config.sources.items()
+        for name, source in config.sources.items() if isinstance(source, LogFiles)
     ]
 
 
-def settings_of(name: str, source: SourceSettings, allowed_roots: tuple[str, ...], processing: Processing | None) -> Settings:
+def settings_of(name: str, source: LogFiles, allowed_roots: tuple[str, ...], processing: Processing | None) -> Settings:
     """One source's config as the reader takes it; `processing`: what its rules and `process:` say for this lineage."""
     return Settings(
         name, line_form(source), source.start_at, source.max_line, source.max_record, source.partial_timeout, allowed_roots,
@@ -91,6 +92,7 @@ class Intake:
             buffer, self._directory, DecodeFormats(), decoder_for(Budget(), telemetry, self._limits), telemetry,
             max_open_files=raise_descriptor_limit(), pace=pace,
         )
+        self.journals = Journals(self.reader, buffer, telemetry, self._limits, pace)
         self._untold: dict[str, LogFile] = {}             # found, and not taken by the reader yet
         self._noted = asyncio.Event()
         self._seen_path = os.path.join(config.state_dir, "sources.json")
@@ -109,6 +111,7 @@ class Intake:
             )
             self._watch.start()
         self._rewire()
+        self.journals.start(self._config, self._rules)
         await self._scan(full=True)
         await self._adopt()
         self._say_if_new()
@@ -224,7 +227,7 @@ class Intake:
 
     def _add(self, logfile: LogFile) -> None:
         name, source = logfile.source_name, logfile.source_config
-        assert isinstance(source, ContainersSource | FilesSource)
+        assert isinstance(source, LogFiles)
         lineage = logfile.source.lineage
         self._directory.files[lineage] = logfile
         skip_old = source.start_at == "end" and name not in self._seen and lineage not in self._buffer.positions.lineages
@@ -254,9 +257,11 @@ class Intake:
         """Read until `stop`; what was read is in the buffer when this returns."""
         scanning = asyncio.create_task(self._scan_for_ever(), name="scan")
         waking = asyncio.create_task(self._wake_at(stop), name="wake")
+        self.journals.run()
         try:
             await self.reader.run(stop)
         finally:
+            await self.journals.stop()
             for task in (scanning, waking):
                 task.cancel()
             await asyncio.gather(scanning, waking, return_exceptions=True)
@@ -291,7 +296,7 @@ class Intake:
         if now_s < self._next_seen_s:
             return
         self._next_seen_s = now_s + SEEN_EVERY_S
-        self._buffer.seen(self.reader.keys(), time.time())
+        self._buffer.seen([*self.reader.keys(), *self.journals.keys()], time.time())
 
     _next_seen_s = 0.0
 
@@ -299,11 +304,13 @@ class Intake:
         """See Reader.once. It reads what is there, whatever a limit with `delay` says: it has to end."""
         self._limits.delays = False
         await self.reader.once()
+        await self.journals.once()
 
     async def apply(self, config: Config) -> None:
         """Go over to other sources; what both have is read on from where it stands."""
         async with self.reader.between_turns:
             await self._go_over(config)
+        await self.journals.apply(config, self._rules)
         await self._remember_sources()
 
     async def _go_over(self, config: Config) -> None:
@@ -335,6 +342,10 @@ class Intake:
             self._directory.files[lineage] = logfile
         else:
             self.reader.vanish(lineage)
+
+    def facts(self) -> list[dict[str, Any]]:
+        """One row per file, and one per source that is no file."""
+        return [*self.reader.facts(), *self.journals.facts()]
 
     async def close(self) -> None:
         """Descriptors and watches."""

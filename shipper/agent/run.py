@@ -90,7 +90,7 @@ class Pipeline:
         held = await self._outlets.caught_up(self._buffer.appended_seq, left_s)
         for why in held:
             self._telemetry.say("error", "once_unfinished", about=" ".join(why.split()[:2]).rstrip(":"), why=why)
-        return 1 if held else 0
+        return 1 if held or self._intake.journals.failed else 0
 
     async def shutdown(self, grace_s: float) -> Mapping[str, Mapping[str, Any]]:
         held: Mapping[str, Mapping[str, Any]] = {}
@@ -126,7 +126,7 @@ class Pipeline:
     def status_facts(self) -> StatusFacts:
         if self._buffer is None or self._intake is None or self._outlets is None:
             return StatusFacts()
-        return StatusFacts(files_of(self._intake.reader, time.time_ns()), self._outlets.status(), buffer_status(self._buffer))
+        return StatusFacts(files_of(self._intake.facts(), time.time_ns()), self._outlets.status(), buffer_status(self._buffer))
 
     def audit_facts(self) -> AuditFacts:
         assert self._buffer is not None and self._outlets is not None
@@ -139,11 +139,11 @@ class Pipeline:
 
     def _gauges(self) -> None:
         assert self._intake is not None and self._buffer is not None and self._outlets is not None
-        reader, outlets, buffer = self._intake.reader, self._outlets, self._buffer
+        intake, reader, outlets, buffer = self._intake, self._intake.reader, self._outlets, self._buffer
 
         def files() -> Iterator[tuple[tuple[str, ...], float]]:
             counts: dict[str, int] = {}
-            for row in reader.facts():
+            for row in intake.facts():
                 counts[row["state"]] = counts.get(row["state"], 0) + 1
             for state, count in counts.items():
                 yield (state,), count

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from .. import decode
-from ..config.types import Config, ContainersSource, SinkEntry, SourceSettings
+from ..config.types import Config, ContainersSource, LogFiles, SinkEntry
 from ..deliver.route import Route
 from ..discover.globs import compile_pattern, excluder
 from ..discover.names import source_of
@@ -54,13 +54,14 @@ class Trial:
         return [orjson.loads(line) for batch in self.batches for line in record_json.lines(batch)]
 
 
-def source_for(config: Config, path: str) -> tuple[str, SourceSettings]:
+def source_for(config: Config, path: str) -> tuple[str, LogFiles]:
     """The source that would read `path`: the first whose patterns match, or, of a container's own path, the first one whose
     allowed roots it lies in. Usage where none would."""
-    for name, source in config.sources.items():
+    files = {name: source for name, source in config.sources.items() if isinstance(source, LogFiles)}
+    for name, source in files.items():
         if any(compile_pattern(glob).matches(path) for glob in source.include) and not excluder(tuple(source.exclude))(path):
             return name, source
-    for name, source in config.sources.items():
+    for name, source in files.items():
         if isinstance(source, ContainersSource) and any(path.startswith(root.rstrip("/") + "/") for root in source.allowed_roots):
             return name, source
     raise Usage(f"{path}: no source of the config would read this path; name one with --as, such as {example_path(config)}")
@@ -68,7 +69,9 @@ def source_for(config: Config, path: str) -> tuple[str, SourceSettings]:
 
 def example_path(config: Config) -> str:
     """A path that the first source would read."""
-    source = next(iter(config.sources.values()))
+    source = next((each for each in config.sources.values() if isinstance(each, LogFiles)), None)
+    if source is None:
+        return "/var/log/app.log, of a source of type files"
     if isinstance(source, ContainersSource):
         return "/var/log/pods/default_web-0_00000000-0000-4000-8000-000000000000/web/0.log"
     return source.include[0].replace("**", "a").replace("*", "a").replace("?", "a")
@@ -92,7 +95,7 @@ def run_trial(config: Config, path: str, lines: Sequence[bytes], read_ns: int | 
 
 
 def _decoded(
-    settings: SourceSettings, form: str, source: Source, wanted: Any, lines: Sequence[bytes], read_ns: int
+    settings: LogFiles, form: str, source: Source, wanted: Any, lines: Sequence[bytes], read_ns: int
 ) -> list[Batch]:
     """The records in front of the steps: decoded, joined, and what was open at the end closed."""
     budget = decode.Budget()

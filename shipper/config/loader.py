@@ -15,7 +15,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import inspect
 from msgspec.structs import replace
@@ -29,14 +29,14 @@ from .patterns import static_prefix
 from .rules import judge
 from .secrets import scrub
 from .tree import Node, Path, Problem, Wrong, parse, path_text, place_after
-from .types import Config, ContainersSource, FilesSource, SinkCommon, SinkEntry
+from .types import Config, FilesSource, SinkCommon, SinkEntry, SourceSettings
 from .when import normalised
 
 MAX_CONFIG_BYTES = 1024 * 1024
 """What a Kubernetes ConfigMap can hold."""
 
 MAX_LINES = 100
-_SOURCE = inspect.UnionType((inspect.type_info(ContainersSource), inspect.type_info(FilesSource)))
+_SOURCE = inspect.UnionType(tuple(inspect.type_info(each) for each in get_args(SourceSettings)))
 _CONFIG = {f.name: f for f in struct_type(Config).fields}
 _JUDGED = ("node", "state_dir", "sources", "buffer", "sinks", "admin", "shutdown_grace", "lock_wait", "process", "tests")
 _COMMON = struct_type(SinkCommon)

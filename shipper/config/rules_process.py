@@ -105,7 +105,7 @@ def _condition_problems(condition: Condition) -> Iterator[tuple[Path, str]]:
 def _unparsed(draft: Draft, say: Findings) -> None:
     """A severity or field that nobody reads out of the messages matches nothing: a typing mistake, or a forgotten `parse`."""
     if any(layer.parse not in (None, "off") for _, layer in _layers(draft)) or any(
-            getattr(source, "format", "") in PARSED_FORMATS for source in draft.sources.values()):
+            getattr(source, "format", "") in (*PARSED_FORMATS, "journal", "kmsg") for source in draft.sources.values()):
         return
     places: list[Path] = [("sinks", name, "when", "severity") for name, c in draft.commons.items() if "severity" in c.when]
     for path, layer in _layers(draft):

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 from .draft import Draft, Findings
 from .patterns import excluded, intersect, output_glob, static_prefix
-from .types import ContainersSource
+from .tree import Path
+from .types import ContainersSource, LogFiles
+from .journal import JournalSource, KmsgSource
 
 _ROTATED = ".????????T??????Z"
 """What the file sink adds to a rotated file's name."""
@@ -12,7 +14,7 @@ _ROTATED = ".????????T??????Z"
 def _patterns(draft: Draft, say: Findings) -> None:
     for name, source in draft.sources.items():
         path = ("sources", name)
-        if not source.include:
+        if not source.include and isinstance(source, LogFiles):
             say.error((*path, "include"), "no pattern, so nothing would be read; add one, for example /var/log/*.log")
         for i, glob in enumerate(source.include):
             problem = _include_problem(glob)
@@ -89,4 +91,30 @@ def _own_stdout(draft: Draft, say: Findings) -> None:
                      "would read it again; there, exclude the agent's own log: exclude: ['*shipper*']")
 
 
-SOURCE_RULES = (_patterns, _roots, _overlaps, _loops, _own_stdout)
+def _journals(draft: Draft, say: Findings) -> None:
+    for name, source in draft.sources.items():
+        path = ("sources", name)
+        if not isinstance(source, JournalSource | KmsgSource):
+            continue
+        if source.multiline not in (None, "off"):
+            say.error((*path, "multiline"), "an entry of the journal is whole, however many lines it has; remove this key")
+        place = "path" if isinstance(source, KmsgSource) else "directory"
+        where = getattr(source, place)
+        if where is not None and not where.startswith("/"):
+            say.error((*path, place), "must be an absolute path; begin it with /")
+        if isinstance(source, JournalSource):
+            _journal_lists(path, source, say)
+
+
+def _journal_lists(path: Path, source: JournalSource, say: Findings) -> None:
+    for key in ("units", "identifiers"):
+        for i, value in enumerate(getattr(source, key)):
+            if not value or len(value) > 256 or not value.isprintable():
+                say.error((*path, key, f"[{i}]"), "is no name of a unit or program; use 1 to 256 visible characters")
+    for i, value in enumerate(source.fields):
+        if not _FIELD.fullmatch(value):
+            say.error((*path, "fields", f"[{i}]"), "is no field of the journal: those have 1 to 64 of A-Z 0-9 _, such as "
+                                                   "_SYSTEMD_UNIT; `journalctl -o export -n 1` shows some")
+
+
+SOURCE_RULES = (_journals, _patterns, _roots, _overlaps, _loops, _own_stdout)

@@ -6,7 +6,7 @@ schema does too. Rules across fields are the loader's alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from msgspec import inspect
@@ -14,7 +14,7 @@ from msgspec import inspect
 from .. import sinks
 from .convert import struct_type
 from .draft import size
-from .types import Config, ContainersSource, FilesSource, SinkCommon
+from .types import Config, SinkCommon, SourceSettings
 from .units import Bytes, Seconds
 
 Schema = dict[str, Any]
@@ -30,7 +30,7 @@ _CUSTOM: dict[type, list[Schema]] = {
 def json_schema() -> Schema:
     """The whole config, with every sink type there is. Imports all sinks."""
     config = _struct(struct_type(Config), leave_out=("sources", "sinks"))
-    sources = [_struct(struct_type(cls)) for cls in (ContainersSource, FilesSource)]
+    sources = [_struct(struct_type(cls)) for cls in get_args(SourceSettings)]
     config["properties"] |= {"sources": _named(sources), "sinks": _named([_sink(name) for name in sinks.available()])}
     config["required"] = ["sources", "sinks"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "shipper config", **config}

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from .tree import Path
-from .types import Config, ContainersSource, FilesSource, SinkEntry
+from .types import Config, SinkEntry, SourceSettings
 
 HIDDEN = "***"
 _SECRET = re.compile(
@@ -58,7 +58,7 @@ def _plain(value: Any, path: Path, secrets: set[str]) -> Any:
         return HIDDEN
     if isinstance(value, SinkEntry):
         return {"type": value.type, **_fields(value.common, path, secrets), **_fields(value.config, path, secrets)}
-    if isinstance(value, (ContainersSource, FilesSource)):
+    if isinstance(value, SourceSettings):
         return {"type": value.type, **_fields(value, path, secrets)}
     if isinstance(value, msgspec.Struct):
         return _fields(value, path, secrets)

@@ -1,7 +1,7 @@
 """What a checked config is, as types. The keys of the YAML file are the field names here (docs/configuration.md).
 
     Config
-      sources: name -> ContainersSource | FilesSource
+      sources: name -> ContainersSource | FilesSource | JournalSource | KmsgSource (journal.py)
       buffer:  BufferSettings
       sinks:   name -> SinkEntry = SinkCommon + the Struct of the sink's own module
       process: rules of processing.py, in order; tests: what `shipper test` runs
@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from .journal import JournalSource, KmsgSource
 from .processing import Processing, ProcessRule, TestCase
 from .units import Bytes, Seconds
 
@@ -60,7 +61,8 @@ class FilesSource(Processing, kw_only=True, forbid_unknown_fields=True, frozen=T
     allowed_roots: list[str] = msgspec.field(default_factory=list)
 
 
-SourceSettings = ContainersSource | FilesSource
+LogFiles = ContainersSource | FilesSource
+SourceSettings = ContainersSource | FilesSource | JournalSource | KmsgSource
 
 
 class BufferSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):

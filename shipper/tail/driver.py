@@ -74,6 +74,7 @@ class Reader:
         self.between_turns = asyncio.Lock()               # who drops and adds lineages holds it: sections may be on their way
         self.blocked = self._lost_due = False
         self.rounds = 0                                   # of `run`: at least one a second, whatever there is to read
+        self.rewound: list[Callable[[], None]] = []       # sources beside the files: told when the buffer went back
         self.complete = False                             # every lineage that there is was told: what is not found is gone
 
     @property
@@ -195,6 +196,27 @@ class Reader:
     def close(self) -> None:
         """Every descriptor."""
         self._handles.close_all()
+
+    # -------------------------------------------------------- sources beside the files
+
+    def submit_beside(self, sections: list[Section]) -> asyncio.Future[int]:
+        """One frame of a source that is no file (the journal), on the one way into the buffer (V1). Its future fails where the
+        buffer went back, and then `rewound` is called, as it is when another source's frame fails."""
+        future = self._in_flight.submit(sections)
+        future.add_done_callback(self._wake_if_failed)    # found in the next round
+        return future
+
+    def _wake_if_failed(self, future: asyncio.Future[int]) -> None:
+        if future.cancelled() or future.exception() is not None:
+            self.wake()
+
+    def claim(self, key: str) -> bool:
+        """See InFlight.claim."""
+        return self._in_flight.claim(key)
+
+    async def settle(self) -> None:
+        """Nothing is in flight any more, and who has to go back was told. Not while `run` is running."""
+        await self._in_flight.drained(all_of_it=True)
 
     # -------------------------------------------------------- the loop
 
@@ -694,6 +716,8 @@ class Reader:
         for name, lineage in self.lineages.items():
             lineage.rewind(self._buffer.positions, now)
             self._ready(name, lineage)
+        for go_back in list(self.rewound):
+            go_back()
         self._tell_again()
 
     def _tell_again(self) -> None:

@@ -1,0 +1,354 @@
+"""One journal source: from where it stands, through a stream of entries, to sections in the buffer. Driver; one task.
+
+    begin ──► position in the frames? ──yes──► is its entry still there? ──no──► gap, a new key
+      ▲            │ no: start_at                     │ yes
+      │            ▼                                  ▼
+      └──── stream of entries ──► drop what was read ──► decode ──► section (range, cursor) ──► submit, await
+            ended, trouble, rewind
+
+Invariants (tests/journal/test_driver.py):
+  W1  the position of a journal is the cursor in its newest frame, and nothing else (P2): an entry is in the buffer exactly once,
+      wherever the agent is killed
+  W2  the range of a section counts messages (records.py); with the same key the count only goes on, and only where the same
+      entries follow: another filter, or entries that are gone, begin a new key, so that an id never means two contents
+  W3  what is gone unread is a gap `vacuumed`, with the times around it and the number of entries where they are numbered
+  W4  one frame is in flight; a full buffer stops reading, and then the journal waits
+  W5  a stream that fails is begun again after 1 s, then up to 30 s, and shown as degraded meanwhile
+"""
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from base64 import b32encode
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+from ..errors import BufferLost, GapReason
+from ..model import FileRef, Gap, Section, Source
+from ..telemetry import Telemetry
+from .export import Entry
+from .places import Place, is_read, missing
+from .ports import Backend, Decoder, Known, Output, Settings, Stream, Trouble
+from .records import CURSOR, EntryDecoder, entry_bytes, time_ns
+
+FIRST_BACK_OFF_S, MOST_BACK_OFF_S = 1.0, 30.0
+EMPTY_WAIT_S = 2.0
+TICK_S = 0.05
+FULL_READ_BYTES = 64 * 1024
+TELL_AFTER_S = 2.0
+ONCE_TRIES = 5
+LAST_SWEEP_S = 1.0
+
+
+class JournalReader:
+    """Reads one source until `stop`. `backend` says where from, `decoder` what becomes of its entries; `inner` is that decoder
+    without its steps."""
+
+    def __init__(
+        self, source: Source, settings: Settings, backend: Backend, inner: EntryDecoder, decoder: Decoder, output: Output,
+        telemetry: Telemetry, *, now_s: Callable[[], float] = time.monotonic, now_ns: Callable[[], int] = time.time_ns,
+        lost_reason: GapReason = GapReason.VACUUMED,
+    ) -> None:
+        self.source, self.settings = source, settings
+        self._backend, self._inner, self._decoder, self._output = backend, inner, decoder, output
+        self._telemetry, self._now_s, self._now_ns, self._lost_reason = telemetry, now_s, now_ns, lost_reason
+        self._stop = asyncio.Event()
+        self._went_back = asyncio.Event()
+        self._goes_back = False
+        self._stream: Stream | None = None
+        self._ref: FileRef | None = None                  # None: its first section makes it
+        self._closing: Section | None = None              # of the key before, in the frame of the new one's first section
+        self._offset = 0
+        self._cursor = ""
+        self._last: Place | None = None
+        self._before: Place | None = None                 # whose number the next one follows; None where a gap is told
+        self._last_ns = 0
+        self.state = "waiting"
+
+    # ---------------------------------------------------------------- what the agent tells
+
+    def stop(self) -> None:
+        """No more; what was read is submitted."""
+        self._stop.set()
+        if self._stream is not None:
+            self._stream.interrupt()
+
+    def rewind(self) -> None:
+        """The buffer went back: begin again from its positions."""
+        self._goes_back = True
+        self._went_back.set()
+        if self._stream is not None:
+            self._stream.interrupt()
+
+    def row(self) -> dict[str, Any]:
+        """As tail.facts.rows_of: how much is unread a journal does not say."""
+        source = self.source
+        return {
+            "path": source.path, "key": self._ref.key if self._ref else "", "source": source.name, "namespace": "", "pod": "",
+            "container": "", "size": self._offset, "position": self._offset, "lag_bytes": 0, "last_record_ns": self._last_ns,
+            "state": self.state,
+        }
+
+    @property
+    def key(self) -> str:
+        """That is being read; "" where there is none yet."""
+        return self._ref.key if self._ref is not None else ""
+
+    # ---------------------------------------------------------------- life
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        back_off_s = FIRST_BACK_OFF_S
+        while not self._stop.is_set():
+            began_s = self._now_s()
+            try:
+                await self._once_through(follow=True)
+            except BufferLost:
+                await self._pause_until_back()
+            except Exception as error:  # noqa: BLE001 - W5: a mistake of ours costs this source, said and counted, not the agent
+                self._say(error)
+                back_off_s = FIRST_BACK_OFF_S if self._now_s() - began_s > MOST_BACK_OFF_S else back_off_s
+                await self._pause(back_off_s)
+                back_off_s = min(back_off_s * 2, MOST_BACK_OFF_S)
+        self._telemetry.recovered(self._degraded, said=False)
+
+    async def once(self, settle: Callable[[], Any]) -> None:
+        """To the end of what is there. `settle`: has the buffer's failures told, where nobody else does. Trouble, after some
+        tries."""
+        for tries in range(ONCE_TRIES):
+            try:
+                await self._once_through(follow=False)
+                return
+            except BufferLost:
+                await settle()
+            except Trouble as trouble:
+                self._say(trouble)
+                if tries == ONCE_TRIES - 1:
+                    raise
+                await self._pause(min(FIRST_BACK_OFF_S, 0.2 * 2**tries))
+
+    @property
+    def _degraded(self) -> str:
+        return f"journal:{self.settings.name}"
+
+    def _say(self, error: Exception) -> None:
+        self.state = "failed"
+        self._telemetry.count("shipper_errors_total", 1, "journal")
+        self._telemetry.degraded(self._degraded, str(error) if isinstance(error, Trouble) else f"unexpected {error!r}")
+
+    async def _pause(self, limit_s: float) -> None:
+        try:
+            async with asyncio.timeout(limit_s):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+    async def _pause_until_back(self) -> None:
+        """The reader of files finds out within a second, and calls `rewind`."""
+        stop, back = asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._went_back.wait())
+        await asyncio.wait({stop, back}, return_when=asyncio.FIRST_COMPLETED)
+        for each in (stop, back):
+            each.cancel()
+
+    # ---------------------------------------------------------------- where it stands
+
+    async def _once_through(self, *, follow: bool) -> bool:
+        """One stream, from its beginning to its end. False where there was nothing to begin with."""
+        self._goes_back = False
+        self._went_back.clear()
+        if not await self._begin():
+            await self._pause(EMPTY_WAIT_S if follow else 0.0)
+            return False
+        stream = self._stream = await self._backend.stream(self._cursor, follow=follow)
+        self.state = "reading"
+        try:
+            await self._read(stream, follow)
+        finally:
+            self._stream = None
+            await stream.close()
+        return True
+
+    def _known(self) -> Known | None:
+        positions = self._output.positions()
+        keys = positions.keys_of(self.source.lineage)
+        return positions.files.get(keys[-1]) if keys else None
+
+    async def _begin(self) -> bool:
+        """Take up the position of the frames (W1). False: nothing to be read is there (yet)."""
+        known = self._known()
+        self._ref = self._closing = self._last = self._before = None
+        self._offset, self._cursor, self._last_ns = 0, "", 0
+        if known is None:
+            return self.settings.start_at != "end" or await self._pass_over()
+        self._cursor, self._last_ns = known.cursor, known.last_ns
+        self._last = self._backend.place_of(known.cursor) if known.cursor else None
+        if known.closed:                                  # its gap is told, and nothing was read since
+            return True
+        self._before = self._last
+        if known.file.head_hash == self.settings.signature:
+            self._ref, self._offset = known.file, known.offset
+        else:
+            self._closing = self._close(known.file, known.offset, ())
+        return self._last is None or await self._look_for_loss(known)
+
+    async def _look_for_loss(self, known: Known) -> bool:
+        """W3. False where nothing at all is there: whatever comes will tell."""
+        assert self._last is not None
+        first = await self._backend.first_at(self._cursor)
+        if first is None:
+            return False
+        place = self._place(first)
+        if is_read(place, self._last):
+            return True
+        entries = missing(self._last, place)
+        if entries:
+            gap = self._gap(known.offset, entries, time_ns(first))
+            await self._submit([self._close(known.file, known.offset, (gap,))])
+            self._ref = self._closing = self._before = None
+            self._offset = 0
+        return True
+
+    def _gap(self, offset: int, entries: int, first_ns: int) -> Gap:
+        """At least a byte for each entry that is known to be missing and to be wanted."""
+        at_least = entries if entries > 0 and self.settings.unfiltered else 0
+        return Gap(offset, -1, self._lost_reason, at_least, self._last_ns, first_ns)
+
+    def _close(self, ref: FileRef, offset: int, gaps: tuple[Gap, ...]) -> Section:
+        return Section(ref, offset, offset, "", None, gaps=gaps, size=offset, closed=True, cursor=self._cursor)
+
+    async def _pass_over(self) -> bool:
+        """start_at: end. What is there is passed over, durably, before anything is read."""
+        newest = await self._backend.newest()
+        if newest is None:
+            return True
+        self._cursor = newest.get(CURSOR, b"").decode("ascii", "replace")
+        self._last = self._before = self._place(newest)
+        self._last_ns = time_ns(newest)
+        gap = Gap(0, -1, GapReason.START_AT_END, 0, 0, self._last_ns)
+        ref = self._definition()
+        await self._submit([Section(ref, 0, 0, "", None, gaps=(gap,), last_ns=self._last_ns, cursor=self._cursor)])
+        return True
+
+    def _definition(self) -> FileRef:
+        """A key of its own for each numbering of bytes (W2)."""
+        while self._ref is None:
+            mixed = blake2b(digest_size=10)
+            for part in (self.source.node, self.source.lineage, self._cursor, secrets.token_hex(8)):
+                mixed.update(part.encode("utf-8", "surrogateescape") + b"\0")
+            key = b32encode(mixed.digest()).decode().lower()
+            if self._output.claim(key):
+                self._ref = FileRef(key, self.source, self.source.path, 0, 0, 0, self.settings.signature)
+        return self._ref
+
+    # ---------------------------------------------------------------- reading
+
+    async def _read(self, stream: Stream, follow: bool) -> None:
+        begins = self._last is not None
+        while not (self._goes_back or self._stop.is_set()):
+            entries = await stream.read()
+            if entries is None:
+                if follow and not self._stop.is_set():
+                    raise Trouble("the stream of entries ended by itself")
+                return
+            self._telemetry.recovered(self._degraded)
+            if entries and begins:
+                entries = self._unread(entries)
+                begins = not entries
+            if entries:
+                await self._take(entries)
+                small = sum(map(entry_bytes, entries)) < FULL_READ_BYTES
+                await self._pause(TICK_S if follow and small else 0.0)
+                await self._output.pace()
+            await self._tell_overdue()
+        if not (begins or self._goes_back):
+            await self._sweep(stream)
+
+    async def _sweep(self, stream: Stream) -> None:
+        """At the stop: what is on its way, as far as there is room and time. The journal keeps the rest, if it is on a disk."""
+        try:
+            async with asyncio.timeout(LAST_SWEEP_S):
+                while (entries := await stream.read(TICK_S)) and await self._take(entries):
+                    pass
+        except TimeoutError:
+            return
+
+    def _unread(self, entries: list[Entry]) -> list[Entry]:
+        """Where a stream begins at the cursor's own entry: what is behind it."""
+        assert self._last is not None
+        for index, entry in enumerate(entries):
+            if not is_read(self._place(entry), self._last):
+                return entries[index:]
+        return []
+
+    def _place(self, entry: Entry) -> Place:
+        try:
+            return self._backend.place_of(entry.get(CURSOR, b""))
+        except ValueError as error:
+            raise Trouble(str(error)) from None
+
+    async def _take(self, entries: list[Entry]) -> bool:
+        """One frame of what one read gave. False where it may not be now: then nothing behind them may either."""
+        await self._output.room()
+        while (wait_s := self._decoder.hold_until_s - self._now_s()) > 0 and not self._stop.is_set() and not self._goes_back:
+            await self._pause(min(wait_s, 1.0))
+        if self._goes_back or wait_s > 0:
+            return False                                  # the cursor stands in front of them
+        gaps = self._holes(entries)
+        ref = self._definition()
+        batch = self._decoder.decode(
+            ref.key, self._offset, entries, read_ns=self._now_ns(), now_s=self._now_s(), reread=_nothing)
+        start, end = self._offset, self._inner.end
+        last = entries[-1]
+        self._offset, self._cursor = end, last[CURSOR].decode("ascii", "replace")
+        self._last = self._before = self._place(last)
+        self._last_ns = time_ns(last) or self._last_ns
+        section = Section(
+            ref, start, end, "", batch, (), self._decoder.take_drops(), gaps, end, self._last_ns, cursor=self._cursor)
+        closing, self._closing = self._closing, None
+        await self._submit([closing, section] if closing is not None else [section])
+        return True
+
+    def _holes(self, entries: list[Entry]) -> tuple[Gap, ...]:
+        """Numbers that were jumped over while the stream went on: the journal was vacuumed faster than it was read."""
+        newest = self._place(entries[-1])
+        if not self.settings.unfiltered or self._before is None:
+            return ()
+        before = self._before
+        if newest.numbering == before.numbering and newest.number - before.number == len(entries):
+            return ()
+        gaps = []
+        for entry in entries:
+            place = self._place(entry)
+            if missing(before, place) > 0:
+                gaps.append(self._gap(self._offset, missing(before, place), time_ns(entry)))
+            before = place
+        return tuple(gaps)
+
+    async def _tell_overdue(self) -> None:
+        """Records that a step makes by itself: what a limit dropped."""
+        since_s = self._decoder.oldest_open_s()
+        if since_s is None or self._now_s() - since_s < TELL_AFTER_S or self._ref is None:
+            return
+        told = self._decoder.flush(before_s=self._now_s(), read_ns=self._now_ns(), reread=_nothing)
+        sections = [
+            Section(self._ref, self._offset, self._offset, "", batch, (), self._decoder.take_drops(), cursor=self._cursor,
+                    size=self._offset)
+            for key, batch in told if key == self._ref.key
+        ]
+        if sections:
+            await self._submit(sections)
+
+    async def _submit(self, sections: list[Section]) -> None:
+        """W4. BufferLost where the buffer went back."""
+        if self._goes_back:
+            raise BufferLost("the positions went back")
+        try:
+            await asyncio.shield(self._output.submit(sections))
+        except OSError as error:
+            raise BufferLost(str(error)) from None
+
+
+def _nothing(piece: Any) -> bytes:
+    return b""
