@@ -3,7 +3,7 @@
     path                   admin.sock   loopback   other address
     /metrics               yes          yes        yes
     /healthz  /readyz      yes          yes        yes
-    /  /status             yes          yes *      with admin.expose_status
+    /  /status  /page.*    yes          yes *      with admin.expose_status
     /audit                 yes          no         no
     POST /dead-letters     yes          no         no         (orders: dead_letter_desk.py)
       * Host must be an IP address, localhost or the configured name, and the request not from another site's page
@@ -34,7 +34,11 @@ from ..telemetry import Telemetry
 from . import SOCKET_NAME
 
 OPEN_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
-STATUS_PATHS = frozenset({"/", "/status"})
+PAGE_FILES = {
+    "/page.css": "text/css", "/page.js": "text/javascript", "/page_parts.js": "text/javascript", "/page.svg": "image/svg+xml",
+}
+"""What the page at / is made of, beside page.html: files in page/."""
+STATUS_PATHS = frozenset({"/", "/status", "/page.json", *PAGE_FILES})
 SOCKET_PATHS = frozenset({"/audit"})
 ORDER_PATHS = frozenset({"/dead-letters"})
 BACKLOG = 64
@@ -43,7 +47,8 @@ AGAIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What is served. `problems`: [] means healthy. `order`: carries out what is POSTed to the socket."""
+    """What is served. `problems`: [] means healthy. `order`: carries out what is POSTed to the socket. `page`: what
+    /page.json answers to these parameters; Usage where they make no sense."""
 
     metrics: Callable[[], bytes]
     problems: Callable[[], list[str]]
@@ -51,6 +56,7 @@ class Views:
     status: Callable[[], Mapping[str, Any]]
     audit: Callable[[], Mapping[str, Any]]
     order: Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]] | None = None
+    page: Callable[[Mapping[str, str]], Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +208,11 @@ class Admin:
         except Fatal:
             self._close_sockets()
             raise
+
+    @property
+    def shows_page(self) -> bool:
+        """May a browser see the page at /? Not over the socket, nor where `allowed` says no."""
+        return any(door.kind == "loopback" or door.expose_status for _, door in self._sockets)
 
     def serve(self, views: Views) -> None:
         """Answer from now on. Costs nothing until somebody asks."""

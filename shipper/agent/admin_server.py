@@ -9,18 +9,19 @@ Plane: driver.
 from __future__ import annotations
 
 import asyncio
-import html
 import socket
 from collections.abc import Awaitable, Callable
+from functools import cache
+from importlib import resources
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from .. import __version__, exact_json
-from ..errors import ShipperError
+from .. import exact_json
+from ..errors import ShipperError, Usage
 from ..telemetry import Telemetry
-from .admin import Door, Views, allowed
+from .admin import PAGE_FILES, Door, Views, allowed
 from .logging import describe
 from .text import json_default
 
@@ -30,7 +31,9 @@ HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+                               "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+    "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
@@ -40,9 +43,10 @@ class AdminServer:
 
     def __init__(self, views: Views, telemetry: Telemetry) -> None:
         self._views, self._telemetry = views, telemetry
-        self._pages: dict[str, Callable[[], web.Response]] = {
+        self._pages: dict[str, Callable[[web.BaseRequest], web.Response]] = {
             "/": self._index, "/metrics": self._metrics, "/healthz": self._healthz, "/readyz": self._readyz,
-            "/status": lambda: _json(self._views.status()), "/audit": lambda: _json(self._views.audit()),
+            "/status": lambda _: _json(self._views.status()), "/audit": lambda _: _json(self._views.audit()),
+            "/page.json": self._page_json, **dict.fromkeys(PAGE_FILES, _page_file),
         }
         self._servers: list[tuple[asyncio.Server, web.Server]] = []
 
@@ -70,18 +74,20 @@ class AdminServer:
             elif request.method == "POST":
                 answer = await self._order(request)
             else:
-                answer = self._page(request.path)
+                answer = self._page(request)
             answer.force_close()
             return answer
 
         return handle
 
-    def _page(self, path: str) -> web.Response:
+    def _page(self, request: web.BaseRequest) -> web.Response:
         try:
-            return self._pages[path]()
+            return self._pages[request.path](request)
+        except Usage as error:
+            return _text(f"{error}\n", 400)
         except Exception as error:  # noqa: BLE001 - N7
             self._telemetry.count("shipper_errors_total", 1, "admin")
-            self._telemetry.say("error", "admin_error", about=path, **describe(error))
+            self._telemetry.say("error", "admin_error", about=request.path, **describe(error))
             return _text(f"failed: {type(error).__name__}; see the agent's log\n", 500)
 
     async def _order(self, request: web.BaseRequest) -> web.Response:
@@ -96,26 +102,29 @@ class AdminServer:
             self._telemetry.say("error", "admin_error", about=request.path, **describe(error))
             return _text(f"failed: {type(error).__name__}; see the agent's log\n", 500)
 
-    def _metrics(self) -> web.Response:
+    def _metrics(self, _: web.BaseRequest) -> web.Response:
         return web.Response(body=self._views.metrics(), headers={
             **HEADERS, "Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
-    def _healthz(self) -> web.Response:
+    def _healthz(self, _: web.BaseRequest) -> web.Response:
         problems = self._views.problems()
         return _text("".join(f"{line}\n" for line in problems) or "ok\n", 503 if problems else 200)
 
-    def _readyz(self) -> web.Response:
+    def _readyz(self, _: web.BaseRequest) -> web.Response:
         ready = self._views.ready()
         return _text("ok\n" if ready else "the first scan of the log files is not done yet\n", 200 if ready else 503)
 
-    def _index(self) -> web.Response:
+    def _index(self, request: web.BaseRequest) -> web.Response:
+        """The page for a browser; for curl the same as `shipper status`."""
+        if "text/html" in request.headers.get("Accept", ""):
+            return web.Response(body=_read("page.html"), content_type="text/html", charset="utf-8", headers=HEADERS)
         from .status import human
 
-        body = html.escape(human(self._views.status()))
-        links = " ".join(f'<a href="{path}">{path}</a>' for path in ("/status", "/metrics", "/healthz", "/readyz"))
-        page = (f"<!doctype html><meta charset=utf-8><title>shipper {__version__}</title>"
-                f"<style>body{{font:14px/1.4 monospace;margin:2em}}</style><p>{links}</p><pre>{body}</pre>\n")
-        return web.Response(text=page, content_type="text/html", headers=HEADERS)
+        return _text(f"{human(self._views.status())}\n")
+
+    def _page_json(self, request: web.BaseRequest) -> web.Response:
+        assert self._views.page is not None
+        return _json(self._views.page(request.query))
 
 
 class _Limited:
@@ -130,6 +139,17 @@ class _Limited:
         made = self._server()
         self._loop.call_later(CONNECTION_S, made.force_close)
         return made
+
+
+@cache
+def _read(name: str) -> bytes:
+    """A file of the package's page/ (20 KB together)."""
+    return resources.files(__package__).joinpath("page", name).read_bytes()
+
+
+def _page_file(request: web.BaseRequest) -> web.Response:
+    kind, charset = PAGE_FILES[request.path], "utf-8"
+    return web.Response(body=_read(request.path.removeprefix("/")), content_type=kind, charset=charset, headers=HEADERS)
 
 
 def _text(body: str, status: int = 200) -> web.Response:

@@ -28,8 +28,10 @@ from ..telemetry import Telemetry
 from . import memory
 from .admin import Admin, Views
 from .health import SAMPLE_EVERY_S, Health
+from .history import EVERY_S as PAGE_SAMPLE_EVERY_S
 from .logging import LogWriter, describe, loop_exception_handler, route_library_logs, writer
 from .loop_watch import LoopWatch
+from .page_data import PageData
 from .reload import Reloader
 from .signals import WATCH_EVERY_S, ConfigWatch, Signals
 from .status import AgentFacts, StatusFacts, assemble
@@ -131,6 +133,7 @@ class Agent:
         self._reloader = Reloader(config, self._load_again, self._pipeline, telemetry)
         self._started_s, self._started_monotonic_s = time.time(), time.monotonic()
         self._signals = Signals(self._exit_at_once)
+        self._page, self._shows_page = PageData(telemetry, self._pipeline, lambda: self.config.sources), False
         self._started = False
         self._out_of_time = False          # --once --timeout has waited for the sinks already: no grace on top
         self._held: Mapping[str, Mapping[str, Any]] = {}
@@ -175,6 +178,7 @@ class Agent:
         lock = await self._unless_stopped(self._parts.lock(self.config, self._telemetry))
         try:
             admin = Admin(self.config.state_dir, self.config.admin, self._telemetry)
+            self._shows_page = admin.shows_page
             admin.serve(self._views())
             try:
                 return await self._with_pipeline(once, timeout_s)
@@ -245,6 +249,8 @@ class Agent:
     def _side_tasks(self) -> list[asyncio.Task[None]]:
         loops = [("health", self._sample_health, SAMPLE_EVERY_S), ("config_watch", self._watch_config(), WATCH_EVERY_S),
                  ("memory", memory.give_back, memory.GIVE_BACK_EVERY_S)]
+        if self._shows_page:
+            loops.append(("page_history", self._page.sample, PAGE_SAMPLE_EVERY_S))
         interval_s = watchdog_interval_s(self._parts.environ)
         if interval_s is not None:
             loops.append(("watchdog", self._feed_watchdog, interval_s))
@@ -302,6 +308,7 @@ class Agent:
             status=self._status,
             audit=self._audit,
             order=lambda what: self._pipeline.order(what),
+            page=lambda asked: self._page.answer(self._status(files=False), asked),
         )
 
     _exposition: Any = None
@@ -314,7 +321,7 @@ class Agent:
         body: bytes = self._exposition.render()
         return body
 
-    def _status(self) -> dict[str, Any]:
+    def _status(self, files: bool = True) -> dict[str, Any]:
         from ..config.secrets import redacted
 
         now_s = time.monotonic()
@@ -324,7 +331,9 @@ class Agent:
             problems=self._health.problems(now_s), degraded=self._telemetry.degraded_since,
             config=redacted(self.config), last_reload=self._reloader.last,
         )
-        return assemble(agent, self._pipeline.status_facts() if self._started else StatusFacts())
+        if not self._started:
+            return assemble(agent, StatusFacts())
+        return assemble(agent, self._pipeline.status_facts(files))
 
     def _audit(self) -> dict[str, Any]:
         from .audit import to_json

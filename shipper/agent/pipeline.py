@@ -13,7 +13,7 @@ Plane: pure; shapes only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -51,8 +51,12 @@ class Pipeline(Protocol):
         """Carry out an order about dead letters (dead_letter_desk.py). Usage where it cannot be. The one method that is
         called by other tasks than the one of L1."""
 
-    def status_facts(self) -> StatusFacts: ...
+    def status_facts(self, files: bool = True) -> StatusFacts:
+        """Without `files` the cost does not grow with their number."""
 
     def audit_facts(self) -> AuditFacts: ...
+
+    def levels(self) -> Iterable[tuple[str, str, float]]:
+        """(kind, name, bytes): `lag` of each source, `backlog` of each sink, and the `buffer` (no name). Cheap: each 10 s."""
 
     def stage_facts(self) -> Sequence[StageFacts]: ...

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..buffer.driver import Buffer
@@ -114,6 +114,8 @@ class Pipeline:
             await self._outlets.apply(config)
         if changes.sources or "process" in changes.settings:
             await self._intake.apply(config)
+        elif changes.sinks:
+            self._intake.pods.configure(config)
         self._config = config
 
     async def order(self, what: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -123,14 +125,25 @@ class Pipeline:
 
     # ---------------------------------------------------------------- facts
 
-    def status_facts(self) -> StatusFacts:
+    def status_facts(self, files: bool = True) -> StatusFacts:
         if self._buffer is None or self._intake is None or self._outlets is None:
             return StatusFacts()
-        return StatusFacts(files_of(self._intake.facts(), time.time_ns()), self._outlets.status(), buffer_status(self._buffer))
+        rows = files_of(self._intake.facts(), time.time_ns()) if files else ()
+        return StatusFacts(rows, self._outlets.status(), buffer_status(self._buffer),
+                           self._intake.pods.status())
 
     def audit_facts(self) -> AuditFacts:
         assert self._buffer is not None and self._outlets is not None
         return audit_of(self._buffer, self._outlets.counters())
+
+    def levels(self) -> Iterable[tuple[str, str, float]]:
+        if self._buffer is None or self._intake is None or self._outlets is None:
+            return
+        for name, lag_bytes in self._intake.reader.lag_by_source().items():
+            yield "lag", name, lag_bytes
+        for name, facts in self._outlets.status().items():
+            yield "backlog", name, facts["backlog_bytes"]
+        yield "buffer", "", self._buffer.usage.total
 
     def stage_facts(self) -> Sequence[StageFacts]:
         if self._buffer is None or self._intake is None or self._outlets is None:

@@ -28,7 +28,7 @@ from .attention import SWEEPS_BEFORE_WATCH, TICK_S, Attention
 from .closings import Closings, gap_bytes
 from .cutter import Cutter, LineDecoder
 from .ending import AtEnd, Verdict, may_close_open_records, verdict
-from .facts import rows_of, unread_bytes_of
+from .facts import lag_by_source, rows_of, unread_bytes_of
 from .file import Changed, TailFile
 from .handles import Handles
 from .identity import HEAD_BYTES
@@ -748,6 +748,10 @@ class Reader:
     def lag_bytes(self) -> int:
         """Bytes in open files behind their offsets, as of the last look at each."""
         return sum(max(0, f.size - f.offset) for x in self.lineages.values() for f in x.files)
+
+    def lag_by_source(self) -> dict[str, int]:
+        """lag_bytes of each source that has files."""
+        return lag_by_source(self.lineages.values())
 
     def unread_bytes(self) -> int:
         """As lag_bytes, less what nothing of ours can read: unfinished lines, and files whose last read failed."""

@@ -71,11 +71,14 @@ class FakePipeline:
     async def apply(self, config: Config, changes: Changes) -> None:
         self.applied.set()
 
-    def status_facts(self) -> StatusFacts:
+    def status_facts(self, files: bool = True) -> StatusFacts:
         return StatusFacts()
 
     def audit_facts(self) -> AuditFacts:
         return self.audit
+
+    def levels(self) -> Sequence[tuple[str, str, float]]:
+        return []
 
     def stage_facts(self) -> Sequence[StageFacts]:
         return []

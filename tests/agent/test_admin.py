@@ -36,6 +36,9 @@ def asked(door: Door, path: str, method: str = "GET", **headers: str) -> int:
     ("/readyz", 200, 200, 200, 200),
     ("/status", 200, 200, 403, 200),
     ("/", 200, 200, 403, 200),
+    ("/page.json", 200, 200, 403, 200),
+    ("/page.js", 200, 200, 403, 200),
+    ("/page.html", 404, 404, 404, 404),
     ("/audit", 200, 403, 403, 403),
     ("/etc/passwd", 404, 404, 404, 404),
     ("/status/", 404, 404, 404, 404),
@@ -173,8 +176,9 @@ async def test_every_page_answers_over_tcp(state_dir: str) -> None:
         assert await get(f"{url}/metrics") == (200, "shipper_x 1\n")
         status, body = await get(f"{url}/status")
         assert status == 200 and body.startswith('{"running":true,')
-        status, body = await get(f"{url}/")
-        assert status == 200 and "n&lt;1&gt;" in body and "n<1>" not in body
+        assert (await get(f"{url}/"))[1].startswith("shipper 1 on n<1>, pid 1,")             # as text, for curl
+        status, body = await get(f"{url}/", headers={"Accept": "text/html,*/*;q=0.8"})
+        assert status == 200 and body.startswith("<!doctype html>")
         assert (await get(f"{url}/audit"))[0] == 403
         assert (await get(f"{url}/status", headers={"Host": "evil.example"}))[0] == 403
 
