@@ -1,12 +1,15 @@
 """Rules about what is read: patterns, allowed roots, and the loop of an agent that reads what it writes. Pure."""
 from __future__ import annotations
 
+import re
+
 from .draft import Draft, Findings
+from .journal import JournalSource, KmsgSource
 from .patterns import excluded, intersect, output_glob, static_prefix
 from .tree import Path
 from .types import ContainersSource, LogFiles
-from .journal import JournalSource, KmsgSource
 
+_FIELD = re.compile(r"[A-Z0-9_]{1,64}")
 _ROTATED = ".????????T??????Z"
 """What the file sink adds to a rotated file's name."""
 
