@@ -54,8 +54,7 @@ def names_of(hops: Sequence[str]) -> Names:
 
 
 def _of_one(path: str) -> Names:
-    base = os.path.basename(path)
-    directory, parent = _parts_above(path)
+    directory, parent, base = _last_parts(path)
     if (docker := _DOCKER.fullmatch(base)) and directory == docker[1]:
         return Names(container_id=docker[1])
     if numbered := _NUMBERED.fullmatch(base):
@@ -65,9 +64,10 @@ def _of_one(path: str) -> Names:
     return _of_link(base)
 
 
-def _parts_above(path: str) -> tuple[str, str]:
+def _last_parts(path: str) -> tuple[str, str, str]:
+    """Directory, its parent, base name; "" for what there is not."""
     parts = path.rsplit("/", 3)
-    return (parts[-2] if len(parts) > 1 else ""), (parts[-3] if len(parts) > 2 else "")
+    return (parts[-2] if len(parts) > 1 else ""), (parts[-3] if len(parts) > 2 else ""), parts[-1]
 
 
 def _in_pod(directory: str) -> Names:
@@ -93,7 +93,7 @@ def _of_link(base: str) -> Names:
 
 def clean(name: str) -> str:
     """`name` as UTF-8 that JSON can hold: each undecodable byte (a surrogate escape) becomes U+FFFD (N2)."""
-    return _SURROGATE.sub("\ufffd", name)
+    return name if name.isascii() else _SURROGATE.sub("\ufffd", name)
 
 
 def lineage_name(resolved_path: str) -> str:

@@ -28,7 +28,7 @@ from shipper.discover.lineages import Lineages
 from shipper.discover.listing import Listings
 from shipper.discover.names import clean, source_of
 from shipper.discover.open import inside, resolve_roots
-from shipper.discover.resolve import Resolved, resolve
+from shipper.discover.resolve import Directories, Resolved, resolve
 from shipper.discover.siblings import Either, group, is_compressed, rotated_from
 from shipper.discover.walk import MAX_DIRECTORIES, Walk
 from shipper.errors import FileRefused, RefusedReason
@@ -97,6 +97,7 @@ class Discoverer:
         self._loose: set[LogFile] = set()
         self._overlaps: set[tuple[str, str]] = set()
         self._turn = 0
+        self._directories = Directories()
         self._all_due = self._first = True
 
     @property
@@ -138,6 +139,7 @@ class Discoverer:
             for match in [m for m in self._pending if m.resolved and os.path.isdir(os.path.dirname(m.resolved.path))]:
                 self._resolve_again(match, changes)
         self._settle(changed, changes)
+        self._directories = Directories()                # what this scan found is not believed by the next
         return changes
 
     def siblings(self, logfile: LogFile) -> list[SiblingStat]:
@@ -225,7 +227,7 @@ class Discoverer:
 
     def _resolve_again(self, match: _Match, changes: Changes) -> None:
         try:
-            same = match.logfile is not None and match.resolved == resolve(match.path)
+            same = match.logfile is not None and match.resolved == resolve(match.path, self._directories)
         except FileRefused:
             same = False
         if not same:
@@ -236,7 +238,7 @@ class Discoverer:
         if match is None:
             return
         try:
-            match.resolved = resolved = resolve(match.path)
+            match.resolved = resolved = resolve(match.path, self._directories)
             _check_inside(match.path, resolved.path, match.configured.roots)
         except FileRefused as refusal:
             self._refuse(match.configured.spec.name, refusal)
@@ -267,7 +269,7 @@ class Discoverer:
         logfile = self._lineages.find(directory, live)
         if logfile is None:
             path = os.path.join(directory, live)
-            hops = (*resolved.hops, path) if path == resolved.path else (path,)
+            hops = resolved.hops if path == resolved.hops[-1] else (*resolved.hops, path) if path == resolved.path else (path,)
             source = source_of(spec.kind, spec.name, spec.node, hops, path)
             logfile = match.configured.logfile(source, directory, live)
             self._lineages.add(logfile)

@@ -1,11 +1,12 @@
 """Which lineages there are (D1 to D6 in shipper/discover/scan.py)."""
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from shipper.discover.names import source_of
-from shipper.discover.resolve import MAX_HOPS, resolve
+from shipper.discover.resolve import MAX_HOPS, Directories, resolve
 from shipper.discover.scan import TURNS
 from shipper.errors import FileRefused
 from tests.discover.node import ID, UID, unsure_now_ns
@@ -563,3 +564,20 @@ def test_an_unreadable_directory_keeps_its_lineages_and_is_reported(node, monkey
     assert list(discoverer.files) == [logfile]
     [said] = node.said("directory_unreadable")
     assert said["path"] == str(log.parent)
+
+
+def test_real_paths_that_a_scan_remembers_are_those_of_realpath(tmp_path: Path) -> None:
+    root = tmp_path.resolve()
+    for name in ("a/b/c", "a/d", "e"):
+        (root / name).mkdir(parents=True)
+    (root / "a/link").symlink_to("../e")
+    (root / "a/b/up").symlink_to("../..")
+    (root / "loop").symlink_to("loop")
+    directories = Directories()
+    for name in (
+        "a/b/c", "a/d", "a/link", "a/b/up/e", "a/b/up/a/link/gone/x", "a/../e", "a/./d", "a//d", "gone/x", "loop/x", "a/b/",
+    ):
+        path = f"{root}/{name}"
+        for _ in range(2):
+            assert directories.of(path) == os.path.realpath(path), name
+    assert directories.of("/") == "/" and directories.of("//x") == os.path.realpath("//x")
