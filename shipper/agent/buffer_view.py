@@ -32,6 +32,10 @@ class BufferForDelivery:
         return self._buffer.total_bytes - self.read_total_bytes
 
     @property
+    def uuid(self) -> str:
+        return self._buffer.uuid
+
+    @property
     def full(self) -> bool:
         return self._buffer.out_of_room
 
@@ -59,6 +63,9 @@ class BufferForDelivery:
 
     async def wait_beyond(self, seq: int) -> None:
         await self._buffer.wait_beyond(seq)
+
+    async def wait_synced(self, seq: int) -> None:
+        await self._buffer.wait_synced(seq)
 
     def encode_early(self, key: Any, encode: Callable[[Batch], bytes | None] | None) -> None:
         if encode is None:

@@ -87,7 +87,8 @@ class Outlets:
         """Touches nothing yet (SinkSpec.build). Raises Usage or Fatal where the sink cannot be had."""
         view = BufferForDelivery(self._buffer)
         # Any: mypy takes a dataclass field that holds a function for a method, which could not be assigned.
-        context: Any = SinkContext(entry.name, config.node, config.state_dir, self._telemetry)
+        context: Any = SinkContext(
+            entry.name, config.node, config.state_dir, self._telemetry, buffer_bytes=config.buffer.max_size)
         sink = entry.spec.build(entry.config, context)
         delivery = Delivery(
             entry.name, entry.common, entry.spec, sink, view, context, self._telemetry,

@@ -31,6 +31,7 @@ from .dead_letters import DeadLetters
 from .form import Former, Span
 from .giveaway import give_away
 from .goals import Goals
+from .plans import PlanDesk
 from .probe import probe
 from .progress import Progress
 from .replay import Replay, Replays
@@ -84,6 +85,8 @@ class Delivery:
             self._accepted, self._trouble, self._former,
         )
         context.confirmed, context.resend = self._confirmed, self._resend_from_cursor
+        context.plans = PlanDesk(
+            self._progress, buffer, self._patient, self._trouble, lambda: self._stopping, self._read_from_end)
         self._wake, self._finished = asyncio.Event(), asyncio.Event()
         self._main: asyncio.Task[Any] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -415,7 +418,7 @@ class Delivery:
         """Everything unconfirmed is to be sent again, from the cursor; called with nothing being sent."""
         if self._refusals.over:
             self._start_refusing()
-        elif self._resend is not None and not len(self._window):
+        elif self._resend is not None and not self._window.revocable:
             self._trouble.clear("resend")
         elif self._resend is not None:
             self._resends += 1
@@ -489,10 +492,13 @@ class Delivery:
         ))
 
     async def _give_away(self, drop: Drop) -> None:
-        """From the cursor on where the sink is in trouble, else behind what is in flight (X4)."""
+        """From the cursor on where the sink is in trouble, else behind what is in flight (X4). What is planned is safe in its
+        plan: the cursor passes it, else a dead sink's plan would hold the buffer full."""
         if self._trouble.state is not SinkState.OK:
             await self._end_tasks()
             self._rewind()
+            self._window.set_aside()
+            self._advance()
         await give_away(drop, self._progress, self._buffer, self._routed, self._telemetry)
         self._drop_not_before_s = self._clock.now_s() + DROP_PAUSE_S
         self._read_from_end()

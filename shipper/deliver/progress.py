@@ -93,7 +93,7 @@ class Progress:
         repeated = self.window.rewind()
         rewound = getattr(self.sink, "rewound", None)
         if rewound is not None:
-            rewound(self._passed_number)
+            rewound(max(self._passed_number, self.window.planned_number))
         if repeated:
             self.telemetry.count("shipper_sink_repeated_records_total", repeated, self.name)
         return repeated

@@ -35,6 +35,10 @@ class BufferView(Protocol):
     """The reading side of the buffer."""
 
     @property
+    def uuid(self) -> str:
+        """Of this buffer and no other: sequence numbers mean nothing elsewhere."""
+
+    @property
     def full(self) -> bool: ...
     @property
     def total_bytes(self) -> int: ...
@@ -52,6 +56,9 @@ class BufferView(Protocol):
 
     async def wait_beyond(self, seq: int) -> None:
         """Return once frame `seq` or a later one can be read."""
+
+    async def wait_synced(self, seq: int) -> None:
+        """Return once frame `seq` is on disk; BufferLost where it was taken back (its ranges come in later frames)."""
 
     def advance(self, name: str, seq: int, index: int, state: Any, counters: Any) -> None: ...
 
@@ -87,12 +94,13 @@ class SpecView(Protocol):
 
 
 class ContextView(Protocol):
-    """shipper.sinks.SinkContext; delivery fills in `confirmed` and `resend`."""
+    """shipper.sinks.SinkContext; delivery fills in `confirmed`, `resend` and `plans`."""
 
     name: str
     state_dir: str
     confirmed: Callable[..., None]
     resend: Callable[[Exception], None]
+    plans: Any
 
 
 class Handle(Protocol):

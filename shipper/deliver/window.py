@@ -13,6 +13,7 @@ Invariants (tests/deliver/test_window.py):
   W3  confirming a number that is not in flight any more (or not yet) confirms nothing that is unproven
   W4  an entry that is held, or still being sent, is not passed by confirming a later one
   W5  after `rewind` nothing is in flight, and the position stands where it stood
+  W7  entries that are planned, and all before them, outlive a `rewind`: what a durable plan covers is not sent otherwise
   W6  what was passed adds up: the tallies of passed entries are those between the first position and this one
 """
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Entry:
     dropped_for  why the records in it are not sent; "" where they are
     files        of what is dropped: source bytes by file key
     passed       the position has moved over it
+    planned      it is part of a plan of the sink (deliver/plans.py)
     """
 
     number: int
@@ -49,6 +51,7 @@ class Entry:
     dropped_for: str = ""
     files: dict[str, int] | None = None
     passed: bool = False
+    planned: bool = False
 
 
 class Window:
@@ -120,11 +123,44 @@ class Window:
         return entries
 
     def rewind(self) -> int:
-        """Forget what is in flight (W5). Returns how many records of it had been sent, wholly or in part."""
-        records = sum(entry.tally.records for entry in self._entries if entry.number)
-        self._entries.clear()
-        self.total_bytes = 0
-        return records
+        """Forget what is in flight (W5, W7). Returns how many records of it had been sent, wholly or in part."""
+        gone = []
+        while self._entries and not self._entries[-1].planned:
+            gone.append(self._entries.pop())
+        self.total_bytes -= sum(entry.tally.total_bytes for entry in gone)
+        return sum(entry.tally.records for entry in gone if entry.number)
+
+    @property
+    def revocable(self) -> bool:
+        """Whether `rewind` would forget anything."""
+        return bool(self._entries) and not self._entries[-1].planned
+
+    @property
+    def planned_number(self) -> int:
+        """The last request that is part of a plan; 0 where there is none in flight."""
+        return max((entry.number for entry in self._entries if entry.planned), default=0)
+
+    def unplanned_to(self, number: int) -> list[tuple[Position, Entry]]:
+        """The entries behind the last plan, up to that of request `number`, each with where it starts."""
+        found: list[tuple[Position, Entry]] = []
+        last = 0
+        start = self.position
+        for entry in self._entries:
+            if not entry.planned:
+                found.append((start, entry))
+                last = len(found) if 0 < entry.number <= number else last
+            start = entry.end
+        return found[:last]
+
+    def end_of(self, number: int) -> Position:
+        """Where the last entry ends whose requests are all up to `number`."""
+        return max((entry.end for entry in self._entries if 0 < entry.number <= number), default=self.position)
+
+    def set_aside(self) -> None:
+        """What is planned is safe in its plan: the position may pass it before it is confirmed."""
+        for entry in self._entries:
+            if entry.planned and entry.stage is Stage.HANDED:
+                entry.stage = Stage.DONE
 
     def __len__(self) -> int:
         return len(self._entries)

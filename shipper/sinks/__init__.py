@@ -13,6 +13,7 @@ reason. What was sent after request `number` will come again under new numbers, 
 And two methods `encode_one(batch) -> Any` and `assemble(pieces: Sequence[Any]) -> payload`, where the payload of many batches
 can be made of what each alone gives (`encode(batches)` is then equal to assembling them): delivery encodes each batch as soon
 as it is there, while its columns are in the processor's cache. What `encode_one` gives is never empty.
+A sink that promises "exactly once" (confirms="later") fixes what it sends in a plan first: `context.plans`, see Plans.
 And a method `status() -> dict`: shown in /status as `proof`; numbers and words, no record content.
 
 Invariants that every sink keeps (one shared contract test):
@@ -24,7 +25,7 @@ Invariants that every sink keeps (one shared contract test):
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
@@ -34,12 +35,55 @@ from ..model import Batch, Request
 from ..telemetry import Telemetry
 
 
+class Plans(Protocol):
+    """For sinks that write down what they are about to send, before they send it, so that a crash changes nothing of it.
+
+    1. `send` keeps the records in files of the sink's own (spool/<sink>/ below state_dir). A range ends where `settled(n)` is
+       true, n being the last request in it: else a part of a span could be in it and the rest not.
+    2. The files are fsynced; `await synced(n)`: the buffer has on disk what they were made of. Where either fails:
+       context.resend(why), and `rewound` tells when to forget the range.
+    3. `fix(n)` gives a receipt (JSON). From now on delivery never forms these requests again.
+    4. The manifest, with the receipt, is made durable (until that succeeds: persist), then the plan is carried out (persist).
+    5. context.confirmed(n); after `durable(n)` the manifest may go, and then its files.
+    After a crash `start` reads the manifests, oldest first, calls `resume(receipts)` as its last step, and goes on at 4.: for
+    each plan it gets the number to confirm, 0 where the cursor is past it already. Files that no manifest names are scratch.
+    Plans whose buffer_id is another are finished and not resumed: their positions mean nothing here.
+    `drop_oldest` lets the cursor pass a plan before it is confirmed: `durable(n)` may come first; keep what is not carried out.
+    """
+
+    @property
+    def buffer_id(self) -> str:
+        """Hex, of this state directory's buffer. With the receipt's start and end ([frame, record]) it names a range for good."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """Source bytes up to the end of what was sent, not routed ones included: what a range keeps in the buffer is the
+        difference."""
+
+    def settled(self, number: int) -> bool:
+        """Whether all spans up to request `number` are wholly handed over."""
+
+    async def synced(self, number: int) -> None:
+        """Return once all frames up to request `number` are on disk. ShipperError where some were taken back."""
+
+    def fix(self, number: int) -> dict[str, Any]:
+        """The receipt of everything from the last plan to request `number`; at once, and final."""
+
+    def resume(self, receipts: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Only in `start`, as its last step."""
+
+    async def persist(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Call `work` until it returns, with delivery's pauses between (S3); Retryable and Fatal show in the status. Raises
+        ShipperError when the sink is being stopped, and Rejected, TooLarge, Partial as they come."""
+
+
 @dataclass(slots=True)
 class SinkContext:
     """What delivery lends to a sink.
 
     confirmed(number, state)  everything up to request `number` is delivered; `state` (JSON) is stored with the cursor
-    resend(why)               drop what is unconfirmed and send it again from the cursor
+    resend(why)               drop what is unconfirmed and not planned, and send it again from the cursor
+    buffer_bytes              buffer.max_size, which spools count against
     """
 
     name: str
@@ -48,6 +92,8 @@ class SinkContext:
     telemetry: Telemetry
     confirmed: Callable[..., None] = lambda number, state=None: None
     resend: Callable[[Exception], None] = lambda why: None
+    plans: Plans = field(default=None)  # type: ignore[assignment]
+    buffer_bytes: int = 1024 * 1024 * 1024
 
 
 class Sink(Protocol):
@@ -91,6 +137,7 @@ class SinkSpec:
     warn       (config) -> the same for what starts and should not stay so (a receiver that is not verified)
     guarantee  (config) -> Guarantee
     targets    (config) -> names of what it writes to; two sinks with one target are refused by `check`
+    confirms_later  (config) -> True: with this config it confirms "later", whatever `confirms` says
     concurrency  1 where requests must go out one after the other whatever the config says
     """
 
@@ -103,6 +150,7 @@ class SinkSpec:
     warn: Callable[[Any], list[tuple[str, str]]] = field(default=lambda config: [])
     targets: Callable[[Any], list[str]] = field(default=lambda config: [])
     needs_raw: Callable[[Any], bool] = field(default=lambda config: False)
+    confirms_later: Callable[[Any], bool] = field(default=lambda config: False)
     request_bytes: int = 512 * 1024
     request_records: int = 10_000
     concurrency: int | None = None

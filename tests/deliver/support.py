@@ -117,6 +117,8 @@ class FakeBuffer:
     """Frames in a list. Refuses a cursor that goes back, or beyond what was appended."""
 
     def __init__(self, clock: TurnedClock | None = None) -> None:
+        self.uuid = "00112233445566778899aabbccddeeff"
+        self.synced_seq: int | None = None          # None: every frame is synced at once
         self.frames: list[Frame] = []
         self.total_bytes = 0
         self.full = False
@@ -133,6 +135,10 @@ class FakeBuffer:
     @property
     def appended_seq(self) -> int:
         return self.next_seq - 1
+
+    async def wait_synced(self, seq: int) -> None:
+        while self.synced_seq is not None and self.synced_seq < seq:
+            await asyncio.sleep(0.001)
 
     def append(self, *sections: Section) -> int:
         self.total_bytes += sum(s.end - s.start for s in sections)
