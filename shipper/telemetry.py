@@ -63,6 +63,15 @@ METRICS: dict[str, Metric] = {
     "shipper_sink_backlog_bytes": Metric("gauge", "Source bytes between cursor and end of buffer.", ("sink",)),
     "shipper_sink_oldest_seconds": Metric("gauge", "Age of the oldest undelivered record.", ("sink",)),
     "shipper_sink_state": Metric("gauge", "1 for the state the sink is in.", ("sink", "state")),
+    "shipper_metadata_pods": Metric("gauge", "Pods of this node that are known.", ()),
+    "shipper_metadata_waiting_files": Metric("gauge", "Log files that wait for labels a rule asks for.", ()),
+    "shipper_metadata_lists_total": Metric("counter", "Whole lists of pods that were had.", ()),
+    "shipper_metadata_watches_total": Metric("counter", "Watches of pods that were begun.", ()),
+    "shipper_metadata_errors_total": Metric("counter", "Answers of API server or kubelet that were none.", ("reason",)),
+    "shipper_routed_without_metadata_total": Metric(
+        "counter", "Log files read on without the labels that a rule asks for.", ("source",)
+    ),
+    "shipper_bad_annotations_total": Metric("counter", "Pods whose shipper.io/ annotation is ignored.", ("annotation",)),
     "shipper_degraded": Metric("gauge", "1 while something outside stops a part of the agent.", ("reason",)),
     "shipper_reloads_total": Metric("counter", "Reloads of the config.", ("result",)),
     "shipper_log_lines_dropped_total": Metric("counter", "Own log lines left out because nobody read stderr.", ()),

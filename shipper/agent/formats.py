@@ -40,9 +40,12 @@ class Rules:
     def __init__(self, rules: Sequence[ProcessRule]) -> None:
         self._rules: list[tuple[Predicate, ProcessRule]] = [(compile_when(rule.when), rule) for rule in rules]
 
-    def wanted(self, own: SourceSettings, source: Source) -> Wanted | None:
-        """What is to be done to the records of `source`; None for nothing. Asked once per lineage and config."""
+    def wanted(self, own: SourceSettings, source: Source, asked: Wanted | None = None) -> Wanted | None:
+        """What is to be done to the records of `source`; None for nothing. Asked once per lineage and config, and where
+        something else is known of its pod. `asked`: by the pod itself; not of lines that are taken as they stand."""
         layers: list[Wanted] = [own, *(rule for matches, rule in self._rules if matches(source))]
+        if asked is not None and own.format != "raw":
+            layers.append(asked)
         if own.format in PARSERS_OF_FORMATS:
             layers.insert(0, PARSERS_OF_FORMATS[own.format])
         return merged(layers)

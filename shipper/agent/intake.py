@@ -38,6 +38,7 @@ from .directory import NodeDirectory
 from .formats import DecodeFormats, Rules, decoder_for, line_form
 from .journals import Journals
 from .logging import describe
+from .pods import Joined, PodMetadata
 
 RESCAN_S = 10.0
 RESCAN_UNWATCHED_S = 2.0
@@ -93,6 +94,7 @@ class Intake:
             max_open_files=raise_descriptor_limit(), pace=pace,
         )
         self.journals = Journals(self.reader, buffer, telemetry, self._limits, pace)
+        self.pods = PodMetadata(config, telemetry, self._retell)
         self._untold: dict[str, LogFile] = {}             # found, and not taken by the reader yet
         self._noted = asyncio.Event()
         self._seen_path = os.path.join(config.state_dir, "sources.json")
@@ -105,6 +107,7 @@ class Intake:
 
     async def start(self, *, watch: bool = True) -> None:
         """The first scan: every file known, none read."""
+        self.pods.start()
         if watch:
             self._watch = Watcher(
                 on_file=self._on_file, on_directory=self._on_directory, on_overflow=self._on_overflow, telemetry=self._telemetry
@@ -205,6 +208,7 @@ class Intake:
         for logfile in changes.vanished:
             self._untold.pop(logfile.source.lineage, None)
             self.reader.vanish(logfile.source.lineage)
+            self.pods.vanish(logfile.source.lineage)
             if self._directory.files.get(logfile.source.lineage) is logfile:
                 del self._directory.files[logfile.source.lineage]
 
@@ -226,13 +230,40 @@ class Intake:
         return True
 
     def _add(self, logfile: LogFile) -> None:
-        name, source = logfile.source_name, logfile.source_config
-        assert isinstance(source, LogFiles)
         lineage = logfile.source.lineage
         self._directory.files[lineage] = logfile
-        skip_old = source.start_at == "end" and name not in self._seen and lineage not in self._buffer.positions.lineages
-        processing = self._rules.wanted(source, logfile.source)
-        self.reader.add(logfile.source, settings_of(name, source, logfile.allowed_roots, processing), skip_old=skip_old)
+        joined = self._joined(logfile)
+        if joined.excluded:
+            self.reader.drop(lineage)
+            return
+        skip_old = (logfile.source_config.start_at == "end" and logfile.source_name not in self._seen
+                    and lineage not in self._buffer.positions.lineages)
+        self.reader.add(joined.source, self._settings(logfile, joined), skip_old=skip_old, wait_until_s=joined.wait_until_s)
+
+    def _joined(self, logfile: LogFile) -> Joined:
+        before = self._buffer.positions.lineages.get(logfile.source.lineage)
+        return self.pods.joined(logfile, before.source if before is not None else None)
+
+    def _settings(self, logfile: LogFile, joined: Joined) -> Settings:
+        source = logfile.source_config
+        assert isinstance(source, LogFiles)
+        processing = self._rules.wanted(source, joined.source, joined.asks)
+        return settings_of(logfile.source_name, source, logfile.allowed_roots, processing)
+
+    async def _retell(self, logfiles: list[LogFile]) -> None:
+        """Something else is known of their pods."""
+        async with self.reader.between_turns:
+            for logfile in logfiles:
+                lineage = logfile.source.lineage
+                if lineage not in self.reader.lineages:
+                    if self._directory.files.get(lineage) is logfile:
+                        self._tell(logfile)              # excluded until now
+                    continue
+                joined = self._joined(logfile)
+                if joined.excluded:
+                    self.reader.drop(lineage)
+                else:
+                    self.reader.tell(joined.source, self._settings(logfile, joined), wait_until_s=joined.wait_until_s)
 
     def _on_file(self, token: Any) -> None:
         self.reader.written(token)
@@ -301,8 +332,10 @@ class Intake:
     _next_seen_s = 0.0
 
     async def once(self) -> None:
-        """See Reader.once. It reads what is there, whatever a limit with `delay` says: it has to end."""
+        """See Reader.once. It reads what is there, whatever a limit with `delay` says: it has to end. Labels that a rule
+        asks for are waited for, as ever."""
         self._limits.delays = False
+        await self.pods.calm()
         await self.reader.once()
         await self.journals.once()
 
@@ -316,6 +349,7 @@ class Intake:
     async def _go_over(self, config: Config) -> None:
         old, self._config = self._config, config
         self._rules = Rules(config.process)
+        self.pods.configure(config)
         self._rewire()
         self._directory.files.clear()
         gone = [n for n, lineage in self.reader.lineages.items() if lineage.source.name not in config.sources]
@@ -329,6 +363,7 @@ class Intake:
             else:
                 self.reader.drop(name)
         await self._adopt()
+        self.pods.keep(self.reader.lineages.keys() | self._directory.files.keys())
 
     def _still_wanted(self, lineage: str, old: Config, new: Config) -> bool:
         """Its files are not matched any more: by the new config's doing, or because their link is gone?"""
@@ -349,6 +384,7 @@ class Intake:
 
     async def close(self) -> None:
         """Descriptors and watches."""
+        await self.pods.close()
         if self._watch is not None:
             self._watch.close()
         self.reader.close()

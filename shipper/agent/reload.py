@@ -25,7 +25,7 @@ from .logging import describe
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-RESTART_KEYS = ("node", "state_dir", "buffer", "admin", "log.format")
+RESTART_KEYS = ("node", "state_dir", "buffer", "admin", "log.format", "kubernetes")
 """Sockets, locks and directories that are open, and what is written into every record."""
 
 Outcome = Literal["applied", "unchanged", "refused", "failed"]

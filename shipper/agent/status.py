@@ -43,6 +43,7 @@ class StatusFacts:
     files: Sequence[FileFacts] = ()
     sinks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     buffer: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ def assemble(agent: AgentFacts, pipeline: StatusFacts) -> dict[str, Any]:
         "files": files,
         "sinks": {name: dict(facts) for name, facts in pipeline.sinks.items()},
         "buffer": dict(pipeline.buffer),
+        "metadata": dict(pipeline.metadata),
         "last_reload": asdict(agent.last_reload) if agent.last_reload else None,
         "config": dict(agent.config),
     }

@@ -5,6 +5,7 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass, field
 
+from .kubernetes import Kubernetes
 from .processing import ProcessRule, TestCase
 from .tree import Path
 from .types import Admin, BufferSettings, SinkCommon, SinkEntry, SourceSettings
@@ -35,6 +36,7 @@ class Draft:
     lock_wait: float | None = None
     process: tuple[ProcessRule, ...] | None = ()
     tests: tuple[TestCase, ...] | None = ()
+    kubernetes: Kubernetes | None = None
 
 
 @dataclass(slots=True)

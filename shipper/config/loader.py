@@ -38,7 +38,8 @@ MAX_CONFIG_BYTES = 1024 * 1024
 MAX_LINES = 100
 _SOURCE = inspect.UnionType(tuple(inspect.type_info(each) for each in get_args(SourceSettings)))
 _CONFIG = {f.name: f for f in struct_type(Config).fields}
-_JUDGED = ("node", "state_dir", "sources", "buffer", "sinks", "admin", "shutdown_grace", "lock_wait", "process", "tests")
+_JUDGED = ("node", "state_dir", "sources", "buffer", "sinks", "admin", "shutdown_grace", "lock_wait", "process", "tests",
+           "kubernetes")
 _COMMON = struct_type(SinkCommon)
 _COMMON_KEYS = frozenset(f.encode_name for f in _COMMON.fields)
 

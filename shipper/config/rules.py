@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .draft import NAME, Draft, Findings, size
+from .rules_kubernetes import KUBERNETES_RULES
 from .rules_process import PROCESS_RULES
 from .rules_redact import REDACT_RULES
 from .rules_sinks import SINK_RULES
@@ -58,6 +59,7 @@ def _ranges(draft: Draft, say: Findings) -> None:
         for name, thing in things.items():
             _range_of(say, (section, name), thing)
     _range_of(say, ("buffer",), draft.buffer)
+    _range_of(say, ("kubernetes",), draft.kubernetes)
     _range_of(say, (), draft)
 
 
@@ -83,6 +85,7 @@ _RANGES: dict[str, tuple[float, float, str, str, str]] = {
     "max_request_records": (1, 1_000_000, "1", "1000000", "requests are held in memory whole"),
     "linger": (0, 60, "0s", "60s", "it delays every record that comes alone"),
     "shutdown_grace": (0, 3600, "0s", "1h", "after it the agent is killed by whoever stops it"),
+    "metadata_timeout": (0, 86_400, "0s", "24h", "the log files are the buffer meanwhile, and they rotate"),
     "lock_wait": (0, 3600, "0s", "1h", "it is how long a second agent waits for the first one to end"),
 }
 
@@ -109,4 +112,5 @@ def _listen(draft: Draft, say: Findings) -> None:
 
 RULES: tuple[Callable[[Draft, Findings], None], ...] = (
     _names, _node, _state_dir, _ranges, _segments, _listen, *SOURCE_RULES, *SINK_RULES, *PROCESS_RULES, *REDACT_RULES,
+    *KUBERNETES_RULES,
 )

@@ -9,7 +9,7 @@ from .draft import Draft, Findings
 from .process_multiline import MultilinePattern
 from .processing import Condition, ParseRegex, Processing
 from .tree import Path
-from .when import MAP_KEYS, when_problems
+from .when import when_problems
 
 
 def _layers(draft: Draft) -> Iterator[tuple[Path, Processing]]:
@@ -24,9 +24,6 @@ def _whens(draft: Draft, say: Findings) -> None:
         path = ("process", f"[{i}]")
         for key, text in when_problems(rule.when, draft.source_names, per_record=False):
             say.error((*path, "when", *key), text.replace("this sink would get nothing", "this rule would be for nothing"))
-        for unknown in (key for key in MAP_KEYS if key in rule.when):
-            say.warn((*path, "when", unknown), f"nothing matches: {unknown} come with the Kubernetes metadata of a later "
-                                               "release; choose by namespace, pod or container")
         if all(getattr(rule, name) in (None, []) for name in Processing.__struct_fields__):
             say.error(path, f"says nothing to be done; give it one of {', '.join(Processing.__struct_fields__)}")
 

@@ -7,7 +7,7 @@ from typing import Any
 from .draft import NAME, Draft, Findings, duration, size
 from .patterns import intersect, output_glob
 from .types import SinkEntry, SourceSettings
-from .when import MAP_KEYS, when_problems
+from .when import when_problems
 
 RATE_BYTES_S = 1_000_000
 """The read rate that the warning about a filling buffer reckons with, and says."""
@@ -85,9 +85,6 @@ def _when(draft: Draft, say: Findings) -> None:
     for name, common in draft.commons.items():
         for key, text in when_problems(common.when, draft.source_names):
             say.error(("sinks", name, "when", *key), text)
-        for unknown in (key for key in MAP_KEYS if key in common.when):
-            say.warn(("sinks", name, "when", unknown), f"nothing matches: {unknown} come with the Kubernetes metadata of a later "
-                     "release, and until then this sink gets no record; route by namespace, pod or container")
 
 
 def _previously(draft: Draft, say: Findings) -> None:

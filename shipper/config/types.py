@@ -5,6 +5,7 @@
       buffer:  BufferSettings
       sinks:   name -> SinkEntry = SinkCommon + the Struct of the sink's own module
       process: rules of processing.py, in order; tests: what `shipper test` runs
+      kubernetes: where the labels of pods come from (kubernetes.py)
       admin, log
 
 Invariants:
@@ -20,6 +21,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from .journal import JournalSource, KmsgSource
+from .kubernetes import Kubernetes
 from .processing import Processing, ProcessRule, TestCase
 from .units import Bytes, Seconds
 
@@ -130,6 +132,7 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=Tr
     state_dir: str = "/var/lib/shipper"
     sources: dict[str, SourceSettings]
     process: tuple[ProcessRule, ...] = ()
+    kubernetes: Kubernetes = Kubernetes()
     buffer: BufferSettings = BufferSettings()
     sinks: dict[str, SinkEntry]
     admin: Admin = Admin()

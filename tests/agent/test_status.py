@@ -22,7 +22,8 @@ PIPELINE = StatusFacts(
 def test_the_json_holds_agent_files_sinks_and_buffer() -> None:
     found = assemble(AGENT, PIPELINE)
     assert list(found) == ["running", "version", "node", "pid", "started_s", "uptime_s", "ready", "healthy", "problems",
-                           "degraded", "lag_bytes", "files", "sinks", "buffer", "last_reload", "config"]
+                           "degraded", "lag_bytes", "files", "sinks", "buffer", "metadata", "last_reload",
+                           "config"]
     assert found["lag_bytes"] == 4096
     assert found["degraded"] == [{"reason": "sink_central", "why": "connection refused", "for_s": 60.0}]
     assert found["files"][1] == {"key": "k2", "path": "/a.log", "source": "host", "size_bytes": 5000, "position_bytes": 904,

@@ -82,11 +82,15 @@ def test_standard_output_in_a_pod_would_be_read_again_unless_it_is_excluded(tmp_
     assert capsys.readouterr().err == ""
 
 
-def test_a_route_by_labels_is_warned_about_while_nothing_knows_labels(tmp_path, capsys):
+def test_a_route_by_labels_is_warned_about_where_the_metadata_are_switched_off(tmp_path, capsys):
     path = tmp_path / "c.yaml"
-    path.write_text(GOOD.replace("h:1'", "h:1', when: {labels: {app: [web]}}"))
+    text = GOOD.replace("h:1'", "h:1', when: {labels: {app: [web]}}")
+    path.write_text(text + "kubernetes: {metadata: 'off'}\n")
     assert run_check(str(path), False, {}) == 0
-    assert "sinks.out.when.labels: nothing matches: labels come with the Kubernetes metadata" in capsys.readouterr().err
+    assert "sinks.out.when.labels: nothing matches: labels come with Kubernetes metadata" in capsys.readouterr().err
+    path.write_text(text)
+    assert run_check(str(path), False, {}) == 0
+    assert "labels" not in capsys.readouterr().err
 
 
 def test_a_sink_type_under_another_name_is_told_which_one_serves_it(tmp_path, capsys):
