@@ -11,6 +11,7 @@ Plane: load_text is pure but for the sinks' own checks; `load` reads the file.
 """
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -172,6 +173,8 @@ def _sink(converter: Converter, node: Node, name: str, find_sink: FindSink) -> A
     config = converter.struct(node, struct_type(spec.config), path, skip=_COMMON_KEYS | {"type"}, beside=[*_COMMON_KEYS, "type"])
     if common is WRONG or config is WRONG:
         return common, WRONG
+    if spec.confirms_later(config):
+        spec = dataclasses.replace(spec, confirms="later")
     return common, SinkEntry(name=name, type=type_name, common=common, spec=spec, config=config)
 
 

@@ -130,7 +130,8 @@ def _value(value: Any, depth: int = 0) -> dict[str, Any]:
     if isinstance(value, float):
         return {"doubleValue": value}
     if isinstance(value, Mapping):
-        return {"kvlistValue": {"values": [{"key": str(name), "value": _value(inner, depth + 1)} for name, inner in value.items()]}}
+        pairs = [{"key": str(name), "value": _value(inner, depth + 1)} for name, inner in value.items()]
+        return {"kvlistValue": {"values": pairs}}
     if isinstance(value, (list, tuple)):
         return {"arrayValue": {"values": [_value(inner, depth + 1) for inner in value]}}
     return {} if value is None else {"stringValue": str(value)}

@@ -16,7 +16,8 @@ ENCODER = OtlpEncoder({"service.name": compile_template("{labels.app|x}"), "empt
 def batch(*messages, source=SOURCE, **columns):
     rows = len(messages)
     ids = [b"%x+5" % (i * 5) for i in range(rows)]
-    return Batch(source, "k" * 16, [b"2026-11-20T09:04:05.5Z"] * rows, [b"stderr"] * rows, ids, list(messages), read_ns=7, **columns)
+    times = [b"2026-11-20T09:04:05.5Z"] * rows
+    return Batch(source, "k" * 16, times, [b"stderr"] * rows, ids, list(messages), read_ns=7, **columns)
 
 
 def parsed(*batches):

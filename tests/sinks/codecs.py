@@ -11,6 +11,8 @@ Put it into CODECS; tests/sinks/test_http_contract.py does the rest.
 """
 from __future__ import annotations
 
+import json
+
 import orjson
 
 from tests.support.bad_http import Reply, Seen
@@ -172,4 +174,52 @@ def parse_otlp(body: bytes) -> int:
     return sum(len(scope.log_records) for resource in message.resource_logs for scope in resource.scope_logs)
 
 
-CODECS = [HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch, Loki, Otlp]
+class Datadog:
+    type = "datadog"
+    keys = "url: '{url}', api_key: dd-secret-key"
+
+    def records(self, seen: Seen) -> list[bytes]:
+        assert seen.method == "POST" and seen.path == "/api/v2/logs" and seen.headers["content-type"] == "application/json"
+        assert seen.headers["dd-api-key"] == "dd-secret-key" and len(seen.body) <= 5_000_000
+        logs = orjson.loads(seen.body)
+        assert isinstance(logs, list) and 1 <= len(logs) <= 1000
+        for log in logs:
+            assert {"timestamp", "message", "id", "hostname", "service", "ddsource", "ddtags"} <= log.keys(), log
+            assert isinstance(log["timestamp"], int)
+        return [orjson.dumps(log) for log in logs]
+
+    def taken(self, seen: Seen, records: list[bytes]) -> Reply:
+        return Reply(202, b"{}")
+
+    def partial(self, seen: Seen, records: list[bytes], dead: dict[int, str], retry: set[int]) -> Reply | None:
+        return None
+
+
+class Splunk:
+    """The event endpoint: the first event that it does not like is named, and nothing of the request is taken."""
+
+    type = "splunk_hec"
+    keys = "url: '{url}', token: splunk-secret, index: main"
+
+    def records(self, seen: Seen) -> list[bytes]:
+        assert seen.method == "POST" and seen.path == "/services/collector/event", seen.path
+        assert seen.headers["authorization"] == "Splunk splunk-secret"
+        events, text, at, decoder = [], seen.body.decode(), 0, json.JSONDecoder()
+        while at < len(text):
+            event, at = decoder.raw_decode(text, at)
+            at += len(text[at:]) - len(text[at:].lstrip()) if text[at:at + 1] != "\n" else 1
+            assert event.keys() <= {"time", "event", "fields", "host", "source", "sourcetype", "index"}, event.keys()
+            assert event["event"] and isinstance(event["time"], float) and event["index"] == "main"
+            assert all(isinstance(value, str) for value in event["fields"].values()) and ":" in event["fields"]["id"]
+            events.append(orjson.dumps(event))
+        assert events, "no data"
+        return events
+
+    def taken(self, seen: Seen, records: list[bytes]) -> Reply:
+        return Reply(200, b'{"text":"Success","code":0}')
+
+    def partial(self, seen: Seen, records: list[bytes], dead: dict[int, str], retry: set[int]) -> Reply | None:
+        return None
+
+
+CODECS = [HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch, Loki, Otlp, Datadog, Splunk]

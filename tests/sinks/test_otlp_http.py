@@ -45,14 +45,16 @@ def test_ot2_a_2xx_that_is_no_answer_is_no_proof(body):
         read(200, body)
 
 
-@pytest.mark.parametrize(("status", "error"), [(400, Rejected), (413, TooLarge), (429, Retryable), (502, Retryable), (404, Retryable)])
+@pytest.mark.parametrize(("status", "error"), [
+    (400, Rejected), (413, TooLarge), (429, Retryable), (502, Retryable), (404, Retryable)])
 def test_statuses(status, error):
     with pytest.raises(error):
         read(status, b'{"code":3,"message":"no"}')
 
 
 @pytest.mark.parametrize(("keys", "says"), [
-    ("resource: {a: '{time}'}", "new resource all the time"), ("resource: {a: '{x}'}", "unknown field"), ("max_body: 1KiB", "no room")])
+    ("resource: {a: '{time}'}", "new resource all the time"), ("resource: {a: '{x}'}", "unknown field"),
+    ("max_body: 1KiB", "no room")])
 def test_wrong_configs(keys, says):
     with pytest.raises(Exception, match=says):
         entry_of("type: otlp_http, url: 'http://127.0.0.1:4318', " + keys)
