@@ -213,7 +213,8 @@ class Section:
     guard    blake2b-8 in hex of the up to 64 bytes in front of `end`: what must still stand there at the next read
     batch    the records that were completed; None where none were
     state    the lineage's open records after this section (all streams)
-    drops    what was dropped on purpose: by DropReason records, by "<DropReason>:bytes" their source bytes (P11)
+    drops    what was dropped on purpose: by DropReason records, by "<DropReason>:bytes" their source bytes (P11);
+             those in another file (a record with pieces in two) by "<DropReason>:bytes@<file key>"
     gaps     ranges inside or before [start, end) that no record holds, and why
     size     the file's size when it was read (bytes, uncompressed), for lag
     last_ns  time of the newest record, 0 where unknown

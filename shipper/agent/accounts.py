@@ -29,8 +29,9 @@ def audit_facts(
     lost: dict[str, list[Lost]] = {}
     for entry in positions.lost:
         lost.setdefault(entry.file.key, []).append(entry)
+    elsewhere = _dropped_elsewhere(positions)
     files = [
-        _file_audit(found, lost.get(key, ()), (sizes or {}).get(key, found.size), open_bytes.get(key, 0))
+        _file_audit(found, lost.get(key, ()), (sizes or {}).get(key, found.size), open_bytes.get(key, 0), elsewhere.get(key, {}))
         for key, found in positions.files.items()
     ]
     files.sort(key=lambda f: (f.path, f.key))
@@ -64,7 +65,9 @@ def sink_audit(counters: Mapping[str, Any], total_bytes: int) -> SinkAudit:
     )
 
 
-def _file_audit(found: FilePosition, lost: Iterable[Lost], size_bytes: int, open_bytes: int) -> FileAudit:
+def _file_audit(
+    found: FilePosition, lost: Iterable[Lost], size_bytes: int, open_bytes: int, dropped_elsewhere: Mapping[str, int],
+) -> FileAudit:
     gaps = [Gap(entry.start, entry.end, GapReason.BUFFER_DAMAGED) for entry in lost]                 # O2
     dropped: dict[str, int] = {}
     left = found.skipped_bytes
@@ -77,7 +80,7 @@ def _file_audit(found: FilePosition, lost: Iterable[Lost], size_bytes: int, open
             dropped[reason] = jumped
         if count > jumped or not count:          # 0: something went unread, and nobody can know how much
             gaps.append(Gap(found.offset, -1, reason, count - jumped))
-    for reason, count in found.drops.items():    # filtered, rate_limited: in front of the buffer
+    for reason, count in (*found.drops.items(), *dropped_elsewhere.items()):   # filtered, rate_limited: in front of the buffer
         if reason.endswith(":bytes"):
             name = reason.removesuffix(":bytes")
             dropped[name] = dropped.get(name, 0) + count
@@ -85,6 +88,18 @@ def _file_audit(found: FilePosition, lost: Iterable[Lost], size_bytes: int, open
         found.file.key, found.file.path, size_bytes, found.offset, found.read_bytes, sorted(gaps), dropped, open_bytes,
         found.skipped_bytes, sum(entry.end - entry.start for entry in lost),
     )
+
+
+def _dropped_elsewhere(positions: Positions) -> dict[str, dict[str, int]]:
+    """Per file: bytes of dropped records that are counted with another file, in which these ended."""
+    found: dict[str, dict[str, int]] = {}
+    for file in positions.files.values():
+        for reason, count in file.drops.items():
+            what, _, key = reason.partition("@")
+            if key:
+                own = found.setdefault(key, {})
+                own[what] = own.get(what, 0) + count
+    return found
 
 
 def _open_bytes(positions: Positions) -> dict[str, int]:

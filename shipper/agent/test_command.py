@@ -79,7 +79,7 @@ def shown(config: Config, path: str, lines: Sequence[bytes]) -> list[str]:
         if stage.name == "decode":
             before = {}
         out.append(f"{stage.name}:" + "".join(f" {count} {reason}" for reason, count in stage.drops.items()
-                                              if not reason.endswith(":bytes")))
+                                              if ":bytes" not in reason))
         out += [f"  {item.decode()}  {_record(row)}" for item, row in stage.records.items() if before.get(item) != row]
         out += [f"  {item.decode()}  dropped" for item in before.keys() - stage.records.keys()]
         before = stage.records

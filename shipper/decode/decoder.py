@@ -128,7 +128,7 @@ class Decoder:
     def end_with_next(self) -> None:
         """A decoder joins no lines (process.chain does)."""
 
-    def take_drops(self) -> dict[str, int] | None:
+    def take_drops(self, key: str = "") -> dict[str, int] | None:
         """A decoder drops nothing (process.chain does)."""
         return None
 

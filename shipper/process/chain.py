@@ -49,7 +49,10 @@ class Work:
             return
         dropped = [item for item, kept_one in zip(self.batch.ids, keep) if not kept_one]
         self._count(reason, len(dropped))
-        self._count(reason + ":bytes", sum(map(source_bytes, dropped)))
+        self._count(reason + ":bytes", sum([int(item.partition(b",")[0].partition(b"+")[2], 16) for item in dropped]))
+        for item in [item for item in dropped if b"," in item]:
+            for key, length in elsewhere(item):
+                self._count(f"{reason}:bytes@{key}", length)
         self.batch = self.batch.select(keep)
         if self.values is not None:
             self.values = list(compress(self.values, keep))
@@ -58,9 +61,10 @@ class Work:
         self.drops[reason] = self.drops.get(reason, 0) + amount
 
 
-def source_bytes(item: bytes) -> int:
-    """Source bytes that an id item names, those in other files included (model M3)."""
-    return sum(int(part.rpartition(b"+")[2], 16) for part in item.split(b","))
+def elsewhere(item: bytes) -> list[tuple[str, int]]:
+    """(file key, source bytes) that an id item names in other files (model M3)."""
+    parts = [part.partition(b":") for part in item.split(b",")[1:]]
+    return [(key.decode("ascii", "replace"), int(place.rpartition(b"+")[2], 16)) for key, _, place in parts]
 
 
 class Step(Protocol):
@@ -124,7 +128,7 @@ class Processing:
         self._tellers = [step for step in steps if isinstance(step, Teller)]
         self._rememberers = [step for step in steps if isinstance(step, Rememberer)]
         self._newest_ns = 0
-        self._drops: dict[str, int] = {}
+        self._drops: dict[str, dict[str, int]] = {}       # by file key
         self._hold_until_s = 0.0
 
     def decode(self, key: str, start: int, lines: list[bytes], *, read_ns: int, now_s: float, reread: Reread) -> Batch | None:
@@ -161,19 +165,32 @@ class Processing:
         if batch is None or not len(batch):
             return None
         self._newest_ns = self._inner.newest_ns(batch)   # what a program says of its time may be any time
-        work = Work(batch, now_s, drops=self._drops)
+        drops = self._drops.pop(batch.key, {})
+        work = Work(batch, now_s, drops=drops)
         for step in self._steps:
             step(work)
             if not len(work.batch):
                 break
+        if drops:
+            self._drops[batch.key] = drops
         self._hold_until_s = max(self._hold_until_s, work.hold_until_s)
         if work.unparsed and self._on_unparsed is not None:
             self._on_unparsed(work.unparsed)
         return work.batch if len(work.batch) else None
 
-    def take_drops(self) -> dict[str, int] | None:
-        drops, self._drops = self._drops, {}
-        return drops or None
+    def take_drops(self, key: str = "") -> dict[str, int] | None:
+        """What was dropped since the last call, for a section of file `key` (model.Section.drops). "": there is one file only."""
+        if not self._drops:
+            return None
+        taken, self._drops = self._drops, {}
+        found: dict[str, int] = {}
+        for own, drops in taken.items():
+            for reason, amount in drops.items():
+                what, _, place = reason.partition("@")
+                place = place or (own if what.endswith(":bytes") else key)
+                name = what if place == key or not key else f"{what}@{place}"
+                found[name] = found.get(name, 0) + amount
+        return found
 
     @property
     def hold_until_s(self) -> float:

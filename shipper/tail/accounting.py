@@ -26,7 +26,7 @@ def account(section: Section, telemetry: Telemetry) -> None:
             if "lost" in mark:
                 _lost(section, mark["lost"], telemetry)
     for reason, records in (section.drops or {}).items():
-        if not reason.endswith(":bytes"):
+        if ":bytes" not in reason:
             telemetry.count("shipper_dropped_records_total", records, name, reason)
     for gap in section.gaps:
         known = gap.end - gap.start if gap.end >= 0 else gap.at_least

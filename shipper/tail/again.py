@@ -126,7 +126,7 @@ class _Again:
 
     def _section(self, used_bytes: int, batch: Batch | None) -> Section:
         lost = self._lost
-        return Section(lost.file, lost.start, lost.start + used_bytes, "", batch, (), self._decoder.take_drops())
+        return Section(lost.file, lost.start, lost.start + used_bytes, "", batch, (), self._decoder.take_drops(self._key))
 
     def _is_end_of_file(self) -> bool:
         """Does the file end with what was read? Then its last line was a record, newline or not."""

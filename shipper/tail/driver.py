@@ -608,10 +608,21 @@ class Reader:
             if place is not None:
                 ref, offset, guard, size = place
                 sections.append(Section(
-                    ref, offset, offset, guard, batch, decoder.state(), decoder.take_drops(), size=size,
+                    ref, offset, offset, guard, batch, decoder.state(), decoder.take_drops(ref.key), size=size,
                     last_ns=decoder.newest_ns(batch),
                 ))
-        return sections
+        return sections or self._dropped(lineage)
+
+    def _dropped(self, lineage: Lineage) -> list[Section]:
+        """Where all that was closed was dropped: a section that says so, and that it is open no more."""
+        keys = [file.ref.key for file in lineage.files if file.ref is not None]
+        keys = keys or self._buffer.positions.keys_of(lineage.source.lineage)[-1:]
+        place = lineage.place_of(keys[0], self._buffer.positions) if keys else None
+        drops = lineage.decoder.take_drops(place[0].key) if place is not None else None
+        if place is None or not drops:
+            return []
+        ref, offset, guard, size = place
+        return [Section(ref, offset, offset, guard, None, lineage.decoder.state(), drops, size=size)]
 
     def _end(self, lineage: Lineage) -> None:
         """--once: nobody waits for more."""

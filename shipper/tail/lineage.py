@@ -74,7 +74,8 @@ class Lineage:
         self.salted: dict[str, str] = {}
         self.last_ns = 0
         self.eof_ticks = self.truncations = 0
-        self.armed = self.vanished = False
+        self.armed: TailFile | None = None               # of whose next write the kernel tells
+        self.vanished = False
         self.look_due = True
         self.passed_over = self.settings_due = False
         self.next_source: Source | None = None           # more is known of it: from the next read on
@@ -377,7 +378,7 @@ class Lineage:
         """The last section of a file that nobody will go on with, at `offset`; a long line that was being skipped ends in it."""
         batch = self.cutter.abandoned(ref.key, readable=readable)
         return Section(
-            ref, offset, offset, guard, batch, self.decoder.state(), self.decoder.take_drops(), gaps=(gap,) if gap else (),
+            ref, offset, offset, guard, batch, self.decoder.state(), self.decoder.take_drops(ref.key), gaps=(gap,) if gap else (),
             size=size, closed=True,
         )
 

@@ -1,4 +1,4 @@
-"""Frames that were found damaged: what stood in them is read again, whole and as its source says, or it is a gap (tail/again.py)."""
+"""Damaged frames: what stood in them is read again, whole and as its source says, or it is a gap (tail/again.py)."""
 from __future__ import annotations
 
 from dataclasses import replace
