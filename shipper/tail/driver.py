@@ -149,7 +149,7 @@ class Reader:
         """The one-shot watch of this lineage fired."""
         lineage = self.lineages.get(name)
         if lineage is not None:
-            lineage.armed = False
+            lineage.armed = None
             self._ready(name, lineage)
 
     def lost_lineage(self, name: str) -> None:
@@ -409,6 +409,8 @@ class Reader:
             self._count_truncations(lineage)
             return lineage.take_outbox(), bool(lineage.files)
         lineage.begin_read(file, now, self._now_ns())
+        if not file.ended and lineage.armed is not file and not file.passes_over and self._is_old(file):
+            self._arm(name, lineage, file)                # in front of the read: no other look is needed behind it
         try:
             data, full = await read(file)
         except Changed:
@@ -483,14 +485,14 @@ class Reader:
             attention.waiting[name] = attention.busy[name] = None
         elif not progress:
             self._quieten(name, lineage, file, now)
-        elif not file.ended and self._is_old(file):
-            self._watch(name, lineage, file, now)         # five looks less: a third of what a quiet file costs
+        elif lineage.armed is file and not file.ended and not file.rest_bytes:
+            self._attention.quieten(name, now, watched=True)          # six looks less: a third of what a quiet file costs
         file.ended = True
         return sections, False
 
     def _is_old(self, file: TailFile) -> bool:
         """Nobody has written to it lately: most files that are there at the start."""
-        return file.live and not file.rest_bytes and self._now_ns() - os.fstat(file.fd).st_mtime_ns > OLD_NS
+        return file.live and not file.compressed and self._now_ns() - os.fstat(file.fd).st_mtime_ns > OLD_NS
 
     def _is_done(self, lineage: Lineage, file: TailFile, progress: bool, now: float) -> bool:
         if file.deleted_since_s == 0.0:
@@ -528,16 +530,23 @@ class Reader:
     def _quieten(self, name: str, lineage: Lineage, file: TailFile, now: float) -> None:
         """Nothing new, again: after some ticks the kernel shall tell."""
         lineage.eof_ticks += 1
-        if lineage.eof_ticks >= SWEEPS_BEFORE_WATCH and not lineage.armed:
+        if lineage.eof_ticks < SWEEPS_BEFORE_WATCH:
+            return
+        if lineage.armed is file:                         # since before this look
+            self._attention.quieten(name, now, watched=True)
+        else:
             self._watch(name, lineage, file, now)
 
     def _watch(self, name: str, lineage: Lineage, file: TailFile, now: float) -> None:
-        lineage.armed = file.fd >= 0 and self._directory.arm(file.fd, name)
-        if lineage.armed:
+        self._arm(name, lineage, file)
+        if lineage.armed is not None:
             # One more look: what was written between the last read and the watch made no event.
             lineage.eof_ticks = SWEEPS_BEFORE_WATCH - 1
             self._queue(name)
-        self._attention.quieten(name, now, watched=lineage.armed)
+        self._attention.quieten(name, now, watched=lineage.armed is not None)
+
+    def _arm(self, name: str, lineage: Lineage, file: TailFile) -> None:
+        lineage.armed = file if file.fd >= 0 and self._directory.arm(file.fd, name) else None
 
     # -------------------------------------------------------- by time
 

@@ -49,6 +49,6 @@ def _state_of(lineage: Lineage, file: TailFile) -> str:
         return "deleted"
     if file is not lineage.files[0]:
         return "waiting"
-    if not lineage.armed:
+    if lineage.armed is not file or not file.ended:
         return "reading"
     return "unfinished" if file.rest_bytes else "quiet"            # unfinished: what is left has no newline yet

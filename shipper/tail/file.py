@@ -104,8 +104,14 @@ class TailFile:
         return digest(data) if len(data) == size else None
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes behind the offset, the guard checked in the same system call (T2). Raises Changed."""
-        self._check_head()
+        """Up to `size` bytes behind the offset, the guard (in front of the first byte: the head) checked in the same system
+        call (T2). Raises Changed."""
+        ref = self.ref
+        if ref is not None and not self.offset:
+            data = self.pread(max(size, ref.head_bytes), 0)
+            if digest(data[: ref.head_bytes]) != ref.head_hash:
+                raise Changed
+            return data[:size]
         guard = self._guard()
         width = len(guard)
         data = self.pread(size + width, self.offset - width)

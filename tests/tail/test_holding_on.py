@@ -302,7 +302,7 @@ async def test_a_log_cut_each_minute_for_days_leaves_no_trail_in_memory(tmp_path
     assert len(node.reader.lineages[str(live)].salted) <= MOST_SALTED
 
 
-async def test_a_log_that_nobody_has_written_to_lately_is_watched_after_two_looks(
+async def test_a_log_that_nobody_has_written_to_lately_is_watched_after_one_look(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seven looks at each of 5,000 quiet files were a third of what they cost."""
@@ -313,8 +313,36 @@ async def test_a_log_that_nobody_has_written_to_lately_is_watched_after_two_look
     steps, step = [], node.reader._read_front
     monkeypatch.setattr(node.reader, "_read_front", lambda *a: steps.append(a) or step(*a))
     assert await node.run() == texts(0, 3)
-    assert len(steps) == 2
+    assert len(steps) == 1
     tree.write(*lines(3, 4))
     node.reader.written(str(tree.log))
     assert await node.run() == texts(0, 4)
-    assert len(steps) > 4                                 # it is written to now: looked at for a while
+    assert len(steps) > 3                                 # it is written to now: looked at for a while
+
+
+async def test_the_log_behind_a_quiet_one_that_was_rotated_is_watched_itself(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch of the old file never fires any more: taken for that of the new one, its lines came only with a poll."""
+    tree.write(*lines(0, 3))
+    os.utime(tree.log, (1, 1))
+    node = Node(tree)
+    armed: list[int] = []
+    monkeypatch.setattr(node.directory, "arm", lambda fd, token: armed.append(os.fstat(fd).st_ino) or True)
+    assert await node.run() == texts(0, 3)
+    tree.rotate("20261120-090405")
+    tree.write(*lines(3, 5))
+    node.scan()
+    assert await node.run(1.0) == texts(0, 5)
+    assert armed[-1] == os.stat(tree.log).st_ino and len(set(armed)) == 2
+
+
+async def test_a_log_that_ends_in_half_a_line_is_watched_too(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.write(*lines(0, 3))
+    with open(tree.log, "ab") as file:
+        file.write(b"2026-11-20T09:04:05.0Z stdout F hal")
+    os.utime(tree.log, (1, 1))
+    node = Node(tree)
+    monkeypatch.setattr(node.directory, "arm", lambda fd, token: True)
+    assert await node.run(1.0) == texts(0, 3)
+    assert str(tree.log) in node.reader._attention.quiet and str(tree.log) not in node.reader._attention.busy
