@@ -1,13 +1,14 @@
 """The decode and process stages as the tail stage asks for them (tail.ports.Formats). The seam. Plane: per file."""
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 from .. import decode
 from ..config.matching import Predicate, compile_when
 from ..config.processing import Processing as Wanted
 from ..config.processing import ProcessRule, merged
-from ..config.types import SourceSettings
+from ..config.types import Config, SourceSettings
 from ..model import Source
 from ..process.build import joiner_for, steps_for
 from ..process.chain import Processing
@@ -49,6 +50,18 @@ class Rules:
         if own.format in PARSERS_OF_FORMATS:
             layers.insert(0, PARSERS_OF_FORMATS[own.format])
         return merged(layers)
+
+
+def keep_redaction_secrets(config: Config, telemetry: Telemetry) -> None:
+    """What keys the hashes stands in no log, status or error (P9), wherever it comes from. A file that cannot be read now is
+    said by `check`, and where it is used."""
+    for layer in (*config.sources.values(), *config.process):
+        path = getattr(layer, "redact_secret_file", None)
+        if path is not None:
+            from ..process.redact_rules import read_secret
+
+            with contextlib.suppress(OSError):
+                telemetry.keep_secret(read_secret(path).decode("utf-8", "replace"))
 
 
 def line_form(own: SourceSettings) -> str:

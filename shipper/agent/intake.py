@@ -35,7 +35,7 @@ from ..tail.driver import Reader
 from ..tail.ports import Settings
 from ..telemetry import Telemetry
 from .directory import NodeDirectory
-from .formats import DecodeFormats, Rules, decoder_for, line_form
+from .formats import DecodeFormats, Rules, decoder_for, keep_redaction_secrets, line_form
 from .journals import Journals
 from .logging import describe
 from .pods import Joined, PodMetadata
@@ -84,6 +84,7 @@ class Intake:
         self, config: Config, buffer: Buffer, telemetry: Telemetry, pace: Callable[[], Awaitable[None]]
     ) -> None:
         self._config, self._buffer, self._telemetry = config, buffer, telemetry
+        keep_redaction_secrets(config, telemetry)
         self._watch: Watcher | None = None
         self._rules = Rules(config.process)
         self._limits = Limits()
@@ -348,6 +349,7 @@ class Intake:
 
     async def _go_over(self, config: Config) -> None:
         old, self._config = self._config, config
+        keep_redaction_secrets(config, self._telemetry)
         self._rules = Rules(config.process)
         self.pods.configure(config)
         self._rewire()

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import get_args
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple, get_args
 
 from .draft import Draft, Findings
 from .process_redact import BuiltinName, ByField, Limit, RedactRule
-from .processing import Processing
+from .processing import Processing, ProcessRule
 from .tree import Path
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
@@ -29,13 +30,52 @@ def _redact(draft: Draft, say: Findings) -> None:
             if isinstance(item, RedactRule):
                 for key, text in _rule_problems(item):
                     say.error((*path, "redact", f"[{i}]", *key), text)
-        # An action or a secret may stand in one layer and the list in another; what is wanted nowhere is said once.
-    every = [layer for _, layer in layers(draft)]
-    if any(_hashes(layer) for layer in every) and not any(layer.redact_secret or layer.redact_secret_file for layer in every):
-        path = next(path for path, layer in layers(draft) if _hashes(layer))
-        say.error((*path, "redact_action") if (*path, "redact_action") in draft.given else (*path, "redact"),
-                  "a hash without a secret can be undone by trying all addresses; add redact_secret_file: /path/of/a/file "
-                  "(for example made by: head -c 32 /dev/urandom | base64)")
+
+
+_UNKEYED = ("a hash without a secret can be undone by trying all addresses; add redact_secret_file: /path/of/a/file "
+            "(for example made by: head -c 32 /dev/urandom | base64)")
+
+
+def _hash_secrets(draft: Draft, say: Findings) -> None:
+    """An action may stand in one layer and its secret in another: one that is for the same logs, wherever the first one is."""
+    known = [_Layer(path, layer, _sources(path, layer, draft)) for path, layer in layers(draft)]
+    keyed = [each for each in known if each.layer.redact_secret or each.layer.redact_secret_file]
+    for each in known:
+        if not _hashes(each.layer):
+            continue
+        place = (*each.path, "redact_action") if (*each.path, "redact_action") in draft.given else (*each.path, "redact")
+        if not any(other.sources & each.sources for other in keyed):
+            say.error(place, _UNKEYED)
+        elif not all(any(other.covers(name, each) for other in keyed) for name in each.sources):
+            say.warn(place, "the secret stands in a rule that may not be for all of these logs; where it is not, values are "
+                            "masked and not hashed; give redact_secret_file here too")
+
+
+class _Layer(NamedTuple):
+    """A source or rule, and the sources whose logs it can be for."""
+
+    path: Path
+    layer: Processing
+    sources: frozenset[str]
+
+    def covers(self, name: str, other: _Layer) -> bool:
+        """Is this layer for every log of source `name` that `other` is for?"""
+        if name not in self.sources:
+            return False
+        when = _when(self.layer)
+        return not when.keys() - {"source"} or when == _when(other.layer)
+
+
+def _when(layer: Processing) -> dict[str, Any]:
+    return layer.when if isinstance(layer, ProcessRule) else {}
+
+
+def _sources(path: Path, layer: Processing, draft: Draft) -> frozenset[str]:
+    if path[0] == "sources":
+        return frozenset((path[1],))
+    globs = _when(layer).get("source", "*")
+    globs = [globs] if isinstance(globs, str) else globs if isinstance(globs, list) else []
+    return frozenset(name for name in draft.sources if any(fnmatchcase(name, str(glob)) for glob in globs))
 
 
 def _hashes(layer: Processing) -> bool:
@@ -112,4 +152,4 @@ def _limit_problems(limit: Limit) -> Iterator[tuple[Path, str]]:
         yield ("by", "field"), "is no path into the fields; write for example http.user"
 
 
-REDACT_RULES = (_redact, _secrets, _limits)
+REDACT_RULES = (_redact, _hash_secrets, _secrets, _limits)

@@ -48,11 +48,11 @@ class Rule:
 
 
 def replacement(name: str, action: str, secret: bytes) -> Replace:
-    """`action`: mask, hash (keyed by `secret`, at most 64 bytes of it count) or remove."""
+    """`action`: mask, hash (keyed by `secret`; without one it is a mask, since anybody could undo it) or remove."""
     if action == "remove":
         return lambda value: b""
     mask = b"[" + name.encode() + b"]"
-    if action == "mask":
+    if action == "mask" or not secret:
         return lambda value: mask
     key = secret if len(secret) <= 64 else hashlib.blake2b(secret).digest()
     prefix = mask[:-1] + b":"

@@ -42,3 +42,56 @@ def test_a_secret_of_the_environment_is_in_no_message(tmp_path: Path) -> None:
 def test_a_good_config_is_taken() -> None:
     keys = "redact: [email, {name: a,pattern: 'a-[0-9]{6}'}], redact_action: hash, redact_secret: '${S}', limit: {bytes_per_s: 1}"
     assert load_text(text(keys), "c.yaml", {"S": "0123456789abcdef-secret"}).config.sources["logs"].redact[0] == "email"
+
+
+TWO = """
+sources:
+  web: {type: files, include: [/var/log/web/*.log]%s}
+  db: {type: files, include: [/var/log/db/*.log]%s}
+process:
+%s
+sinks: {out: {type: stdout}}
+"""
+SECRET = "redact_secret: 0123456789abcdef-secret"
+
+
+@pytest.mark.parametrize(("web", "db", "rules"), [
+    (", redact: [email], redact_action: hash", f", {SECRET}", "  []"),
+    (", redact: [{name: email, action: hash}]", "", "  - {when: {source: [db]}, redact: [ipv4], KEYED}"),
+    ("", "", "  - {when: {source: [web]}, redact: [email], redact_action: hash}\n  - {when: {source: [db]}, KEYED}"),
+])
+def test_a_hash_whose_secret_is_for_other_logs_is_refused(web: str, db: str, rules: str) -> None:
+    """Its values were hashed without a key: all addresses could be tried."""
+    with pytest.raises(Usage) as told:
+        load_text(TWO % (web, db, rules.replace("KEYED", SECRET)), "c.yaml", {})
+    assert "redact_secret_file" in str(told.value) and "hash without a secret" in str(told.value)
+
+
+@pytest.mark.parametrize(("web", "rules", "warned"), [
+    (f", redact: [email], redact_action: hash, {SECRET}", "  []", False),
+    (", redact: [email], redact_action: hash", "  - {when: {}, KEYED}", False),
+    (", redact: [email], redact_action: hash", "  - {when: {source: [w*]}, KEYED}", False),
+    (", redact: [email], redact_action: hash", "  - {when: {namespace: [shop]}, KEYED}", True),
+    (f", {SECRET}", "  - {when: {source: [web], namespace: [shop]}, redact: [email], redact_action: hash}", False),
+    (f", {SECRET}", "  - {when: {namespace: [shop]}, redact: [email], redact_action: hash}", True),
+])
+def test_a_hash_whose_secret_is_for_some_of_its_logs_is_warned_of(web: str, rules: str, warned: bool) -> None:
+    warnings = load_text(TWO % (web, "", rules.replace("KEYED", SECRET)), "c.yaml", {}).warnings
+    assert any("masked and not hashed" in text for text in warnings) == warned
+
+
+def test_without_a_secret_values_are_masked_and_never_hashed() -> None:
+    from shipper.process.redact import replacement
+
+    assert replacement("email", "hash", b"")(b"bob@example.com") == b"[email]"
+
+
+def test_what_a_secret_file_holds_is_masked_in_logs_and_errors(tmp_path: Path) -> None:
+    from shipper.agent.formats import keep_redaction_secrets
+    from shipper.telemetry import Telemetry
+
+    (tmp_path / "key").write_text("0123456789abcdef-secret\n")
+    config = load_text(text(f"redact: [email], redact_action: hash, redact_secret_file: {tmp_path}/key"), "c.yaml", {}).config
+    telemetry = Telemetry()
+    keep_redaction_secrets(config, telemetry)
+    assert "0123456789abcdef" not in telemetry.scrub("quoted: 0123456789abcdef-secret")
