@@ -26,7 +26,7 @@ from .template import Template
 MAX_ID_BYTES = 512
 MAX_INDEX_BYTES = 255
 _LEVELS = {name: name.lower() for name in SEVERITIES}
-_NOT_IN_INDEX = re.compile(r'[\\/*?"<>|\s,#:A-Z\x00-\x1f]')
+_NOT_IN_INDEX = re.compile(r'[\\/*?"<>|\s,#:\x00-\x1f]')
 _TAKEN = OWN_KEYS - {"time", "severity"} | {"@timestamp", "log"}
 
 
@@ -77,8 +77,8 @@ def timestamps(batch: Batch) -> Sequence[bytes]:
 
 def index_name(text: str) -> str:
     """B3: lower case, nothing that a name may not hold, 255 bytes."""
-    name = re.sub(_NOT_IN_INDEX, lambda found: found[0].lower() if found[0].isalpha() else "-", text)
-    name = name.encode("utf-8", "replace")[:MAX_INDEX_BYTES].decode("utf-8", "ignore").lstrip("-_+")
+    known = text.encode("utf-8", "replace").decode().lower()         # a lone surrogate becomes "?", which may not stand there
+    name = _NOT_IN_INDEX.sub("-", known).encode()[:MAX_INDEX_BYTES].decode("utf-8", "ignore").lstrip("-_+")
     return name if name not in ("", ".", "..") else "unnamed"
 
 
