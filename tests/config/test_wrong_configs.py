@@ -82,7 +82,7 @@ CASES = [
         "5:1: stat_dir: unknown key; did you mean 'state_dir'?",
     ]),
     ("an unknown key like no other", S + K + "zzz: /x\n", [
-        ('5:1: zzz: unknown key; known here: node, state_dir, sources, process, buffer, sinks, admin, log, '
+        ('5:1: zzz: unknown key; known here: node, state_dir, sources, process, kubernetes, buffer, sinks, admin, log, '
          'shutdown_grace, lock_wait, tests'),
     ]),
     ("no sources and no sinks", "node: a\n", [
