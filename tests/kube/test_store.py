@@ -79,7 +79,9 @@ def test_nobody_gets_another_pods_labels_by_an_annotation() -> None:
     (("StatefulSet", "db"), {"pod-template-hash": "5d4f"}, ("StatefulSet", "db")),
     (None, {}, ("", "")),
 ])
-def test_the_owner_is_what_people_deployed(owner: tuple[str, str] | None, labels: dict[str, str], expect: tuple[str, str]) -> None:
+def test_the_owner_is_what_people_deployed(
+    owner: tuple[str, str] | None, labels: dict[str, str], expect: tuple[str, str],
+) -> None:
     (found,) = decoded(pod("web-0", labels=labels, owner=owner))
     assert found.owner == expect
     assert decoded(pod("web-0", owner=owner), wanted=Wanted((), ()))[0].owner == ("", "")

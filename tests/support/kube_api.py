@@ -14,7 +14,7 @@ import contextlib
 import ssl
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,11 @@ def pod(name: str, namespace: str = "default", *, uid: str | None = None, labels
 
 class Faults:
     """What goes wrong from now on. forbid: paths answered 403; cut_s: a watch ends, mid-line, after so long; slow_s: before
-    each answer; error_event: the next watch gets this code as an ERROR event; down: connections are closed."""
+    each answer; end_s: a watch ends, whole, after so long; error_event: the next watch gets this code as an ERROR event; down: connections are closed."""
 
     def __init__(self) -> None:
         self.forbid: tuple[str, ...] = ()
-        self.cut_s = self.slow_s = 0.0
+        self.cut_s = self.end_s = self.slow_s = 0.0
         self.error_event = 0
         self.down = False
 
@@ -73,9 +73,19 @@ class FakeApi:
         self._bookmark_s = bookmark_s
         self._runner: web.AppRunner | None = None
         self.url = ""
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._ca = trustme.CA()
         self._ca.cert_pem.write_to_path(str(self.ca_file))
         self.new_token("token-one")
+
+    def call(self, what: Callable[..., Any], *values: Any) -> Any:
+        """Of another thread: `what` in the server's own."""
+        assert self.loop is not None
+
+        async def done() -> Any:
+            return what(*values)
+
+        return asyncio.run_coroutine_threadsafe(done(), self.loop).result(10)
 
     # ------------------------------------------------------------ what the cluster does
 
@@ -200,7 +210,7 @@ class FakeApi:
         answer.content_type = "application/json"
         await answer.prepare(request)
         loop = asyncio.get_running_loop()
-        end_s = loop.time() + (self.faults.cut_s or float(request.query.get("timeoutSeconds", "1800")))
+        end_s = loop.time() + (self.faults.cut_s or self.faults.end_s or float(request.query.get("timeoutSeconds", "1800")))
         while (left_s := end_s - loop.time()) > 0 and not self.faults.down:
             if request.transport is None or request.transport.is_closing():
                 return answer
@@ -266,6 +276,7 @@ def api_in_thread(directory: Path) -> Iterator[FakeApi]:
 
     async def begun() -> FakeApi:
         api = FakeApi(directory)
+        api.loop = loop
         await api.start()
         return api
 
