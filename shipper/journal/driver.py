@@ -3,8 +3,8 @@
     begin ──► position in the frames? ──yes──► is its entry still there? ──no──► gap, a new key
       ▲            │ no: start_at                     │ yes
       │            ▼                                  ▼
-      └──── stream of entries ──► drop what was read ──► decode ──► section (range, cursor) ──► submit, await
-            ended, trouble, rewind
+      └──── stream of what is there, then of what comes ──► drop what was read ──► decode ──► section (range, cursor)
+            trouble, rewind                                                                   ──► submit, await
 
 Invariants (tests/journal/test_driver.py):
   W1  the position of a journal is the cursor in its newest frame, and nothing else (P2): an entry is in the buffer exactly once,
@@ -154,13 +154,19 @@ class JournalReader:
 
     # ---------------------------------------------------------------- where it stands
 
-    async def _once_through(self, *, follow: bool) -> bool:
-        """One stream, from its beginning to its end. False where there was nothing to begin with."""
+    async def _once_through(self, *, follow: bool) -> None:
+        """What is there, and then what comes: a stream that follows knows no boot but this one (journalctl)."""
         self._goes_back = False
         self._went_back.clear()
         if not await self._begin():
             await self._pause(EMPTY_WAIT_S if follow else 0.0)
-            return False
+            return
+        await self._pass(follow=False)
+        if follow and not (self._stop.is_set() or self._goes_back):
+            await self._pass(follow=True)
+
+    async def _pass(self, *, follow: bool) -> None:
+        """One stream, from the position to its end."""
         stream = self._stream = await self._backend.stream(self._cursor, follow=follow)
         self.state = "reading"
         try:
@@ -168,7 +174,6 @@ class JournalReader:
         finally:
             self._stream = None
             await stream.close()
-        return True
 
     def _known(self) -> Known | None:
         positions = self._output.positions()

@@ -3,8 +3,10 @@
 Invariants:
   X1  the cursor's own entry is asked for, not what follows it: journalctl --after-cursor passes over one entry too many where
       the cursor's is gone (systemd 252), and only the entry itself proves that nothing was vacuumed
-  X2  the child ends with its stream, whatever ends that; where the agent is killed, its pipe is closed and it ends by itself
-  X3  what it says on standard error is bounded, and is the reason of the Trouble
+  X2  --follow means this boot alone (systemd 250 and later, whatever --boot says): what is there is read without it first. The
+      boots of another machine's journal (`directory`) are told apart by nobody but --merge
+  X3  the child ends with its stream, whatever ends that; where the agent is killed, its pipe is closed and it ends by itself
+  X4  what it says on standard error is bounded, and is the reason of the Trouble
 """
 from __future__ import annotations
 
@@ -57,7 +59,7 @@ def arguments(
     if lines is not None:
         out.append(f"--lines={lines}")
     elif follow:
-        out += ["--follow", "--no-tail"]
+        out += ["--follow", "--no-tail", *(["--merge"] if wanted.directory else [])]
     if filtered:
         out += [f"--unit={unit}" for unit in wanted.units]
         out += [f"--identifier={name}" for name in wanted.identifiers]
@@ -127,7 +129,7 @@ class ProcessStream:
         self._interrupted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def _listen(self, stderr: asyncio.StreamReader) -> None:
-        """X3."""
+        """X4."""
         while data := await stderr.read(4096):
             self._errors += data[: max(0, MOST_ERROR_BYTES - len(self._errors))]
 
@@ -161,7 +163,7 @@ class ProcessStream:
             raise Trouble(f"{self._name} ended with code {code}: {said}")
 
     async def close(self) -> None:
-        """X2."""
+        """X3."""
         for sign in (self._process.terminate, self._process.kill):
             if self._process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):        # it ended by itself meanwhile
