@@ -8,7 +8,7 @@ Invariants (tests/encode/test_bulk.py):
   B2  equal ids give equal `_id`s, different ids different ones; none is over MAX_ID_BYTES
   B3  an index name is one that the server takes, whatever a pod is called
   B4  the document is the record's JSON (encode/record_json.py), `time` and `severity` under the names of ECS
-Pure. Hot: once per batch. Cost: that of record_json and 0.15 us a line.
+Pure. Hot: once per batch. Cost (CPython 3.11): 0.8 us a line of 200 bytes, where record_json is at 0.5.
 """
 from __future__ import annotations
 

@@ -6,7 +6,7 @@
 Invariants (tests/encode/test_datadog.py):
   DD1  an object is at most as long as `too_long` was asked for
   DD2  tags are made once per source; a value in them holds no comma and is cut to 200 characters, as the intake would do it
-Cost: 0.5 us a line of 200 bytes.
+Cost (CPython 3.11): 0.7 us a line of 200 bytes.
 """
 from __future__ import annotations
 

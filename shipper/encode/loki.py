@@ -6,7 +6,7 @@ Invariants (tests/encode/test_loki.py):
   L1  labels are made of the source alone: a batch is one stream, and no record makes a stream of its own
   L2  every value is a string; equal records give equal entries, byte for byte, so that Loki can tell a repeat
   L3  one entry is over no limit that `too_long` was asked about
-Cost: 0.5 us a line of 200 bytes, 0.2 of it the JSON strings, 0.12 the times; with parsed fields a dict per line.
+Cost (CPython 3.11): 0.7 us a line of 200 bytes; 3 more where five fields were parsed out of it.
 """
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ Invariants (tests/encode/test_otlp.py, against the official messages):
   O1  what is the same for all records of a source is its resource's attributes, made once per source
   O2  attribute names are unique within a record: a parsed field with a name of ours gets `fields.` in front
   O3  64 bit integers are texts, as the encoding wants them; larger ones become string values
-Cost: 0.6 us a line of 200 bytes; with parsed fields a dict per line.
+Cost (CPython 3.11): 0.65 us a line of 200 bytes; 5 more where five fields were parsed out of it.
 """
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ SEVERITY_NUMBERS = {
 """The specification's mapping of syslog's severities (logs data model, appendix B)."""
 
 _MAX_DEPTH = 12                 # each is four levels of JSON and three messages; parsers take a hundred
-_OWN = frozenset(("log.record.uid", "log.iostream", "shipper.partial", "shipper.truncated", "shipper.malformed", "shipper.lost"))
+_OWN = frozenset((
+    "", "log.record.uid", "log.iostream", "shipper.partial", "shipper.truncated", "shipper.malformed", "shipper.lost"))
+_SCALARS = {str: "stringValue", bool: "boolValue", float: "doubleValue"}
 
 
 class OtlpEncoder:
@@ -107,10 +109,11 @@ def _attributes(batch: Batch) -> list[bytes]:
 def _fields(parsed: bytes) -> bytes:
     """O2."""
     values: dict[str, Any] = orjson.loads(parsed)
-    names = {name: f"fields.{name}" if name in _OWN or not name else name for name in values}
-    if len(set(names.values())) < len(names):                # {"log.record.uid":.., "fields.log.record.uid":..}
-        return _pair("fields", values)
-    return b"".join([_pair(names[name], value) for name, value in values.items()])
+    if not _OWN.isdisjoint(values):
+        renamed = {f"fields.{name}" if name in _OWN else name: value for name, value in values.items()}
+        values = renamed if len(renamed) == len(values) else {"fields": values}     # both "x" and "fields.x" were there
+    listed = orjson.dumps([{"key": name, "value": _value(value)} for name, value in values.items()])
+    return b"," + listed[1:-1] if values else b""
 
 
 def _pair(name: str, value: Any) -> bytes:
@@ -119,16 +122,13 @@ def _pair(name: str, value: Any) -> bytes:
 
 def _value(value: Any, depth: int = 0) -> dict[str, Any]:
     """An AnyValue (O3). Null is the empty one; what is nested too deep for protobuf's parsers becomes a text."""
-    if depth > _MAX_DEPTH and isinstance(value, (dict, list)):
-        return {"stringValue": orjson.dumps(value).decode()}
-    if isinstance(value, str):
-        return {"stringValue": value}
-    if isinstance(value, bool):
-        return {"boolValue": value}
+    scalar = _SCALARS.get(type(value))
+    if scalar is not None:
+        return {scalar: value}
     if isinstance(value, int):
         return {"intValue": str(value)} if -(1 << 63) <= value < 1 << 63 else {"stringValue": str(value)}
-    if isinstance(value, float):
-        return {"doubleValue": value}
+    if depth > _MAX_DEPTH and value is not None:
+        return {"stringValue": orjson.dumps(value).decode()}
     if isinstance(value, Mapping):
         pairs = [{"key": str(name), "value": _value(inner, depth + 1)} for name, inner in value.items()]
         return {"kvlistValue": {"values": pairs}}

@@ -6,7 +6,7 @@
 Invariants (tests/encode/test_splunk.py):
   SP1  no event is blank, which the collector refuses: a message of nothing but blanks is {"message": ".."}
   SP2  `fields` holds texts alone (indexed fields cannot be nested); what cannot be flat stands there as one text
-Cost: 0.6 us a line of 200 bytes; with parsed fields a dict per line.
+Cost (CPython 3.11): 0.85 us a line of 200 bytes; 3 more where five fields were parsed out of it.
 """
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from .http_world import entry_of
 from .syslog_kit import batch
 
 URL = os.environ.get("SHIPPER_OPENSEARCH", "")
-WHY = "needs a running OpenSearch: tests/support/opensearch/serve.sh, SHIPPER_OPENSEARCH=URL"
-pytestmark = pytest.mark.skipif(not URL, reason=WHY)
+if not URL:
+    pytest.skip("needs a running OpenSearch: tests/support/opensearch/serve.sh, SHIPPER_OPENSEARCH=URL", allow_module_level=True)
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ async def test_a_request_over_the_servers_limit_is_halved_and_one_within_ours_is
 
 
 async def test_a_pipeline_that_is_missing_is_said(index):
-    with pytest.raises(Exception, match="pipeline|ingest"):
+    with pytest.raises(Exception, match=r"pipeline|ingest"):
         await send(index, [batch([b"one"])], ", pipeline: nope")
 
 
