@@ -18,7 +18,8 @@ from collections.abc import Collection
 Entry = dict[bytes, bytes]
 """Field names to values, the first of each name. `SIZE` is there where MESSAGE was cut: its bytes, in decimal."""
 
-SIZE = b""
+SIZE = b"="
+"""No field has this name: it would end in front of it."""
 MESSAGE = b"MESSAGE"
 MOST_FIELD_BYTES = 1 << 30
 """journald itself stores at most 768 MiB."""
@@ -33,6 +34,7 @@ class ExportParser:
     def __init__(self, wanted: Collection[bytes], most_bytes: int) -> None:
         self._wanted, self._most_bytes = frozenset(wanted), most_bytes
         self._entry: Entry | None = None                  # None: between two entries
+        self._is_empty = True                             # no field of it was seen
         self._state = _LINE
         self._kept = bytearray()                          # of the line, length or value that is being read
         self._seen_bytes = 0                              # how long that is so far
@@ -120,6 +122,7 @@ class ExportParser:
 
     def _add(self, name: bytes, value: bytes, total: int) -> None:
         assert self._entry is not None
+        self._is_empty = False
         if name not in self._wanted or name in self._entry:
             return
         self._entry[name] = value[: self._most_bytes]
@@ -127,6 +130,6 @@ class ExportParser:
             self._entry[SIZE] = b"%d" % total
 
     def _ended(self, out: list[Entry]) -> None:
-        if self._entry:
+        if self._entry is not None and not self._is_empty:
             out.append(self._entry)
-        self._entry = None
+        self._entry, self._is_empty = None, True

@@ -20,7 +20,7 @@ from typing import Any
 from .export import MESSAGE, Entry, ExportParser
 from .places import Place, place_of
 from .ports import Trouble
-from .records import CURSOR, PRIORITY, REALTIME
+from .records import CURSOR, MOST_FIELD_BYTES, PRIORITY, REALTIME
 
 READ_BYTES = 128 * 1024
 QUIET_S = 1.0
@@ -113,7 +113,7 @@ class Journalctl:
         except OSError as error:
             raise Trouble(f"{self._program[0]} cannot be started: {error.strerror}") from None
         wanted = {CURSOR, REALTIME, MESSAGE, PRIORITY, *(name.encode() for name in self._wanted.fields)}
-        return ProcessStream(process, ExportParser(wanted, self._max_line), self._program[0])
+        return ProcessStream(process, ExportParser(wanted, max(self._max_line, MOST_FIELD_BYTES)), self._program[0])
 
 
 class ProcessStream:

@@ -6,6 +6,7 @@ An entry counts in the file's range as its message and a newline, as if the jour
 Invariants (tests/journal/test_records.py):
   N1  equal entries at equal offsets give equal records and ids, whatever reads they came in
   N2  bytes of a message stay as they are; in `fields`, which is JSON, what is no UTF-8 is U+FFFD
+      (cut at MOST_FIELD_BYTES)
   N3  a message over `max_line` is cut there and marked with its size; its range is that of the whole
 """
 from __future__ import annotations
@@ -25,6 +26,8 @@ CURSOR = b"__CURSOR"
 REALTIME = b"__REALTIME_TIMESTAMP"
 PRIORITY = b"PRIORITY"
 DEFAULT_FIELDS = ("SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT", "_PID", "_UID", "_COMM", "_TRANSPORT", "_HOSTNAME")
+MOST_FIELD_BYTES = 4096
+"""Of a value under `fields`; journald takes 768 MiB."""
 _SEVERITY = {b"%d" % (7 - index): name for index, name in enumerate(SEVERITIES)}
 
 
@@ -87,7 +90,7 @@ class EntryDecoder:
         dumps: Callable[[Any], bytes] = orjson.dumps
         return [
             dumps(found) if (found := {
-                text: entry[name].decode("utf-8", "replace") for name, text in self._fields if name in entry}) else b""
+                text: entry[name][:MOST_FIELD_BYTES].decode("utf-8", "replace") for name, text in self._fields if name in entry}) else b""
             for entry in entries
         ]
 
