@@ -11,6 +11,8 @@ Invariants (tests/agent/test_pods.py):
   P3  a pod's annotations decide only what annotations_allowed names; a value that is none is ignored, counted and said
   P4  a source that fails by a bug of ours is said, counted and started again; reading goes on
   P5  bounded: one entry per log file, gone with it
+  P6  a pod whose labels change all the time (a lease kept in an annotation) is told TOLD_AT_ONCE times at once, then each
+      TOLD_EVERY_S: each time defines its files anew in the buffer. Who waits is told at once, always
 """
 from __future__ import annotations
 
@@ -39,6 +41,7 @@ TICK_S = 0.5
 ASK_AFTER_S = 5.0
 RESTART_S = 5.0
 BATCH_S = 0.02
+TOLD_AT_ONCE, TOLD_EVERY_S = 10, 10.0
 
 
 class Joined(NamedTuple):
@@ -98,6 +101,7 @@ class PodMetadata:
         self._vanished: set[str] = set()
         self._excluded: set[str] = set()
         self._due: set[str] = set()
+        self._told_s: dict[str, float] = {}               # when its next change would come at TOLD_EVERY_S
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._asks: list[Predicate] = []
@@ -159,6 +163,7 @@ class PodMetadata:
 
     def _forget(self, name: str) -> None:
         logfile = self._files.pop(name, None)
+        self._told_s.pop(name, None)
         for table in (self._gave_up, self._vanished, self._excluded):
             table.discard(name)
         if logfile is not None:
@@ -293,16 +298,28 @@ class PodMetadata:
             await self._wake.wait()
             await asyncio.sleep(BATCH_S)                  # a list, or a rolling update, is many pods
             self._wake.clear()
-            due, self._due = self._due, set()
+            due = self._due_now(self._now_s())
             files = [self._files[name] for name in due if name in self._files]
             await self._retell(files)
             for name in due & self._vanished - self._waiting.keys():
                 self._forget(name)
 
+    def _due_now(self, now_s: float) -> set[str]:
+        """P6. The others stay due; a tick asks again."""
+        every_s = TOLD_EVERY_S * self._pace
+        due = {name for name in self._due
+               if name in self._waiting or self._told_s.get(name, 0.0) <= now_s + (TOLD_AT_ONCE - 1) * every_s}
+        self._due -= due
+        for name in due:
+            self._told_s[name] = max(self._told_s.get(name, 0.0), now_s) + every_s
+        return due
+
     async def _ticks(self) -> None:
         while True:
             await asyncio.sleep(TICK_S * self._pace)
             self.tick(self._now_s())
+            if self._due:
+                self._wake.set()
 
     def tick(self, now_s: float) -> None:
         """Whoever waited long enough, or for a pod that is gone, goes on (P1)."""

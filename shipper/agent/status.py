@@ -111,7 +111,8 @@ def human(status: Mapping[str, Any], all_files: bool = False) -> str:
     lines += [f"PROBLEM   {problem}" for problem in status.get("problems", ())]
     lines += [f"DEGRADED  {each['reason']} for {duration(each['for_s'])}{_because(each['why'])}"
               for each in status.get("degraded", ())]
-    lines += ["", *_sinks(status["sinks"]), "", _buffer(status["buffer"]), "", *_files(status["files"], all_files)]
+    lines += ["", *_sinks(status["sinks"]), "", _buffer(status["buffer"])]
+    lines += [*_metadata(status.get("metadata") or {}), "", *_files(status["files"], all_files)]
     if reload := status.get("last_reload"):
         lines += ["", f"last reload: {reload['outcome']} ({reload['cause']}){_because(reload['why'] or reload['summary'])}"]
         if reload["needs_restart"]:
@@ -149,6 +150,14 @@ def _state(facts: Mapping[str, Any]) -> str:
 def _buffer(buffer: Mapping[str, Any]) -> str:
     limit = f" of {size(buffer['limit_bytes'])}" if buffer.get("limit_bytes") else ""
     return f"buffer: {size(buffer.get('bytes'))}{limit}{', FULL' if buffer.get('full') else ''}"
+
+
+def _metadata(metadata: Mapping[str, Any]) -> Iterable[str]:
+    """Nothing where no pods are asked for."""
+    if "address" in metadata:
+        waiting = metadata.get("waiting_files")
+        yield (f"pods: {metadata['pods']} known from {metadata['source']} {metadata['address']}"
+               f"{f', {waiting} files wait for their labels' if waiting else ''}")
 
 
 def _files(files: Sequence[Mapping[str, Any]], all_files: bool) -> list[str]:

@@ -145,6 +145,9 @@ class ApiPods:
         self.lists += 1
         self._telemetry.count("shipper_metadata_lists_total")
         self._trouble.over()
+        if not pods:
+            self._telemetry.say("warning", "no_pods", about=self._node, why="the API server knows no pod on a node of this name; "
+                                "`node` must be the node's name there: ${NODE_NAME} from spec.nodeName")
         self._tell(changed)
 
     async def _watch_until_asked(self) -> None:

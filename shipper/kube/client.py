@@ -49,7 +49,7 @@ class KubeClient:
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
         self._ssl: tuple[float, ssl.SSLContext] | None = None
-        self._kept = ""
+        self._kept = self._before = ""
 
     async def prepare(self) -> None:
         """Import aiohttp, on a thread: it takes a quarter of a second, and the first lines shall not wait for it."""
@@ -151,8 +151,9 @@ class KubeClient:
         except (OSError, ValueError) as error:
             raise KubeError("token", f"the token {self._token_file} cannot be read: {error}") from error
         if token != self._kept:
-            self._telemetry.keep_secret(token)
-            self._kept = token
+            self._telemetry.keep_secret(token)            # the last two: one that runs out may still be in an answer
+            self._telemetry.forget_secret(self._before)
+            self._before, self._kept = self._kept, token
         return token
 
     def _context(self) -> ssl.SSLContext:

@@ -237,3 +237,21 @@ def test_rules_that_ask_where_there_is_no_source_are_told(tmp_path: Path) -> Non
     rig = Rig(config_of(tmp_path, when={"labels": {"app": ["web"]}}), {"HOME": "/"})
     assert [event for _, event, _ in rig.telemetry.lines] == ["no_metadata"]
     assert rig.metadata.joined(log(), None).wait_until_s == 0.0
+
+
+def test_a_pod_whose_labels_change_all_the_time_is_told_ten_times_and_then_each_ten_seconds(tmp_path: Path) -> None:
+    rig = Rig(config_of(tmp_path))
+    rig.metadata.joined(log(), None)
+    told = 0
+    for n in range(1000):
+        rig.know(labels={"n": str(n)})
+        told += len(rig.metadata._due_now(rig.now))
+        rig.now += 0.1
+    assert 10 + 9 <= told <= 10 + 11
+    rig.now += 10.0
+    assert rig.metadata._due_now(rig.now) == {log().source.lineage}, "the last change is told, late"
+    waiting = Rig(config_of(tmp_path, when={"labels": {"app": ["web"]}}))
+    waiting.metadata.joined(log(), None)
+    for n in range(100):
+        waiting.know(labels={"n": str(n)})
+        assert waiting.metadata._due_now(waiting.now)

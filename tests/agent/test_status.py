@@ -49,6 +49,13 @@ def test_the_text_shows_what_lags_first() -> None:
     ]
 
 
+def test_where_pods_are_asked_for_it_says_how_many_are_known_and_who_waits() -> None:
+    metadata = {"source": "api", "address": "https://10.0.0.1:443", "pods": 12, "waiting_files": 3}
+    lines = human(assemble(AGENT, StatusFacts(metadata=metadata))).splitlines()
+    assert "pods: 12 known from api https://10.0.0.1:443, 3 files wait for their labels" in lines
+    assert not any("pods" in line for line in human(assemble(AGENT, StatusFacts(metadata={"source": "off"}))).splitlines())
+
+
 def test_a_sink_that_waits_says_when_it_is_tried_again() -> None:
     sinks = {"central": {**PIPELINE.sinks["central"], "next_try_s": 14.2}}
     assert "central  syslog  retrying, again in 14 s  4.0 KiB" in human(assemble(AGENT, StatusFacts(sinks=sinks)))

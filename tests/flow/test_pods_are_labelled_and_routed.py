@@ -44,10 +44,9 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 def configure(agent: Agent, node: Node, sinks: dict[str, Any], **kubernetes: Any) -> None:
-    api = node.api
+    given = {"metadata": "api", "api": node.api.url, "ca_file": str(node.api.ca_file), "token_file": str(node.api.token_file)}
     agent.configure(
-        sources={"pods": agent.containers_source(node.root)}, sinks=sinks,
-        kubernetes={"metadata": "api", "api": api.url, "ca_file": str(api.ca_file), "token_file": str(api.token_file), **kubernetes})
+        sources={"pods": agent.containers_source(node.root)}, sinks=sinks, kubernetes=given | kubernetes)
 
 
 def known_pods(agent: Agent, count: int) -> None:
@@ -142,7 +141,7 @@ def test_pods_say_what_is_done_with_their_logs_and_the_agents_own_is_not_read(ag
     configure(agent, node, {"all": agent.file_sink()}, annotations_allowed=["exclude", "parse"])
     own = node.run("shipper-x", "a line of our own")
     hidden = node.run("quiet-0", "hidden", annotations={"shipper.io/exclude": "true"})
-    node.run("json-0", '{"level":"error","msg":"parsed"}', annotations={"shipper.io/parse": "json", "shipper.io/multiline": "auto"})
+    node.run("json-0", '{"level":"error","msg":"parsed"}', annotations={"shipper.io/parse": "json"})
     agent.start(env={"POD_UID": own})
     assert agent.arrived(1) == ["parsed"]
     assert agent.delivered()[0]["severity"] == "ERROR"

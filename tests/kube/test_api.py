@@ -143,6 +143,18 @@ async def test_a_rotated_token_is_read_again(api: FakeApi) -> None:
         await rig.until("the next watch with it", lambda: rig.pods.watches > watches and rig.labels(uid) == {})
         assert not [each for each in api.refused if each.startswith("401")]
         assert rig.telemetry.scrub("a token-two-of-them b") == "a *** b"
+        for n in range(5):                                         # each hour, for years
+            api.new_token(f"token-number-{n}")
+            rig.client._token()
+        assert rig.telemetry.scrub("token-number-4 token-number-3") == "*** ***"
+        assert len(rig.telemetry._secrets) == 2
+
+
+async def test_a_node_that_the_api_server_does_not_know_is_told(api: FakeApi) -> None:
+    api.put(pod("elsewhere", node="n2"))
+    async with Rig(api).running() as rig:
+        await rig.listed()
+        assert [event for _, event, _ in rig.telemetry.lines] == ["no_pods"]
 
 
 async def test_an_old_token_is_degraded_and_never_in_a_message_and_recovers(api: FakeApi) -> None:
@@ -183,7 +195,7 @@ async def test_a_server_of_another_ca_never_sees_the_token(api: FakeApi, tmp_pat
     async with Rig(api).running() as rig:
         await rig.listed()
         rig.client._ca_file = str(other.ca_file)
-        await rig.until("the watch", lambda: rig.pods.watches)
+        await rig.until("the watch", lambda: ("watch", "pods") in api.requests)
         requests = len(api.requests)
         await rig.until("refused", lambda: rig.pods.ask() or rig.telemetry.value("shipper_metadata_errors_total", "tls") >= 1)
         assert len(api.requests) == requests
@@ -236,7 +248,7 @@ async def test_five_thousand_pods_churned_are_bounded_and_in_time(api: FakeApi) 
                 await asyncio.sleep(0)
         last = list(api.pods)
         await rig.until("all of them", lambda: all(rig.labels(uid) is not None for uid in last) and rig.store.running == count)
-        print(f"list of {count}: {list_s:.2f} s CPU, churn: {time.process_time() - began_s:.2f} s, the fake server's share included")
+        print(f"list of {count}: {list_s:.2f} s CPU, churn: {time.process_time() - began_s:.2f} s, with the fake server's share")
         await rig.until("the old ones are forgotten", lambda: rig.store.expire(rig.pods._now_s()) or len(rig.store) == count)
         gc.collect()
         assert sum(isinstance(each, Pod) for each in gc.get_objects()) <= count

@@ -43,8 +43,9 @@ def pod(name: str, namespace: str = "default", *, uid: str | None = None, labels
 
 
 class Faults:
-    """What goes wrong from now on. forbid: paths answered 403; cut_s: a watch ends, mid-line, after so long; slow_s: before
-    each answer; end_s: a watch ends, whole, after so long; error_event: the next watch gets this code as an ERROR event; down: connections are closed."""
+    """What goes wrong from now on. forbid: paths answered 403; cut_s: a watch ends, mid-line, after so long; end_s: it ends
+    as it should; slow_s: before each answer; error_event: the next watch gets this code as an ERROR event; down: connections
+    are closed."""
 
     def __init__(self) -> None:
         self.forbid: tuple[str, ...] = ()
