@@ -26,7 +26,7 @@ _MALLOPT = (
 
 
 def tune_collector() -> None:
-    """When all is imported: run_command switched collection off until then."""
+    """When all is there that stays: run_command switched collection off until then."""
     gc.set_threshold(*GC_THRESHOLD)
     gc.enable()
 

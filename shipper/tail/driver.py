@@ -225,7 +225,8 @@ class Reader:
         while not stop.is_set():
             await self._round(stop)
         for name, lineage in self.lineages.items():
-            self._turns.add(lineage.source.namespace, name)
+            if not lineage.at_rest():
+                self._turns.add(lineage.source.namespace, name)
         end_s = self._now_s() + LAST_SWEEP_S
         while self._turns and self._now_s() < end_s and not self._buffer.full:
             await self._turn()
