@@ -20,15 +20,17 @@ $(STAMP): pyproject.toml
 run: $(STAMP) ## a small node in a temporary directory, the real agent on it, live counts and the proof
 	$(BIN)/shipper demo $(ARGS)
 
-test: $(STAMP) ## the suite (installs Debian's rsyslog, kubectl, promtool first where SHIPPER_TEST_APT=1)
+test: $(STAMP) ## the suite (installs Debian's rsyslog, kubectl, promtool, chromium first where SHIPPER_TEST_APT=1)
 	@sh tests/support/need_rsyslogd.sh
 	@sh tests/support/need_kubectl.sh
+	@sh tests/support/need_chromium.sh
 	@sh tests/support/need_journal.sh
 	$(BIN)/python -m pytest -m 'not long' $(ARGS)
 
 test-long: $(STAMP) ## the full numbers: thousands of kills, long fuzzing; writes tests/results/
 	@sh tests/support/need_rsyslogd.sh
 	@sh tests/support/need_kubectl.sh
+	@sh tests/support/need_chromium.sh
 	@sh tests/support/need_journal.sh
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	SHIPPER_KEEP_RESULTS=1 $(BIN)/python -m pytest -m 'long' --timeout 7200 $(ARGS)

@@ -136,13 +136,19 @@ def page(status: Mapping[str, Any], sources: Sequence[Mapping[str, Any]], files:
         "findings": [{name: printable(text) for name, text in each._asdict().items()} for each in found],
         "sample_s": EVERY_S,
         "sinks": [_sink(name, facts, past) for name, facts in status["sinks"].items()],
-        "sources": [
-            {**row, "rate": past.rate("read", row["name"]), "records_rate": past.rate("records", row["name"]),
-             "past": {"rate": past.points("read", row["name"]), "lag": past.points("lag", row["name"])}}
-            for row in sources
-        ],
+        "sources": [_source(row, past) for row in sources],
         "buffer": {**status["buffer"], "past": past.points("buffer")},
         "files": {**files, "total": sum(row["files"] for row in sources)},
+    }
+
+
+def _source(row: Mapping[str, Any], past: Past) -> dict[str, Any]:
+    """A source that is read as fast as it is written has nothing unread at most moments, and is not quiet."""
+    name, rate = row["name"], past.rate("read", row["name"])
+    return {
+        **row, "state": "reading" if row["state"] == "quiet" and rate else row["state"],
+        "rate": rate, "records_rate": past.rate("records", name),
+        "past": {"rate": past.points("read", name), "lag": past.points("lag", name)},
     }
 
 

@@ -97,7 +97,8 @@ def _sink(reason: str, facts: Mapping[str, Any], why: str, since: str) -> Findin
     again = f" Tried again in {duration(next_try_s)}." if next_try_s is not None else ""
     waits = f" {size(facts['backlog_bytes'])} wait in the buffer." if facts.get("backlog_bytes") else ""
     error = why.partition(": ")[2] or why
-    return Finding("bad", reason, f"Sink {reason[5:]} {says}", f"For {since}: {error}.", f"{mend}{again}{waits}")
+    hint = "" if "; " in error else mend                     # most errors of ours end with their own: "...; check that ..."
+    return Finding("bad", reason, f"Sink {reason[5:]} {says}", f"For {since}: {error}.", f"{hint}{again}{waits}".strip())
 
 
 def _room(sinks: Mapping[str, Mapping[str, Any]]) -> str:

@@ -3,8 +3,9 @@
     with Browser(tmp_path) as browser:
         browser.open("http://127.0.0.1:3903/"); browser.script("return document.title"); browser.keys("\\ue004")
 
-The browser has a profile of its own, and its own traffic (updates, sync) is switched off. `console()` is what pages said
-there, `requests()` which URLs were asked for, and `netlog` is the browser's own account of its connections, after its end.
+The browser has a profile of its own, its own traffic (updates, sync) is switched off, and no name resolves. `console()` is what
+pages said there, `requests()` which URLs they asked for; `connected()` and `asked_by()` come from the browser's own net log,
+after its end.
 """
 from __future__ import annotations
 
@@ -24,6 +25,7 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-default-apps", "--disable-dev-shm-usage", "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",       # it would look for its maker's hosts
 )
 TAB, ENTER, BACKSPACE = "\ue004", "\ue007", "\ue003"
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
@@ -41,7 +43,8 @@ class Browser:
             self._driver = subprocess.Popen([DRIVER, "--port=0"], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
         self._session = ""
         try:
-            found = eventually("chromedriver listens", lambda: re.search(r"on port (\d+)", log.read_text()), 20, log.read_text)
+            listens = re.compile(r"successfully on port (\d+)")
+            found = eventually("chromedriver listens", lambda: listens.search(log.read_text()), 20, log.read_text)
             assert found is not None
             self._port = int(found[1])
             self._session = self._begin(root)
@@ -143,7 +146,23 @@ class Browser:
         """What pages and the browser said there since the last call."""
         return [f"{line['level']} {line['message']}" for line in self._ask("se/log", type="browser")]
 
+    def connected(self) -> set[str]:
+        """Where TCP connections went and datagrams were sent, without the ports. After `close`. (Chromium connects a UDP
+        socket to learn whether there is a way out over IPv6, and sends nothing on it.)"""
+        found = self._net_events("TCP_CONNECT_ATTEMPT", "UDP_BYTES_SENT")
+        return {each["address"].rpartition(":")[0] for each in found if "address" in each}
+
+    def asked_by(self, origin: str) -> set[str]:
+        """URLs that documents of this origin asked for. After `close`."""
+        return {each["url"] for each in self._net_events("URL_REQUEST_START_JOB") if each.get("initiator") == origin}
+
+    def _net_events(self, *kinds: str) -> list[dict[str, Any]]:
+        log = json.loads(self.netlog.read_text())
+        numbers = {log["constants"]["logEventTypes"][kind] for kind in kinds}
+        return [each["params"] for each in log["events"] if each["type"] in numbers and "params" in each]
+
     def requests(self) -> list[str]:
         """The URLs that pages asked for since the last call."""
         events = [json.loads(line["message"])["message"] for line in self._ask("se/log", type="performance")]
         return [each["params"]["request"]["url"] for each in events if each["method"] == "Network.requestWillBeSent"]
+

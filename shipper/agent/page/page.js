@@ -1,7 +1,10 @@
 // The page at /: asks /page.json each 2 seconds while somebody looks, and shows what it says.
-import { count, drawSpark, duration, element, rate, row, rows, say, sayWithCode, size, spark, sum } from "./page_parts.js";
+import {
+  clock, count, drawSpark, duration, element, percent, rate, row, rows, say, sayWithCode, size, spark, sum,
+} from "./page_parts.js";
 
-const EVERY_MS = 2000, SLOWEST_MS = 15000, TYPED_MS = 250, ANSWER_MS = 10000, ROWS = 50;
+const AFTER_MS = [2000, 1000, 2000], SLOWEST_MS = 5000;   // by how many answers are missing
+const TYPED_MS = 250, ANSWER_MS = 10000, ROWS = 50;
 const find = (id) => document.getElementById(id);
 const asked = { q: "", source: "", state: "", offset: 0 };
 let paused = false, timer = 0, failures = 0, asking = null, answeredAt = null;
@@ -33,13 +36,13 @@ async function ask() {
 
 function plan() {
   clearTimeout(timer);
-  if (!paused && !document.hidden) timer = setTimeout(ask, Math.min(EVERY_MS * 2 ** failures, SLOWEST_MS));
+  if (!paused && !document.hidden) timer = setTimeout(ask, AFTER_MS[failures] ?? SLOWEST_MS);
 }
 
 function showSilence(why) {
   if (failures < 2 && answeredAt) return;           // one lost answer is no news
   find("verdict").dataset.level = "bad";
-  const since = answeredAt ? ` What stands below is from ${answeredAt.toLocaleTimeString()}.` : "";
+  const since = answeredAt ? ` What stands below is from ${clock(answeredAt)}.` : "";
   say(find("headline"), `The agent does not answer.${since}`);
   const mend = "Look whether it runs: `systemctl status shipper`, or its pod. The page goes on asking.";
   const silence = { about: "silence", what: `${why}.`, mend };
@@ -51,7 +54,7 @@ function showSilence(why) {
 
 function show(data) {
   say(find("node"), data.node);
-  say(find("about"), `version ${data.version}, up ${duration(data.uptime_s)}, as of ${new Date(data.now_s * 1000).toLocaleTimeString()}`);
+  say(find("about"), `version ${data.version}, up ${duration(data.uptime_s)}, as of ${clock(new Date(data.now_s * 1000))}`);
   verdict(data);
   totals(data);
   rows(find("sinks"), data.sinks, (sink) => sink.name, makeSink, (at, sink) => fillSink(at, sink, data.sample_s));
@@ -74,30 +77,36 @@ function findings(found, headlined) {
     made.append(element("b"), element("span"), " ", element("span"));
     return made;
   }, (at, each) => {
-    say(at.children[0], each === headlined ? "" : each.title);
+    say(at.children[0], each === headlined ? "" : `${each.title}. `);
     sayWithCode(at.children[1], each.what);
     sayWithCode(at.children[2], each.mend);
   });
 }
 
-function total(id, value, of, past, name, words, stepS) {
+const NO_LAG = 256 * 1024;                             // bytes: a backlog of less is the usual coming and going
+
+function total(id, now, of, past, name, words, stepS, least) {
   const place = find(id);
-  if (!place.children.length) place.append(element("b"), " ", element("span", "of"), spark());
-  say(place.children[0], value);
+  if (!place.children.length) place.append(element("b"), " ", element("span", "of"), spark(), element("span", "peak"));
+  say(place.children[0], words(now));
   say(place.children[1], of);
-  drawSpark(place.children[2], past, name, words, stepS);
+  drawSpark(place.children[2], past, name, words, stepS, least);
+  const most = Math.max(now ?? 0, ...past);
+  say(place.children[3], past.some((each) => each !== null) ? `peak ${words(most)}` : "");
 }
 
 function totals(data) {
   const added = (list, key) => (list.some((each) => each[key] !== null) ? list.reduce((all, each) => all + (each[key] ?? 0), 0) : null);
   const records = (list) => (added(list, "records_rate") === null ? "" : `${count(added(list, "records_rate"))} records/s`);
   const { sources, sinks, buffer, sample_s: stepS } = data;
-  total("total-read", rate(added(sources, "rate")), records(sources), sum(sources.map((each) => each.past.rate)), "Read", rate, stepS);
-  total("total-delivered", rate(added(sinks, "rate")), records(sinks), sum(sinks.map((each) => each.past.rate)), "Delivered", rate, stepS);
+  total("total-read", added(sources, "rate"), records(sources), sum(sources.map((each) => each.past.rate)), "Read", rate, stepS);
+  total("total-delivered", added(sinks, "rate"), records(sinks), sum(sinks.map((each) => each.past.rate)), "Delivered", rate, stepS);
   const lag = sources.reduce((all, each) => all + each.lag_bytes, 0), late = Math.max(0, ...sources.map((each) => each.lag_s));
-  total("total-lag", size(lag), late ? `late by ${duration(late)}` : "", sum(sources.map((each) => each.past.lag)), "Not yet read", size, stepS);
-  const full = buffer.limit_bytes ? `${Math.round((100 * buffer.bytes) / buffer.limit_bytes)} % of ${size(buffer.limit_bytes)}` : "";
-  total("total-buffer", size(buffer.bytes ?? null), buffer.full ? `FULL: ${full}` : full, buffer.past, "Buffer", size, stepS);
+  const lags = sum(sources.map((each) => each.past.lag));
+  total("total-lag", lag, late ? `late by ${duration(late)}` : "", lags, "Not yet read", size, stepS, NO_LAG);
+  const full = buffer.limit_bytes ? `${percent(buffer.bytes, buffer.limit_bytes)} of ${size(buffer.limit_bytes)}` : "";
+  const fill = buffer.full ? `FULL: ${full}` : full;
+  total("total-buffer", buffer.bytes ?? null, fill, buffer.past, "Buffer", size, stepS, (buffer.limit_bytes ?? 0) / 20);
 }
 
 function state(cell, text, level, again = "") {
@@ -107,11 +116,17 @@ function state(cell, text, level, again = "") {
   say(cell.children[1], again);
 }
 
-function figure(cell, text, past, name, words, stepS, more = "") {
-  if (!cell.children.length) cell.append(element("span"), element("span", "type"), spark());
-  say(cell.children[0], text);
-  say(cell.children[1], more);
-  drawSpark(cell.children[2], past, name, words, stepS);
+/** Nothing is shown softly: the eye goes to what is something. */
+function quantity(target, text) {
+  say(target, text);
+  target.classList.toggle("none", /^(-|0 .*)$/.test(text));
+}
+
+function figure(cell, now, past, name, words, stepS, more = "") {
+  if (!cell.children.length) cell.append(element("span"), spark(), element("span", "more"));
+  quantity(cell.children[0], words(now));
+  drawSpark(cell.children[1], past, name, words, stepS, words === size ? NO_LAG : undefined);
+  say(cell.children[2], more);
 }
 
 function makeSink(sink) {
@@ -131,11 +146,11 @@ function fillSink(at, sink, stepS) {
   say(cells[0].children[1], sink.type ?? "");
   const again = sink.next_try_s === null ? "" : `again in ${duration(sink.next_try_s)}`;
   state(cells[1], sink.state, LEVELS[sink.state] ?? "warn", again);
-  const records = sink.records_rate === null ? "" : ` ${count(sink.records_rate)} records/s`;
-  figure(cells[2], rate(sink.rate), sink.past.rate, `Confirmed by ${sink.name}`, rate, stepS, records);
-  figure(cells[3], size(sink.backlog_bytes), sink.past.backlog, `Backlog of ${sink.name}`, size, stepS);
-  say(cells[4], sink.backlog_bytes ? duration(sink.oldest_s) : "-");
-  say(cells[5].children[0], sink.last_error ? (sink.state === "ok" ? `${sink.last_error} (over)` : sink.last_error) : "no error");
+  const records = sink.records_rate === null ? "" : `${count(sink.records_rate)} records/s`;
+  figure(cells[2], sink.rate, sink.past.rate, `Confirmed by ${sink.name}`, rate, stepS, records);
+  figure(cells[3], sink.backlog_bytes, sink.past.backlog, `Backlog of ${sink.name}`, size, stepS);
+  quantity(cells[4], sink.backlog_bytes ? duration(sink.oldest_s) : "-");
+  sayWithCode(cells[5].children[0], sink.last_error ? (sink.state === "ok" ? `${sink.last_error} (over)` : sink.last_error) : "no error");
   cells[5].children[0].classList.toggle("none", !sink.last_error);
   promise(cells[5].children[1], sink);
 }
@@ -152,18 +167,18 @@ function promise(about, sink) {
   });
 }
 
-const makeSource = () => row(["Source", "State", "Files", "Read", "Not yet read", "Late by"]);
+const makeSource = () => row(["Source", "State", "Read", "Not yet read", "Late by", "Files"]);
 const SOURCE_LEVELS = { quiet: "idle", reading: "good", behind: "warn", held: "bad", "no files": "idle" };
 
 function fillSource(at, source, stepS) {
   const cells = at.cells;
   say(cells[0], source.name);
   state(cells[1], source.state, SOURCE_LEVELS[source.state] ?? "warn");
-  say(cells[2], count(source.files));
-  const records = source.records_rate === null ? "" : ` ${count(source.records_rate)} records/s`;
-  figure(cells[3], rate(source.rate), source.past.rate, `Read of ${source.name}`, rate, stepS, records);
-  figure(cells[4], size(source.lag_bytes), source.past.lag, `Not yet read of ${source.name}`, size, stepS);
-  say(cells[5], source.lag_s ? duration(source.lag_s) : "-");
+  const records = source.records_rate === null ? "" : `${count(source.records_rate)} records/s`;
+  figure(cells[2], source.rate, source.past.rate, `Read of ${source.name}`, rate, stepS, records);
+  figure(cells[3], source.lag_bytes, source.past.lag, `Not yet read of ${source.name}`, size, stepS);
+  quantity(cells[4], source.lag_s ? duration(source.lag_s) : "-");
+  say(cells[5], count(source.files));
 }
 
 // ---------------------------------------------------------------- files
@@ -186,9 +201,9 @@ function fillFile(at, file) {
   const cells = at.cells;
   say(cells[0], file.path);
   state(cells[1], file.state, file.lag_bytes || file.state === "reading" ? FILE_LEVELS[file.state] ?? "idle" : "idle");
-  say(cells[2], size(file.lag_bytes));
-  say(cells[3], file.lag_s ? duration(file.lag_s) : "-");
-  say(cells[4], size(file.size_bytes));
+  quantity(cells[2], size(file.lag_bytes));
+  quantity(cells[3], file.lag_s ? duration(file.lag_s) : "-");
+  quantity(cells[4], size(file.size_bytes));
 }
 
 function choices(names) {

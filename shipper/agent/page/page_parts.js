@@ -23,6 +23,11 @@ export function duration(seconds) {
 
 export const count = (number) => Math.round(number).toLocaleString("en");
 
+/** A share in percent: `0 %` is nothing, `< 1 %` is something. */
+export const percent = (part, whole) => (part > 0 && part < whole / 100 ? "< 1 %" : `${Math.round((100 * part) / whole)} %`);
+
+export const clock = (date) => date.toLocaleTimeString([], { hour12: false });
+
 /** Bytes a second; `-` where that is not known yet. */
 export const rate = (perSecond) => (perSecond === null || perSecond === undefined ? "-" : `${size(perSecond)}/s`);
 
@@ -47,7 +52,7 @@ export function sayWithCode(target, text) {
 }
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 90, HEIGHT = 20;
+const WIDTH = 90, HEIGHT = 20, LEAST = 4096;
 
 /** An empty sparkline; `drawSpark` fills it. */
 export function spark() {
@@ -61,21 +66,26 @@ export function spark() {
     path.setAttribute("class", name);
     svg.append(path);
   }
+  svg.append(document.createElementNS(SVG, "title"));        // for the mouse
   svg.firstChild.setAttribute("d", `M0 ${HEIGHT - 0.5}H${WIDTH}`);
   return svg;
 }
 
-/** `points`: oldest first, null is a hole; the newest stands at the right edge. `words` says in text what is drawn. */
-export function drawSpark(svg, points, name, words, stepS) {
+/** `points`: oldest first, null is a hole; the newest stands at the right edge. `words` says in text what is drawn. What is
+ *  less than `least` is not blown up to the whole height. */
+export function drawSpark(svg, points, name, words, stepS, least = LEAST) {
   const label = describe(points, name, words, stepS);
-  if (svg.getAttribute("aria-label") !== label) svg.setAttribute("aria-label", label);
-  const drawn = paths(points);
+  if (svg.getAttribute("aria-label") !== label) {
+    svg.setAttribute("aria-label", label);
+    svg.lastChild.textContent = label;
+  }
+  const drawn = paths(points, least);
   svg.childNodes[1].setAttribute("d", drawn.under);
   svg.childNodes[2].setAttribute("d", drawn.over);
 }
 
-function paths(points) {
-  const most = Math.max(1, ...points.map((value) => value ?? 0));
+function paths(points, least) {
+  const most = Math.max(least, ...points.map((value) => value ?? 0));
   const x = (at) => WIDTH - points.length + at + 0.5;
   const y = (value) => (HEIGHT - 1 - (value / most) * (HEIGHT - 3)).toFixed(1);
   let over = "", under = "", began = null;
