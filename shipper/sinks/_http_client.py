@@ -182,12 +182,16 @@ class HttpClient:
             ssl=tls, limit=0, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=DNS_TTL_S, enable_cleanup_closed=False,
         )
         self._telemetry.count("shipper_sink_connections_total", 1, self._name)
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._config.connect_timeout),
             skip_auto_headers=("Content-Type",),
             headers={"User-Agent": f"shipper/{__version__}", "Accept-Encoding": "identity"},
         )
+        # HC2: else aiohttp sends a PUT on a reused connection that was reset once more, though the far side may have kept half
+        # of it (a piece of an upload). There is no public switch (3.14).
+        session._retry_connection = False
+        return session
 
     # ------------------------------------------------------------ what broke (HC5)
 

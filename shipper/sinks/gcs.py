@@ -1,0 +1,379 @@
+"""Cloud Storage, exactly once: objects of NDJSON or raw lines, compressed, planned on disk before they are uploaded.
+
+    encode ─► [(prefix, pieces)] ─► send ─► Range: a growing spool file per prefix            (_gcs_range.py, on a thread)
+    full, old, or too much of the buffer ─► cut ─► sealed ─► buffer synced ─► fix ─► manifest   (_plan_store.py)
+    manifest ─► Upload per object (_gcs_upload.py) ─► all of them there ─► confirmed ─► cursor durable ─► manifest removed
+
+Invariants (tests/sinks/test_gcs.py, test_gcs_exactly_once.py):
+  GS1  an object is uploaded only when it stands in a durable manifest, with its final name and checksum, and whatever happens it
+       is that file which is sent under that name: the config of today says nothing about the plan of yesterday
+  GS2  a record is in one plan: ranges end where delivery is settled, and what is fixed is not formed again (Plans)
+  GS3  plans are confirmed in order, and their files stay until the cursor is durable *and* all objects are there
+  GS4  at most MAX_PLANS ranges wait to be uploaded: behind them `send` waits, and the buffer keeps the rest
+  GS5  where a spool file of a plan is missing or was changed, that plan and those behind it are given up, said as an error,
+       and sent again from the buffer: then a record may be in two objects, and none is lost
+Driver: per request one hop to the thread.
+"""
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from types import ModuleType
+from typing import Any, TypeVar
+
+from ..encode import raw, record_json
+from ..errors import Fatal, Retryable, ShipperError
+from ..model import Batch, Request
+from . import SinkContext, SinkSpec
+from ._gcp_auth import credentials
+from ._gcp_config import endpoint, http_config
+from ._gcp_identity import Identity
+from ._gcs_config import (
+    GcsConfig,
+    asks_for,
+    compile_prefix,
+    content_type,
+    guarantee,
+    object_name,
+    problems,
+    suffix,
+    warnings,
+)
+from ._gcs_range import Range, measure
+from ._gcs_upload import Upload
+from ._http_client import HttpClient
+from ._plan_store import PlanStore
+
+MAX_PLANS = 4
+UPLOADS = 2
+TICK_S = 1.0
+_ENCODERS: dict[str, ModuleType] = {"ndjson": record_json, "raw": raw}
+_T = TypeVar("_T")
+Payload = list[tuple[str, list[bytes]]]
+Manifests = list[tuple[int, dict[str, Any]]]
+
+
+@dataclass(slots=True, eq=False)
+class Plan:
+    """A durable manifest being carried out. `request`: what is confirmed with it; 0: the cursor is past it already."""
+
+    number: int
+    manifest: dict[str, Any]
+    request: int
+    done: bool = False
+    confirmed: bool = False
+    progress: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def files(self) -> int:
+        return len(self.manifest["objects"])
+
+
+class GcsSink:
+    """See the module. `now_s`: for tests."""
+
+    def __init__(self, config: GcsConfig, context: SinkContext, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._config, self._context, self._now_s = config, context, now_s
+        self._credentials = credentials(config, "storage", context.telemetry)
+        self._client = HttpClient(http_config(config, "storage"), context.name, context.telemetry, self._credentials)
+        self._template = compile_prefix(config.prefix, {})
+        self._pieces: Callable[[Batch], list[bytes]] = _ENCODERS[config.format].pieces
+        if config.merge:
+            self._pieces = partial(self._pieces, merge=True)
+        self._store = PlanStore(context.state_dir, context.name)
+        self._thread: ThreadPoolExecutor | None = None
+        self._range: Range | None = None
+        self._appending: Future[None] | None = None
+        self._cut_number = self._sent_bytes = 0
+        self._sealing: list[Range] = []
+        self._plans: list[Plan] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sealing_lock, self._uploads = asyncio.Lock(), asyncio.Semaphore(UPLOADS)
+        self._news = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._durable_number = self._stored_objects = 0
+
+    # ------------------------------------------------------------ what delivery calls
+
+    async def start(self, state: Any) -> None:
+        """What a crash left is finished as it was planned (GS1). Retryable where it cannot be known where this is."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, f"sink-{self._context.name}")
+        who = Identity(self._config)
+        ask = {"cluster": who.cluster_name, "location": who.location, "project": who.project}
+        where = {name: await ask[name]() for name in sorted(asks_for(self._config.prefix))}
+        self._template = compile_prefix(self._config.prefix, where)
+        try:
+            found = await self._run(self._store.open)
+            found, damaged = await self._run(self._whole, found)
+        except ValueError as error:
+            raise Fatal(str(error)) from error
+        if damaged:
+            self._context.telemetry.say(
+                "error", "plan_damaged", about=self._context.name, path=damaged,
+                why="it is gone or was changed; what was planned from there on is sent again, and may be there twice")
+        self._take_up(found)
+
+    def encode(self, batches: Sequence[Batch]) -> Payload:
+        """Pieces per prefix, prefixes in the order of their first batch."""
+        parts: dict[str, list[bytes]] = {}
+        for batch in batches:
+            if len(batch):
+                parts.setdefault(self._template.render(batch), []).extend(self._pieces(batch))
+        return list(parts.items())
+
+    async def send(self, request: Request, payload: Payload) -> None:
+        """All of it in the range's spool files. Retryable where the disk does not take it: then all of the range comes again."""
+        if request.number <= self._cut_number:
+            return                          # a send that was called off had got there (S2)
+        while len(self._sealing) + sum(1 for plan in self._plans if not plan.confirmed) >= MAX_PLANS:
+            self._news.clear()
+            await self._news.wait()
+        if self._is_due(payload):
+            self._cut()
+        growing = self._range
+        if growing is None:
+            growing = self._range = Range(
+                self._store, self._store.new_number(), self._config.compression, self._now_s(), self._sent_bytes)
+        assert self._thread is not None
+        try:
+            self._appending = self._thread.submit(growing.append, request.number, payload)
+            await asyncio.wrap_future(self._appending)
+        except OSError as error:
+            trouble = _trouble(error)
+            self._context.resend(trouble)
+            raise trouble from error
+        self._sent_bytes = self._context.plans.sent_bytes
+        self._tick_soon()
+
+    async def flush(self, deadline_s: float) -> None:
+        """The open range becomes a plan, and all plans are carried out."""
+        self._cut()
+        try:
+            async with asyncio.timeout(deadline_s):
+                while self._sealing or any(not plan.confirmed for plan in self._plans):
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            waiting = sum(plan.files for plan in self._plans)
+            raise Retryable(f"{waiting} objects are not uploaded after {deadline_s:g} s; they stay planned") from None
+
+    def durable(self, number: int) -> None:
+        self._durable_number = max(self._durable_number, number)
+        self._tidy()
+
+    def rewound(self, number: int) -> None:
+        """What is no plan yet comes again."""
+        gone = [*self._sealing, *([self._range] if self._range is not None else [])]
+        self._sealing, self._range = [], None
+        self._sent_bytes = self._context.plans.sent_bytes
+        for one in gone:
+            one.void = True
+            self._submit(one.discard)
+        self._news.set()
+
+    async def close(self) -> None:
+        """Plans stay on disk and are finished by the next start; what is none yet comes again then."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.rewound(0)
+        await self._client.close()
+        await self._credentials.close()
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await asyncio.get_running_loop().run_in_executor(None, thread.shutdown)
+
+    def status(self) -> dict[str, Any]:
+        """For /status."""
+        waiting = [plan for plan in self._plans if not plan.done]
+        return {
+            **self._client.status(), "stored_objects": self._stored_objects, "planned_objects": sum(p.files for p in waiting),
+            "planned_bytes": sum(o["size"] for p in waiting for o in p.manifest["objects"]),
+            "open_objects": len(self._range.objects) if self._range is not None else 0,
+            "open_bytes": self._range.size_bytes if self._range is not None else 0,
+        }
+
+    # ------------------------------------------------------------ ranges
+
+    def _is_due(self, payload: Payload = []) -> bool:  # noqa: B006 - not changed
+        """Whether the open range ends before `payload`."""
+        growing, config = self._range, self._config
+        if growing is None or not growing.last_request:
+            return False
+        held_bytes = self._context.plans.sent_bytes - growing.began_bytes
+        more = sum(1 for prefix, _ in payload if prefix not in growing.objects)
+        return (
+            growing.largest_bytes >= config.max_bytes or self._now_s() - growing.began_s >= config.max_age
+            or held_bytes >= self._context.buffer_bytes // 4
+            or bool(more and len(growing.objects) + more > config.max_open_objects)
+        )
+
+    def _cut(self) -> None:
+        """The open range takes no more, where it can end here (GS2)."""
+        growing = self._range
+        if growing is None or (self._appending is not None and not self._appending.done()):
+            return
+        if not growing.last_request or not self._context.plans.settled(growing.last_request):
+            return
+        self._range, self._cut_number = None, growing.last_request
+        self._sealing.append(growing)
+        self._spawn(self._make_plan(growing))
+
+    def _tick_soon(self) -> None:
+        if self._timer is None:
+            delay_s = 0.02 if self._is_due() else min(TICK_S, self._config.max_age / 4)
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._is_due():
+            self._cut()
+        if self._range is not None:
+            self._tick_soon()
+
+    async def _make_plan(self, growing: Range) -> None:
+        """From a range to a durable manifest, one after the other."""
+        plans = self._context.plans
+        async with self._sealing_lock:
+            try:
+                if growing.void:
+                    return
+                await self._run(growing.seal)
+                await plans.synced(growing.last_request)
+                if growing.void:
+                    return
+                receipt = plans.fix(growing.last_request)
+            except ShipperError as error:
+                if not growing.void:
+                    self._context.resend(error)
+                return
+            self._sealing.remove(growing)
+            plan = Plan(growing.number, self._manifest(growing, receipt), growing.last_request)
+            self._plans.append(plan)
+            await plans.persist(lambda: self._run(self._store.write, plan.number, plan.manifest))
+        self._spawn(self._carry_out(plan))
+
+    def _manifest(self, growing: Range, receipt: dict[str, Any]) -> dict[str, Any]:
+        config, buffer_id = self._config, self._context.plans.buffer_id
+        objects = [{
+            "name": object_name(one.prefix, buffer_id, receipt, one.crc32c, suffix(config)), "bucket": config.bucket,
+            "size": one.size_bytes, "crc32c": one.crc32c, "content_type": content_type(config),
+            "storage_class": config.storage_class,
+            "metadata": {"shipper-node": self._context.node, "shipper-uncompressed-bytes": str(one.records_bytes)},
+        } for one in growing.objects.values()]
+        return {"version": 1, "buffer": buffer_id, "receipt": receipt, "objects": objects}
+
+    # ------------------------------------------------------------ plans
+
+    def _whole(self, found: Manifests) -> tuple[Manifests, str]:
+        """The manifests up to the first whose files are not what it says, and what is wrong there (GS5). On the thread."""
+        for index, (number, manifest) in enumerate(found):
+            for file, spec in enumerate(manifest["objects"]):
+                path = self._store.path(number, file)
+                if measure(path) == (spec["size"], spec["crc32c"]):
+                    continue
+                for given, lost in found[index:]:
+                    self._store.remove(given, len(lost["objects"]))
+                return found[:index], path
+        return found, ""
+
+    def _take_up(self, found: Manifests) -> None:
+        """Plans of another buffer are finished, and not resumed: their positions mean nothing here."""
+        desk = self._context.plans
+        ours = [(n, m) for n, m in found if m["buffer"] == desk.buffer_id]
+        requests = dict(zip([n for n, _ in ours], desk.resume([m["receipt"] for _, m in ours])))
+        for number, manifest in found:
+            plan = Plan(number, manifest, requests.get(number, 0), progress=self._store.progress(number))
+            self._plans.append(plan)
+            self._spawn(self._carry_out(plan))
+        self._sent_bytes = desk.sent_bytes
+
+    async def _carry_out(self, plan: Plan) -> None:
+        """All objects of a plan. What is not finished when the sink is stopped is finished by the next start."""
+        await asyncio.gather(*(self._upload(plan, file) for file in range(plan.files)))
+        plan.done = True
+        self._confirm()
+        self._tidy()
+
+    async def _upload(self, plan: Plan, file: int) -> None:
+        key, spec = str(file), plan.manifest["objects"][file]
+
+        async def note(session: str) -> None:
+            plan.progress[key] = {"session": session}
+            await self._run(self._store.note, plan.number, dict(plan.progress))
+
+        upload = Upload(
+            self._client, endpoint(self._config, "storage"), spec, self._store.path(plan.number, file),
+            plan.progress.get(key, {}).get("session", ""), note)
+        async with self._uploads:
+            await self._context.plans.persist(upload.run)
+        self._stored_objects += 1
+
+    def _confirm(self) -> None:
+        """GS3."""
+        for plan in self._plans:
+            if not plan.done:
+                return
+            if not plan.confirmed:
+                plan.confirmed = True
+                if plan.request:
+                    self._context.confirmed(plan.request)
+
+    def _tidy(self) -> None:
+        """GS3."""
+        for plan in [p for p in self._plans if p.confirmed and p.request <= self._durable_number]:
+            self._plans.remove(plan)
+            self._submit(self._store.remove, plan.number, plan.files)
+        self._news.set()
+
+    # ------------------------------------------------------------ tasks and the thread
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._news.set()
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ShipperError):
+            self._context.telemetry.say("error", "sink_task_failed", about=self._context.name, why=type(error).__name__)
+            self._context.resend(Retryable(f"a bug of ours: {type(error).__name__}"))
+
+    async def _run(self, job: Callable[..., _T], *args: Any) -> _T:
+        """On the sink's thread, behind all jobs before it. OSError comes back as Retryable."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, job, *args)
+        except OSError as error:
+            raise _trouble(error) from error
+
+    def _submit(self, job: Callable[..., object], *args: Any) -> None:
+        """For those who cannot wait. What stays behind is scratch, which the next start removes."""
+        if self._thread is not None:
+            self._thread.submit(job, *args)
+
+
+def _trouble(error: OSError) -> Retryable:
+    return Retryable(f"the spool cannot be written: {error}; make room or mend the state directory")
+
+
+SINK = SinkSpec(
+    summary="Google Cloud Storage, exactly once: compressed objects of NDJSON or raw lines, partitioned by a prefix.",
+    config=GcsConfig,
+    build=GcsSink,
+    check=problems,
+    warn=warnings,
+    guarantee=guarantee,
+    confirms="later",
+    targets=lambda config: [f"gs://{config.bucket}/{config.prefix.strip('/')}"],
+    request_bytes=1024 * 1024,
+    concurrency=1,
+)
