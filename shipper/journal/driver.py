@@ -317,11 +317,12 @@ class JournalReader:
 
     def _holes(self, entries: list[Entry]) -> tuple[Gap, ...]:
         """Numbers that were jumped over while the stream went on: the journal was vacuumed faster than it was read."""
-        newest = self._place(entries[-1])
-        if not self.settings.unfiltered or self._before is None:
+        first, newest = self._place(entries[0]), self._place(entries[-1])
+        if not self.settings.unfiltered:
             return ()
-        before = self._before
-        if newest.numbering == before.numbering and newest.number - before.number == len(entries):
+        before = self._before or first
+        expected = len(entries) - (self._before is None)
+        if newest.numbering == before.numbering and newest.number - before.number == expected:
             return ()
         gaps = []
         for entry in entries:

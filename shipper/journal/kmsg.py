@@ -7,7 +7,8 @@
 
 Invariants (tests/journal/test_kmsg.py):
   K1  a cursor is boot id and sequence number; numbers that are missing were overwritten, of this boot they are counted
-  K2  what is no record of the kernel's is left out, never an error: the device is the kernel's, a test's file is not
+  K2  a record has the same time whenever it is read: the cursor carries the wall clock at the boot, as it was first thought to be
+  K3  what is no record of the kernel's is left out, never an error: the device is the kernel's, a test's file is not
 """
 from __future__ import annotations
 
@@ -37,7 +38,7 @@ def entry_of(record: bytes, boot: str, boot_us: int) -> Entry | None:
         return None
     priority, number, monotonic_us = map(int, parts[:3])
     message = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), rest.partition(b"\n")[0])
-    cursor = f"s={boot};i={number:x};b={boot};m={monotonic_us:x};x={number:x}"
+    cursor = f"s={boot};i={number:x};b={boot};m={monotonic_us:x};t={boot_us:x};x={number:x}"
     return {
         CURSOR: cursor.encode(), REALTIME: b"%d" % (boot_us + monotonic_us), PRIORITY: b"%d" % (priority & 7), MESSAGE: message,
     }
@@ -54,6 +55,13 @@ def boot_us() -> int:
     return (time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)) // 1000
 
 
+def booted_us_of(cursor: str, boot: str) -> int:
+    """The wall clock at this boot, as `cursor` has it; 0 where it is of another one (K2)."""
+    if not cursor or place_of(cursor).boot != boot:
+        return 0
+    return int(dict(part.split("=", 1) for part in cursor.split(";") if "=" in part).get("t", "0"), 16)
+
+
 class Kmsg:
     """See ports.Backend."""
 
@@ -66,7 +74,8 @@ class Kmsg:
         except OSError as error:
             raise Trouble(f"{self._path} cannot be opened: {error.strerror}; it needs CAP_SYSLOG, and a container the device "
                           "itself; or remove this source") from None
-        return KmsgStream(fd, self._path, self._boot(), self._booted_us(), follow)
+        boot = self._boot()
+        return KmsgStream(fd, self._path, boot, booted_us_of(cursor, boot) or self._booted_us(), follow)
 
     async def first_at(self, cursor: str) -> Entry | None:
         """The oldest record of the ring that is not in front of the cursor."""

@@ -12,7 +12,7 @@ Invariants (tests/journal/test_records.py):
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
@@ -87,12 +87,10 @@ class EntryDecoder:
         )
 
     def _json(self, entries: list[Entry]) -> list[bytes]:
-        dumps: Callable[[Any], bytes] = orjson.dumps
-        return [
-            dumps(found) if (found := {
-                text: entry[name][:MOST_FIELD_BYTES].decode("utf-8", "replace") for name, text in self._fields if name in entry}) else b""
-            for entry in entries
-        ]
+        fields, most = self._fields, MOST_FIELD_BYTES
+        chosen = [
+            {text: entry[name][:most].decode("utf-8", "replace") for name, text in fields if name in entry} for entry in entries]
+        return [orjson.dumps(one) if one else b"" for one in chosen]
 
     # What a decoder of lines has and entries have no use for.
 

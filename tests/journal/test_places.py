@@ -15,7 +15,7 @@ def test_a_cursor_as_journalctl_writes_it() -> None:
 
 @pytest.mark.parametrize("text", ["", "s=1", "s=1;i=zz;b=2;m=3;x=4", "nothing"])
 def test_what_is_no_cursor_is_a_value_error(text: str) -> None:
-    with pytest.raises(ValueError, match="no journal cursor|invalid literal"):
+    with pytest.raises(ValueError, match=r"no journal cursor|invalid literal"):
         place_of(text)
 
 

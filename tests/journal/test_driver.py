@@ -1,0 +1,187 @@
+"""One journal source: W1 to W5 of journal/driver.py."""
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from shipper.errors import GapReason
+from shipper.journal import driver
+from shipper.journal.journalctl import Journalctl, Wanted
+from shipper.journal.ports import Trouble
+from shipper.telemetry import Telemetry
+from tests.journal.harness import FakeBackend, FakeBuffer, entry, reader_of, settled, until
+from tests.support.journal import Journal
+
+
+def texts(*numbers: int) -> list[str]:
+    return [f"entry {number}" for number in numbers]
+
+
+async def test_w1_the_next_run_goes_on_behind_the_cursor_of_the_last_frame() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(i) for i in range(1, 8)])
+    await reader_of(buffer, backend).once(settled)
+    backend.entries += [entry(8), entry(9)]
+    await reader_of(buffer, backend).once(settled)
+    await reader_of(buffer, backend).once(settled)
+    assert buffer.messages() == texts(*range(1, 10))
+    position = buffer.positions.files[buffer.sections[-1].file.key]
+    assert position.offset == sum(len(text) + 1 for text in buffer.messages()) and position.cursor.startswith("s=a;i=9;")
+
+
+async def test_w1_after_a_failed_sync_it_reads_again_what_went_back_with_the_same_ids() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(i) for i in range(1, 10)])
+    reader = reader_of(buffer, backend)
+    running = asyncio.create_task(reader.run())
+    await until(lambda: len(buffer.messages()) == 9)
+    before = buffer.ids()
+    buffer.lose(1)
+    backend.entries.append(entry(10))
+    await until(lambda: len(buffer.messages()) == 10)
+    reader.stop()
+    await running
+    assert buffer.messages() == texts(*range(1, 11)) and buffer.ids()[:9] == before
+
+
+async def test_w1_what_went_back_with_another_sources_frame_is_read_again_too() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(i) for i in range(1, 7)])
+    reader = reader_of(buffer, backend)
+    running = asyncio.create_task(reader.run())
+    await until(lambda: len(buffer.messages()) == 6)
+    buffer.lose(1)
+    buffer.submit([])                                     # the other source's, which tells everybody
+    await until(lambda: len(buffer.messages()) == 6)
+    reader.stop()
+    await running
+    assert buffer.messages() == texts(*range(1, 7))
+
+
+async def test_w2_another_filter_begins_a_key_and_closes_the_one_before_in_the_same_frame() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(1), entry(2)])
+    await reader_of(buffer, backend).once(settled)
+    backend.entries.append(entry(3))
+    await reader_of(buffer, backend, signature="some", unfiltered=False).once(settled)
+    closing, begun = buffer.frames[-1]
+    assert closing.closed and closing.file.key != begun.file.key and (begun.start, begun.end) == (0, 8)
+    await reader_of(buffer, backend, signature="some", unfiltered=False).once(settled)
+    assert buffer.messages() == texts(1, 2, 3)
+
+
+@pytest.mark.parametrize("first, at_least, unfiltered", [(6, 3, True), (6, 0, False)])
+async def test_w3_vacuumed_entries_are_a_gap_with_their_number_and_the_times_around_it(
+    first: int, at_least: int, unfiltered: bool,
+) -> None:
+    buffer, backend, telemetry = FakeBuffer(), FakeBackend([entry(1), entry(2)]), Telemetry()
+    await reader_of(buffer, backend, unfiltered=unfiltered).once(settled)
+    backend.entries = [entry(first), entry(first + 1)]
+    await reader_of(buffer, backend, telemetry, unfiltered=unfiltered).once(settled)
+    await reader_of(buffer, backend, telemetry, unfiltered=unfiltered).once(settled)
+    (gap,) = [gap for section in buffer.sections for gap in section.gaps]
+    assert (gap.reason, gap.end, gap.at_least) == (GapReason.VACUUMED, -1, at_least)
+    assert (gap.first_ns, gap.last_ns) == (1_700_000_000_000_002_000, 1_700_000_000_000_000_000 + first * 1000)
+    assert buffer.messages() == texts(1, 2, first, first + 1)
+    assert len({each.partition(":")[0] for each in buffer.ids()}) == 2
+
+
+async def test_w3_a_vacuum_that_took_only_what_was_read_is_no_gap() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(1), entry(2)])
+    await reader_of(buffer, backend).once(settled)
+    backend.entries = [entry(3)]
+    await reader_of(buffer, backend).once(settled)
+    assert not any(section.gaps for section in buffer.sections) and buffer.messages() == texts(1, 2, 3)
+    assert len({each.partition(":")[0] for each in buffer.ids()}) == 1
+
+
+async def test_w3_numbers_that_are_missing_in_a_running_stream_are_a_gap() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(1), entry(2), entry(7), entry(8)], at_once=4)
+    await reader_of(buffer, backend).once(settled)
+    assert buffer.messages() == texts(1, 2, 7, 8)
+    backend.entries += [entry(9), entry(12)]
+    await reader_of(buffer, backend).once(settled)
+    assert [gap.at_least for section in buffer.sections for gap in section.gaps] == [4, 2]
+
+
+async def test_w3_the_runtime_journal_flushed_to_disk_under_new_numbers_is_neither_gap_nor_repeat() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(1), entry(2)])
+    await reader_of(buffer, backend).once(settled)
+    flushed = []
+    for number in (1, 2, 3):
+        one = entry(number)
+        one[b"__CURSOR"] = one[b"__CURSOR"].replace(b"s=a;i=%x" % number, b"s=disk;i=%x" % (number + 500))
+        flushed.append(one)
+    backend.entries = flushed
+    await reader_of(buffer, backend).once(settled)
+    assert buffer.messages() == texts(1, 2, 3) and not any(section.gaps for section in buffer.sections)
+
+
+async def test_w4_a_full_buffer_stops_reading_and_room_lets_it_go_on() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(1)])
+    buffer.room.clear()
+    reader = reader_of(buffer, backend)
+    running = asyncio.create_task(reader.run())
+    await settled()
+    assert not buffer.frames
+    buffer.room.set()
+    await until(lambda: buffer.messages() == texts(1))
+    reader.stop()
+    await running
+
+
+async def test_w5_a_stream_that_fails_is_begun_again_and_shown_as_degraded_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "FIRST_BACK_OFF_S", 0.01)
+    buffer, telemetry = FakeBuffer(), Telemetry()
+    backend = FakeBackend([entry(1)], troubles=["no permission", "no permission"])
+    reader = reader_of(buffer, backend, telemetry)
+    running = asyncio.create_task(reader.run())
+    await until(lambda: "journal:journal" in telemetry.degraded_since)
+    assert reader.row()["state"] == "failed"
+    await until(lambda: buffer.messages() == texts(1))
+    assert "journal:journal" not in telemetry.degraded_since
+    reader.stop()
+    await running
+
+
+async def test_an_entry_without_a_cursor_is_trouble_and_not_the_end_of_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "FIRST_BACK_OFF_S", 0.01)
+    buffer = FakeBuffer()
+    with pytest.raises(Trouble, match="no journal cursor"):
+        await reader_of(buffer, FakeBackend([{b"MESSAGE": b"x"}])).once(settled)
+    assert not buffer.frames
+
+
+async def test_start_at_the_end_is_durable_before_anything_is_read() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(1), entry(2)])
+    await reader_of(buffer, backend, start_at="end").once(settled)
+    (section,) = buffer.sections
+    assert section.gaps[0].reason == GapReason.START_AT_END and section.cursor.startswith("s=a;i=2;")
+    backend.entries.append(entry(3))
+    await reader_of(buffer, backend, start_at="end").once(settled)
+    assert buffer.messages() == texts(3)
+
+
+async def test_journalctl_gives_what_comes_while_it_follows(tmp_path: Path) -> None:
+    journal, buffer = Journal(tmp_path / "j"), FakeBuffer()
+    journal.add(["one"])
+    reader = reader_of(buffer, Journalctl(Wanted(str(tmp_path / "j"), fields=("_PID",)), 1000))
+    running = asyncio.create_task(reader.run())
+    await until(lambda: buffer.messages() == ["one"])
+    await asyncio.to_thread(journal.add, ["two\nlines"])
+    await asyncio.to_thread(journal.add, ["three"], file="rotated")
+    await until(lambda: buffer.messages() == ["one", "two\nlines", "three"])
+    reader.stop()
+    await running
+
+
+@pytest.mark.parametrize("how, said", [
+    ({"directory": "/nonexistent"}, "No such file or directory"), ({"program": ("false",)}, "ended with code 1"),
+    ({"program": ("/no/such/journalctl",)}, "is not installed")])
+async def test_what_journalctl_says_is_the_reason(how: dict[str, object], said: str) -> None:
+    backend = Journalctl(Wanted(str(how.get("directory", ""))), 1000, how.get("program", ("journalctl",)))  # type: ignore[arg-type]
+    stream = None
+    with pytest.raises(Trouble, match=said):
+        stream = await backend.stream("", follow=False)
+        while await stream.read() is not None:
+            pass
+    if stream is not None:
+        await stream.close()
