@@ -112,9 +112,10 @@ class Lineages:
     def siblings(self, logfile: LogFile) -> list[SiblingStat]:
         """See Discoverer.siblings."""
         out: list[SiblingStat] = []
-        for _ in range(SNAPSHOT_TRIES):
+        if self._listings.get(logfile.directory) is None:
             self._refresh([logfile.directory])
-            before = self._listings.get(logfile.directory)
+        for _ in range(SNAPSHOT_TRIES):
+            before = self._listings.get(logfile.directory)   # however old: whether it still holds is asked behind it
             if before is None:
                 return []
             names = self.group(logfile.directory).get(logfile.name, ())

@@ -250,7 +250,8 @@ class Lineage:
             file.form = self._form(line, formats)
         return FoundFile(
             seen.path, seen.device, seen.inode, seen.live, seen.compressed, seen.order, head,
-            formats.first_ns(line or b"", file.form), file.guard_at, file.length_bytes(), lambda: file.damaged,
+            formats.first_ns(line or b"", file.form), file.guard_at, file.length_bytes() if file.compressed else file.size,
+            lambda: file.damaged,
         )
 
     def _form(self, line: bytes, formats: Formats) -> str:
