@@ -21,12 +21,12 @@ import random
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
 from ..telemetry import Telemetry
-from .client import KubeClient, KubeError
+from .beside import Beside
+from .client import KubeClient, KubeError, decoded
 from .objects import Chosen, Names, Pod, Wanted, decode_event, decode_list, decode_object, decode_status, pods_of
-from .source import NAMESPACE, NODE, Trouble, pause_s, until_set
+from .source import Trouble, pause_s
 from .store import PodStore
 
 PAGE = 250
@@ -35,9 +35,6 @@ WATCH_S = 300
 SILENT_MARGIN_S = 15.0
 SHORT_WATCH_S = 1.0
 ASK_GAP_S = 5.0
-LABELS_FOR_S = 600.0
-LOOK_S = 30.0
-MOST_NAMESPACES = 1000
 GONE = "410"
 
 
@@ -55,7 +52,7 @@ class ApiPods:
         self._client, self._node, self._store, self._wanted, self._changed = client, node, store, Chosen(wanted), changed
         self._telemetry, self._pace, self._watch_s, self._now_s = telemetry, pace, watch_s, now_s
         self._trouble = Trouble(telemetry, "pods")
-        self._beside = Beside(client, node, node_labels, namespace_labels, telemetry, now_s)
+        self._beside = Beside(client, node, node_labels, namespace_labels, telemetry, pace=pace, now_s=now_s)
         self._version = ""
         self._asked = asyncio.Event()
         self._gone_in_a_row = 0
@@ -76,7 +73,7 @@ class ApiPods:
             self._asked.set()
 
     def labels_of_node(self) -> dict[str, str]:
-        return self._beside.node
+        return self._beside.node()
 
     def labels_of_namespace(self, name: str) -> dict[str, str]:
         return self._beside.namespace(name)
@@ -197,72 +194,3 @@ class ApiPods:
     def _tell(self, changed: set[str]) -> None:
         if changed:
             self._changed(changed)
-
-
-class Beside:
-    """Labels of the node and of the namespaces that were asked for: got one by one, again after LABELS_FOR_S (A4)."""
-
-    def __init__(
-        self, client: KubeClient, node: str, node_labels: Names, namespace_labels: Names, telemetry: Telemetry,
-        now_s: Callable[[], float],
-    ) -> None:
-        self._client, self._node_name, self._telemetry, self._now_s = client, node, telemetry, now_s
-        self._node_labels, self._namespace_labels = node_labels, namespace_labels
-        self.node: dict[str, str] = {}
-        self._node_due_s = 0.0
-        self._namespaces: dict[str, tuple[float, dict[str, str]]] = {}
-        self._new = asyncio.Event()
-
-    def namespace(self, name: str) -> dict[str, str]:
-        """What is known; asks for the rest. Bounded: over MOST_NAMESPACES nothing new is asked for."""
-        if not self._namespace_labels or not name:
-            return {}
-        if name not in self._namespaces and len(self._namespaces) < MOST_NAMESPACES:
-            self._namespaces[name] = (0.0, {})
-            self._new.set()
-        return self._namespaces.get(name, (0.0, {}))[1]
-
-    async def run(self, changed: Callable[[set[str]], None]) -> None:
-        """For ever; at once for a namespace that is new. `changed` gets marks: NODE, or NAMESPACE and a name."""
-        while self._node_labels or self._namespace_labels:
-            self._new.clear()
-            found = await self.look()
-            if found:
-                changed(found)
-            await until_set(self._new, LOOK_S)
-
-    async def look(self) -> set[str]:
-        """Get what is due; the marks of what changed."""
-        changed: set[str] = set()
-        now_s = self._now_s()
-        if self._node_labels and now_s >= self._node_due_s:
-            labels = await self._labels(f"/api/v1/nodes/{quote(self._node_name, safe='')}", self._node_labels)
-            self._node_due_s = now_s + LABELS_FOR_S
-            if labels is not None and labels != self.node:
-                self.node = labels
-                changed.add(NODE)
-        for name, (due_s, before) in list(self._namespaces.items()):
-            if now_s >= due_s:
-                labels = await self._labels(f"/api/v1/namespaces/{quote(name, safe='')}", self._namespace_labels)
-                self._namespaces[name] = (now_s + LABELS_FOR_S, before if labels is None else labels)
-                if labels is not None and labels != before:
-                    changed.add(NAMESPACE + name)
-        return changed
-
-    async def _labels(self, path: str, wanted: Names) -> dict[str, str] | None:
-        """None where it cannot be had: nothing else waits for that."""
-        try:
-            found = decoded(decode_object, await self._client.get(path), "an object")
-        except KubeError as error:
-            self._telemetry.count("shipper_metadata_errors_total", 1, error.reason)
-            self._telemetry.say("warning", "metadata_failed", about=path, why=str(error))
-            return None
-        return wanted.of(found.metadata.labels)
-
-
-def decoded(decode: Callable[[Any], Any], data: Any, what: str) -> Any:
-    """`decode(data)`, a KubeError where that is none."""
-    try:
-        return decode(data)
-    except ValueError as error:
-        raise KubeError("malformed", f"not {what}: {error}") from error

@@ -178,3 +178,11 @@ _MENDS = {
     403: "; the service account may not: bind it to the ClusterRole of packaging/kubernetes/base/rbac.yaml, or set "
          "kubernetes.metadata: off",
 }
+
+
+def decoded(decode: Callable[[Any], Any], data: Any, what: str) -> Any:
+    """`decode(data)`, a KubeError where that is none."""
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise KubeError("malformed", f"not {what}: {error}") from error

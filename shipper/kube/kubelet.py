@@ -14,8 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..telemetry import Telemetry
-from .api import decoded
-from .client import KubeClient, KubeError
+from .client import KubeClient, KubeError, decoded
 from .objects import Chosen, Wanted, decode_list, pods_of
 from .source import Trouble, pause_s, until_set
 from .store import PodStore

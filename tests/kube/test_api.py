@@ -220,6 +220,8 @@ async def test_a_namespace_that_may_not_be_asked_for_costs_nothing_else(api: Fak
         await rig.listed()
         await rig.until("refused", lambda: rig.telemetry.value("shipper_metadata_errors_total", "403"))
         assert rig.store.running == 1 and "metadata" not in rig.telemetry.degraded_since
+        api.faults.forbid, api.namespaces = (), {"default": {"team": "t1"}}
+        await rig.until("tried again", lambda: rig.pods.labels_of_namespace("default") == {"team": "t1"})
 
 
 async def test_what_the_code_asks_and_what_the_role_allows_are_the_same(api: FakeApi) -> None:
