@@ -1,4 +1,5 @@
 """What Loki's answers mean. LK: sinks/loki.py. The contract with a misbehaving server: test_http_contract.py."""
+import orjson
 import pytest
 
 from shipper.errors import Rejected, Retryable, TooLarge
@@ -7,8 +8,11 @@ from shipper.sinks import SinkContext
 from shipper.sinks._http_status import Answer
 from shipper.sinks.loki import SINK
 from shipper.telemetry import Telemetry
+from tests.deliver.support import section, source
+from tests.support.bad_http import BadServer, Reply, Seen
 
-from .http_world import entry_of
+from .codecs import Loki
+from .http_world import World, entry_of
 from .syslog_kit import batch
 
 
@@ -95,3 +99,33 @@ def test_wrong_configs(keys, says):
 def test_labels_that_make_many_streams_are_warned_of():
     [(key, says)] = SINK.warn(entry_of("type: loki, url: 'http://127.0.0.1:1', labels: {uid: '{pod_uid}'}").config)
     assert key == "labels.uid" and "stream for each pod" in says
+
+
+class LokiOfToday(Loki):
+    """Refuses what is older than a day, and says so as Loki does: the time of one, and the oldest that it takes."""
+
+    def partial(self, seen: Seen, records: list[bytes], dead: dict[int, str], retry: set[int]) -> Reply:
+        text = ("entry for stream '{namespace=\"default\"}' has timestamp too old: 2026-11-10T09:04:05Z, "
+                "oldest acceptable timestamp is: 2026-11-19T09:04:05Z")
+        return Reply(400, text.encode())
+
+
+def _old(record: bytes) -> str:
+    return "too old" if int(orjson.loads(record)[0]) < 1_795_079_045_000_000_000 else ""
+
+
+async def test_lk1_after_a_week_of_outage_what_is_too_old_is_dead_and_all_else_delivered_without_halving():
+    codec = LokiOfToday()
+    async with BadServer(codec, refuses=_old) as server, World(codec, server, keys="request_timeout: 30s") as world:
+        number = 0
+        for day, count, pod in ((b"10", 3_000, "a"), (b"20", 200, "a"), (b"11", 700, "b"), (b"20", 300, "b"), (b"12", 50, "a")):
+            made = section(source(pod), number * 50, [b"m%06d" % (number + i) for i in range(count)])
+            made.batch.times = [b"2026-11-%b T09:04:05Z".replace(b" ", b"") % day] * count
+            world.buffer.append(made)
+            number += count
+        world.buffer.append(last := section(source("c"), 0, [b"m999999"]))
+        last.batch.times = [b"2026-11-20T09:04:06Z"]
+        await world.until_done()
+        assert len(world.letters.records) == 3_750 and len(server.stored) == 501
+        assert all("too old" in why for _, _, why in world.letters.records.values())
+        assert len(server.seen) < 30
