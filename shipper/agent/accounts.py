@@ -4,7 +4,7 @@
 
 Invariants:
   O1  positions know gaps as sums by reason. What a file's position jumped over (skipped_bytes) lies in front of it:
-      start_at_end from byte 0 on, other reasons without a place (`dropped`). What is left of a sum lies behind the
+      FROM_THE_START's from byte 0 on, other reasons without a place (`dropped`). What is left of a sum lies behind the
       position or in files that are gone: a gap with an unknown end, `at_least` that many bytes
   O2  lost ranges (a damaged frame's, to be read again) are not read: a gap until they are
 Plane: pure.
@@ -19,6 +19,9 @@ from ..errors import GapReason
 from ..model import Gap
 from .audit import AuditFacts, FileAudit, SinkAudit
 from .status import FileFacts
+
+FROM_THE_START = (GapReason.START_AT_END, GapReason.IMPORTED)
+"""What was there before us. A file has one of the two: both are said before its first byte is read."""
 
 
 def audit_facts(
@@ -71,10 +74,10 @@ def _file_audit(
     gaps = [Gap(entry.start, entry.end, GapReason.BUFFER_DAMAGED) for entry in lost]                 # O2
     dropped: dict[str, int] = {}
     left = found.skipped_bytes
-    for reason, count in sorted(found.gaps.items(), key=lambda pair: pair[0] != GapReason.START_AT_END):
+    for reason, count in sorted(found.gaps.items(), key=lambda pair: pair[0] not in FROM_THE_START):
         jumped = min(left, count)
         left -= jumped
-        if jumped and reason == GapReason.START_AT_END:
+        if jumped and reason in FROM_THE_START:
             gaps.append(Gap(0, jumped, reason))
         elif jumped:
             dropped[reason] = jumped

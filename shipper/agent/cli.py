@@ -58,9 +58,10 @@ COMMANDS = (
     Command("dead-letters", "dead_letters_command", "records that a sink refused for good: list, show, replay, purge",
             "  shipper dead-letters list --since 2h\n"
             "  shipper dead-letters replay --sink central --reason rejected"),
-    Command("positions", "positions_command", "how far each log file has been read",
+    Command("positions", "positions_command", "how far each log file has been read; take over another agent's positions",
             "  shipper positions show\n"
-            "  shipper positions show --json --state-dir /var/lib/shipper"),
+            "  shipper positions show --json --state-dir /var/lib/shipper\n"
+            "  shipper positions import --from fluentd /var/log/gcp-containers.log.pos -c shipper.yaml --dry-run"),
     Command("demo", "demo", "a small node in a temporary directory, the real agent on it, live counts and the proof",
             "  shipper demo"),
 )

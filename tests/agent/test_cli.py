@@ -31,7 +31,7 @@ from shipper.errors import Fatal, Usage
     (["status", "--state-dir", "/nonexistent"], "no state directory /nonexistent; name it with --state-dir DIR or -c FILE"),
     (["status", "--state-dir", "/x", "-c", "y"],
      "argument -c/--config: not allowed with argument --state-dir; see shipper status --help"),
-    (["positions"], "the following arguments are required: show; see shipper positions --help"),
+    (["positions"], "the following arguments are required: show|import; see shipper positions --help"),
 ])
 def test_wrong_usage_is_one_line_with_the_mend_and_exit_code_2(
     argv: list[str], message: str, capsys: pytest.CaptureFixture[str],

@@ -1,0 +1,279 @@
+"""K1 to K3, and shipper positions import: the next line shipped is exactly the next one, whatever lies in between."""
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from shipper.agent.cli import main
+from shipper.agent.takeover import BEGIN, CONTINUE, CUT, PASSED, Candidate, Entry, Take, decide, open_pieces
+from shipper.agent.takeover_entries import parse_pos_file
+from shipper.buffer.lock import Lock
+from tests.tail.conftest import Tree, cri
+
+LIVE, OLD, OLDER = (Candidate("/l/0.log", 3, 300, False), Candidate("/l/0.log.2", 2, 200, False),
+                    Candidate("/l/0.log.1.gz", 1, 0, True))
+
+
+def entries(*pairs: tuple[int, int | None]) -> dict[int, Entry]:
+    return {inode: Entry("/l/0.log", inode, offset) for inode, offset in pairs}
+
+
+class TestDecide:
+    def test_the_file_with_that_inode_goes_on_and_older_ones_are_passed_over(self):
+        assert decide(entries((3, 120)), [OLDER, OLD, LIVE]) == [
+            Take(0, PASSED, None), Take(1, PASSED, None), Take(2, CONTINUE, 120)]
+
+    def test_a_file_that_was_rotated_meanwhile_goes_on_and_what_came_behind_it_is_new(self):
+        assert decide(entries((2, 120)), [OLDER, OLD, LIVE]) == [Take(0, PASSED, None), Take(1, CONTINUE, 120)]
+
+    def test_each_file_has_its_own_position_where_there_are_several(self):
+        assert decide(entries((2, 199), (3, 0)), [OLD, LIVE]) == [Take(0, CONTINUE, 199), Take(1, BEGIN, 0)]
+
+    def test_where_its_file_is_gone_nothing_is_passed_over(self):
+        assert decide(entries((9, 120)), [OLDER, OLD, LIVE]) == []
+
+    def test_what_the_other_agent_had_given_up_says_nothing(self):
+        assert decide(entries((3, None)), [OLD, LIVE]) == []
+
+    def test_a_file_that_is_shorter_than_its_position_was_cut_and_its_copy_is_not_passed_over(self):
+        assert decide(entries((3, 301)), [OLD, LIVE]) == [Take(1, CUT, 301)]
+
+    def test_an_inode_that_a_compressed_file_has_now_is_another_file(self):
+        assert decide(entries((1, 10)), [OLDER, LIVE]) == []
+
+
+def test_a_record_in_pieces_is_open_for_each_stream_alone():
+    assert open_pieces(b"t stdout P a\nt stderr F b\n")
+    assert not open_pieces(b"t stdout P a\nt stdout F b\n")
+    assert not open_pieces(b"no line of a container\n")
+
+
+def test_lines_of_a_pos_file_that_are_none_are_said_and_of_two_for_one_file_the_last_counts():
+    text = ("/a b\t000000000000000a\t0000000000000001\n/a b\t000000000000000b\t0000000000000001\n"
+            "/gone\tffffffffffffffff\t0000000000000002\nrubbish\n\n")
+    found, problems = parse_pos_file(text, "x.pos")
+    assert found == [Entry("/a b", 1, 11), Entry("/gone", 2, None)]
+    assert problems == ["x.pos:4: not a position (path, offset and inode between tabs); left out"]
+
+
+class Node:
+    """A log tree, a config on it, the real command line, and what was delivered."""
+
+    def __init__(self, root: Path) -> None:
+        self.tree, self.root = Tree(root / "log"), root
+        self.config, self.pos, self.out = root / "c.yaml", root / "gcp.log.pos", root / "out.ndjson"
+        self.entries: list[str] = []
+        self.configure()
+
+    def configure(self, start_at: str = "beginning") -> None:
+        self.config.write_text(f"""
+state_dir: {self.root}/state
+sources:
+  pods: {{type: containers, include: ["{self.tree.links}/*.log"], start_at: {start_at},
+         allowed_roots: ["{os.path.realpath(self.tree.root)}"]}}
+sinks:
+  out: {{type: file, path: {self.out}, start_at: oldest}}
+""")
+
+    @property
+    def link(self) -> Path:
+        return next(self.tree.links.iterdir())
+
+    def shipped(self, offset: int, *, path: Path | None = None, inode: int | None = None) -> None:
+        """fluentd's entry for a file: by the link's name."""
+        inode = os.stat(path or self.link).st_ino if inode is None else inode
+        self.entries.append(f"{self.link}\t{offset:016x}\t{inode:016x}\n")
+        self.pos.write_text("".join(self.entries))
+
+    def take_over(self, *more: str, agent: str = "fluentd", path: Path | None = None) -> int:
+        return main(["positions", "import", "--from", agent, str(path or self.pos), "-c", str(self.config), *more])
+
+    def delivered(self) -> list[str]:
+        assert main(["run", "-c", str(self.config), "--once", "--timeout", "20s"]) == 0
+        lines = self.out.read_text().splitlines() if self.out.exists() else []
+        return [json.loads(line)["message"] for line in lines]
+
+    def proven(self, capsys: pytest.CaptureFixture[str]) -> dict[str, int]:
+        """audit holds, and verify finds nothing missing with its ledger; the bytes of gaps by reason."""
+        capsys.readouterr()
+        assert main(["audit", "--json", "--state-dir", f"{self.root}/state"]) == 0
+        ledger = capsys.readouterr().out
+        (self.root / "ledger.json").write_text(ledger)
+        assert main(["verify", "--no-repeats", "--ledger", str(self.root / "ledger.json"), str(self.out)]) == 0, \
+            capsys.readouterr().out
+        found: dict[str, int] = json.loads(ledger)["totals"]["gap_bytes"]
+        return found
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+class TestTheNextLineIsExactlyTheNextOne:
+    def test_behind_fluentds_position_and_the_ledger_knows(self, node: Node, capsys):
+        before = cri("one") + cri("two", second=1)
+        node.tree.write(before, cri("three", second=2))
+        node.shipped(len(before))
+        assert node.take_over() == 0
+        assert node.delivered() == ["three"]
+        assert node.proven(capsys) == {"imported": len(before)}
+
+    def test_in_the_middle_of_a_line_that_line_comes_whole(self, node: Node):
+        node.tree.write(cri("one"), cri("two", second=1))
+        node.shipped(len(cri("one")) + 40)
+        assert node.take_over() == 0
+        assert node.delivered() == ["two"]
+
+    def test_rotated_since_then_the_old_file_is_read_on_and_older_ones_are_not(self, node: Node, capsys):
+        node.tree.write(cri("oldest"))
+        node.tree.rotate("20261120-090001")
+        node.tree.write(cri("one", second=1), cri("two", second=2))
+        node.shipped(len(cri("one", second=1)))
+        node.tree.rotate("20261120-090002", compress="20261120-090001")
+        node.tree.write(cri("three", second=3))
+        assert node.take_over() == 0
+        assert node.delivered() == ["two", "three"]
+        assert node.proven(capsys) == {"imported": len(cri("oldest")) + len(cri("one", second=1))}
+
+    def test_older_files_that_are_compressed_after_the_import_are_still_known(self, node: Node):
+        node.tree.write(cri("oldest"))
+        old = node.tree.rotate("20261120-090001")
+        node.tree.write(cri("one", second=1), cri("two", second=2))
+        node.shipped(len(cri("one", second=1)))
+        assert node.take_over() == 0
+        Path(f"{old}.gz").write_bytes(gzip.compress(old.read_bytes()))
+        old.unlink()
+        assert node.delivered() == ["two"]
+
+    def test_a_file_whose_inode_is_gone_is_read_from_the_beginning(self, node: Node, capsys):
+        node.tree.write(cri("one"))
+        node.shipped(20, inode=4711)
+        assert node.take_over() == 0
+        assert "no file with inode 4711 is here any more" in capsys.readouterr().out
+        assert node.delivered() == ["one"]
+
+    def test_a_file_that_was_cut_is_read_from_the_beginning(self, node: Node, capsys):
+        node.tree.write(cri("new"))
+        node.shipped(100_000)
+        assert node.take_over() == 0
+        assert "shorter than its position (100000)" in capsys.readouterr().out
+        assert node.delivered() == ["new"]
+
+    def test_behind_a_piece_the_rest_of_its_record_comes_by_itself(self, node: Node, capsys):
+        piece = cri("begun and ", tag="P")
+        node.tree.write(piece, cri("ended", second=1))
+        node.shipped(len(piece))
+        assert node.take_over() == 0
+        assert "in the middle of a record in pieces" in capsys.readouterr().out
+        assert node.delivered() == ["ended"]
+
+    def test_with_start_at_end_what_the_other_agent_had_not_shipped_is(self, node: Node):
+        node.configure(start_at="end")
+        node.tree.write(cri("not shipped yet"))
+        node.shipped(0)
+        assert node.take_over() == 0
+        assert node.delivered() == ["not shipped yet"]
+
+    def test_all_was_shipped_and_the_next_line_comes_later(self, node: Node):
+        node.tree.write(cri("one"))
+        node.shipped(len(cri("one")))
+        assert node.take_over() == 0
+        assert node.delivered() == []
+        node.tree.write(cri("two", second=1))
+        assert node.delivered() == ["two"]
+
+    def test_fluent_bits_data_base_with_a_write_ahead_log_that_is_not_merged_yet(self, node: Node):
+        node.tree.write(cri("one"), cri("two", second=1))
+        path = node.root / "flb.db"
+        base = sqlite3.connect(path)
+        base.execute("PRAGMA journal_mode=WAL")
+        base.execute("CREATE TABLE in_tail_files (id INTEGER PRIMARY KEY, name TEXT NOT NULL, offset INTEGER, inode INTEGER, "
+                     "created INTEGER, rotated INTEGER DEFAULT 0)")
+        base.execute("INSERT INTO in_tail_files (name, offset, inode, created) VALUES (?, ?, ?, 1)",
+                     (str(node.link), len(cri("one")), os.stat(node.link).st_ino))
+        base.commit()
+        before = path.read_bytes(), sorted(p.name for p in node.root.iterdir())
+        assert node.take_over(agent="fluent-bit", path=path) == 0
+        assert (path.read_bytes(), [n for n in sorted(p.name for p in node.root.iterdir()) if n != "state"]) == before
+        base.close()
+        assert node.delivered() == ["two"]
+
+
+class TestWhatItWillNotDo:
+    def test_a_dry_run_says_all_and_writes_nothing(self, node: Node, capsys):
+        node.tree.write(cri("one"), cri("two", second=1))
+        node.shipped(len(cri("one")))
+        assert node.take_over("--dry-run") == 0
+        said = capsys.readouterr().out
+        assert f"{len(cri('one'))}" in said and "would be: 1 continue" in said
+        assert not (node.root / "state").exists()
+        assert node.delivered() == ["one", "two"]
+
+    def test_twice_is_as_once(self, node: Node, capsys):
+        node.tree.write(cri("one"), cri("two", second=1))
+        node.shipped(len(cri("one")))
+        assert [node.take_over(), node.take_over()] == [0, 0]
+        assert "done: 1 kept" in capsys.readouterr().out
+        assert node.delivered() == ["two"]
+
+    def test_a_position_of_our_own_stays_unless_it_is_forced_and_then_it_never_goes_back(self, node: Node, capsys):
+        node.tree.write(cri("one"))
+        assert node.delivered() == ["one"]
+        node.tree.write(cri("two", second=1), cri("three", second=2))
+        node.shipped(2 * len(cri("one")))
+        assert node.take_over() == 0
+        assert "--force moves it on to" in capsys.readouterr().out
+        assert node.take_over("--force") == 0
+        assert node.delivered() == ["one", "three"]
+        assert node.proven(capsys) == {"moved_on": len(cri("two", second=1))}
+        node.entries.clear()
+        node.shipped(len(cri("one")))
+        assert node.take_over("--force") == 0
+        assert node.delivered() == ["one", "three"]
+
+    def test_under_a_running_agent_it_is_refused_with_its_name(self, node: Node, capsys):
+        node.tree.write(cri("one"))
+        node.shipped(10)
+        (node.root / "state").mkdir()
+        lock = Lock.try_take(str(node.root / "state"))
+        assert lock is not None
+        try:
+            assert node.take_over() == 1
+        finally:
+            lock.release()
+        assert "stop it first: positions are taken over before an agent reads" in capsys.readouterr().err
+
+    def test_files_that_no_source_reads_and_files_that_are_gone_are_told_apart(self, node: Node, capsys):
+        other = node.root / "other.log"
+        other.write_text("x\n")
+        node.pos.write_text(f"{other}\t{2:016x}\t{7:016x}\n/gone.log\t{2:016x}\t{8:016x}\n")
+        assert node.take_over("--json") == 0
+        rows = {row["path"]: (row["what"], row["why"]) for row in json.loads(capsys.readouterr().out)}
+        assert rows[str(other)] == ("not read", "no source of this config includes it")
+        assert rows["/gone.log"] == ("gone", "there is no such file any more")
+
+    @pytest.mark.parametrize(("content", "agent", "message"), [
+        (b"hello\n", "fluentd", "no line of it is a position; is it fluentd's pos_file?"),
+        (b"hello\n", "fluent-bit", "is it the DB of Fluent Bit's tail input?"),
+    ])
+    def test_another_file_is_refused(self, node: Node, capsys, content, agent, message):
+        node.pos.write_bytes(content)
+        assert node.take_over(agent=agent) == 2
+        assert message in capsys.readouterr().err
+
+    def test_a_node_that_never_had_the_other_agent(self, node: Node, capsys):
+        assert node.take_over() == 2
+        assert "No such file or directory; name the file that fluentd keeps its positions in" in capsys.readouterr().err
+        assert node.take_over("--missing-ok") == 0
+
+    def test_wrong_usage_says_how_it_is_written(self, capsys):
+        assert main(["positions", "import"]) == 2
+        assert "write shipper positions import --from fluentd|fluent-bit PATH -c FILE" in capsys.readouterr().err
+        assert main(["positions", "show", "--dry-run"]) == 2
+        assert "did you mean positions import?" in capsys.readouterr().err
