@@ -214,11 +214,15 @@ def rfc3164_time(time: bytes) -> bytes:
 
 def header_field(text: str, limit: int) -> bytes:
     """PRINTUSASCII (RFC 5424 section 6), other characters as `_`, cut to `limit`; `-` where nothing is left."""
-    return re.sub(r"[^!-~]", "_", text)[:limit].encode() or b"-"
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        text = re.sub(r"[^!-~]", "_", text)
+    return text[:limit].encode() or b"-"
 
 
 def sd_value(text: str) -> bytes:
     """A PARAM-VALUE (RFC 5424 section 6.3.3): `"`, `\\` and `]` escaped; control characters, which end lines, as `_`."""
+    if text.isascii() and text.isprintable() and not ('"' in text or "\\" in text or "]" in text):
+        return text.encode()
     clean = re.sub(r"[\x00-\x1f\x7f]", "_", text)
     return re.sub(r'(["\\\]])', r"\\\1", clean).encode("utf-8", "replace")
 
