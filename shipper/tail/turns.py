@@ -24,15 +24,19 @@ class Turns(Generic[Entry]):
         self._queues: OrderedDict[str, OrderedDict[Entry, None]] = OrderedDict()
         self._credit_bytes: dict[str, int] = {}
         self._current = ""
+        self.queued: set[Entry] = set()                   # all of them (R3)
 
     def __bool__(self) -> bool:
         return bool(self._queues)
 
     def __len__(self) -> int:
-        return sum(map(len, self._queues.values()))
+        return len(self.queued)
 
     def add(self, namespace: str, entry: Entry) -> None:
         """Queue `entry` at the end of its namespace; nothing where it is queued already (R3)."""
+        if entry in self.queued:
+            return
+        self.queued.add(entry)
         queue = self._queues.get(namespace)
         if queue is None:
             queue = self._queues[namespace] = OrderedDict()
@@ -42,7 +46,7 @@ class Turns(Generic[Entry]):
             elif credit >= 0:
                 # Whoever was idle has saved nothing up; debt stays.
                 self._credit_bytes[namespace] = self._quantum_bytes
-        queue.setdefault(entry)
+        queue[entry] = None
 
     def take(self) -> tuple[str, Entry]:
         """The next entry, taken out of its queue. Call `spent` with what it read, then `add` it again if it has more."""
@@ -54,6 +58,7 @@ class Turns(Generic[Entry]):
                 continue
             self._current = namespace
             entry, _ = queue.popitem(last=False)
+            self.queued.discard(entry)
             if not queue:
                 del self._queues[namespace]
             return namespace, entry
@@ -65,6 +70,9 @@ class Turns(Generic[Entry]):
 
     def discard(self, entry: Entry) -> None:
         """Take `entry` out, wherever it is queued."""
+        if entry not in self.queued:
+            return
+        self.queued.discard(entry)
         for namespace, queue in list(self._queues.items()):
             if entry in queue:
                 del queue[entry]
