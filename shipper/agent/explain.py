@@ -157,6 +157,12 @@ def _limits(
     if source.type == "containers":
         yield _limit("containerLogMaxSize x containerLogMaxFiles", full_s + kept_s, "the kubelet removes rotated logs that were "
                      "not read: lost, and reported as rotated_away")
+    elif source.type == "journal":
+        yield {"limit": "SystemMaxUse", "after_s": full_s, "then": "from then on journald's own limits (SystemMaxUse, "
+               "MaxRetentionSec) decide how long entries wait: what it vacuums unread is lost, and reported as vacuumed"}
+    elif source.type == "kmsg":
+        yield {"limit": "the kernel's ring", "after_s": full_s, "then": "what the kernel overwrites unread is lost, and reported "
+               "as overwritten"}
     else:
         yield {"limit": "logrotate", "after_s": full_s, "then": "from then on whatever rotates these files decides how long they "
                "wait: what it removes unread is lost, and reported as rotated_away"}

@@ -120,4 +120,13 @@ def _journal_lists(path: Path, source: JournalSource, say: Findings) -> None:
                                                    "_SYSTEMD_UNIT; `journalctl -o export -n 1` shows some")
 
 
-SOURCE_RULES = (_journals, _patterns, _roots, _overlaps, _loops, _own_stdout)
+def _own_journal(draft: Draft, say: Findings) -> None:
+    readers = [name for name, source in draft.sources.items()
+               if isinstance(source, JournalSource) and source.directory is None and not (source.units or source.identifiers)]
+    for name, sink in draft.sinks.items():
+        if sink.type == "stdout" and readers:
+            say.warn(("sinks", name, "type"), f"under systemd, what stdout writes becomes entries of the journal, and source "
+                     f"{readers[0]} would read them again: a loop; name the units or identifiers that it is to read")
+
+
+SOURCE_RULES = (_own_journal, _journals, _patterns, _roots, _overlaps, _loops, _own_stdout)

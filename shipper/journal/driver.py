@@ -40,6 +40,7 @@ FULL_READ_BYTES = 64 * 1024
 TELL_AFTER_S = 2.0
 ONCE_TRIES = 5
 LAST_SWEEP_S = 1.0
+STOPS_WITHIN_S = 0.2
 
 
 class JournalReader:
@@ -108,6 +109,8 @@ class JournalReader:
             except BufferLost:
                 await self._pause_until_back()
             except Exception as error:  # noqa: BLE001 - W5: a mistake of ours costs this source, said and counted, not the agent
+                if await self._ends_anyway():
+                    break
                 self._say(error)
                 back_off_s = FIRST_BACK_OFF_S if self._now_s() - began_s > MOST_BACK_OFF_S else back_off_s
                 await self._pause(back_off_s)
@@ -128,6 +131,11 @@ class JournalReader:
                 if tries == ONCE_TRIES - 1:
                     raise
                 await self._pause(min(FIRST_BACK_OFF_S, 0.2 * 2**tries))
+
+    async def _ends_anyway(self) -> bool:
+        """systemd ends all processes of a unit at once: a child that ends a moment before the stop is heard of is no trouble."""
+        await self._pause(STOPS_WITHIN_S)
+        return self._stop.is_set()
 
     @property
     def _degraded(self) -> str:

@@ -164,10 +164,10 @@ CASES = [
         '2:29: sources.h.include: one value, and a list is expected; put it in [ ]',
     ]),
     ("a source without type", "sources:\n  c: {include: [/x/*.log]}\n" + K, [
-        '2:3: sources.c.type: missing; add type: containers or files',
+        '2:3: sources.c.type: missing; add type: containers or files or journal or kmsg',
     ]),
     ("an unknown source type", "sources:\n  c: {type: file, include: [/x/*.log]}\n" + K, [
-        "2:13: sources.c.type: 'file' is not one of containers, files; did you mean 'files'?",
+        "2:13: sources.c.type: 'file' is not one of containers, files, journal, kmsg; did you mean 'files'?",
     ]),
     ("a files source without include", "sources:\n  h: {type: files}\n" + K, [
         '2:3: sources.h.include: missing; add this key',
