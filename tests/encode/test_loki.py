@@ -69,6 +69,9 @@ def test_two_encoders_with_other_labels_do_not_share_what_is_cached_on_the_sourc
     other = LokiEncoder({"a": compile_template("{container}")})
     made = [orjson.loads(b"".join(e.pieces([batch(b"m")])))["streams"][0]["stream"] for e in (one, other)]
     assert made == [{"a": "web-0"}, {"a": "web"}]
+    one, other = (LokiEncoder({"pod": compile_template(text)}) for text in ("{pod}", "{namespace}"))
+    made = [orjson.loads(b"".join(e.pieces([batch(b"m")])))["streams"][0]["values"][0][2].get("pod") for e in (one, other)]
+    assert made == [None, "web-0"]                          # metadata says what no label says
 
 
 def test_the_line_can_be_the_record_and_metadata_can_be_left_out():

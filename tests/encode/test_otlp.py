@@ -70,6 +70,7 @@ def test_fields_keep_their_types_and_names_are_unique():
     assert (found["i"], found["big"], found["f"], found["b"], found["n"]) == (
         {"intValue": "5"}, {"stringValue": str(1 << 63)}, {"doubleValue": 1.5}, {"boolValue": True}, {})
     assert found["l"] == {"arrayValue": {"values": [{"intValue": "1"}, {"stringValue": "a"}]}}
+    assert b'"intValue":"5"' in b"".join(ENCODER.pieces([batch(b"m", fields=[b'{"i":5}'])]))                # O3
     assert found["o"]["kvlistValue"]["values"][0]["key"] == "p"
     assert found["shipper.truncated"] == {"intValue": "9"} and found["shipper.partial"] == {"boolValue": True}
 

@@ -4,6 +4,7 @@ The contract with a misbehaving server, without acknowledgement: test_http_contr
 """
 import asyncio
 import json
+import os
 
 import orjson
 import pytest
@@ -119,6 +120,23 @@ async def test_what_was_acknowledged_before_a_rewind_confirms_nothing():
         await sink.close()
 
 
+async def test_an_answer_about_a_channel_that_is_gone_confirms_nothing_of_the_new_one():
+    """Acknowledgement ids begin anew on each channel."""
+    confirmed: list[int] = []
+    config = entry_of("type: splunk_hec, url: 'http://127.0.0.1:8088', token: x, ack: true").config
+    sink = SINK.build(config, SinkContext("far", "n1", "", Telemetry(), confirmed.append))
+    sink._acks.sent(1, 0, 0.0)
+
+    async def answered_late(*_: object, **__: object) -> Answer:
+        sink.rewound(0)
+        sink._acks.sent(2, 0, 0.0)
+        return Answer(200, {}, b'{"acks":{"0":true}}')
+
+    sink.client.request = answered_late                         # type: ignore[method-assign]
+    await sink._ask()
+    assert confirmed == [] and len(sink._acks) == 1
+
+
 # ---------------------------------------------------------------- acknowledgements, pure
 
 def test_sa1_a_number_is_confirmed_when_all_before_it_are():
@@ -201,5 +219,11 @@ def test_the_token_is_read_again_from_its_file_and_never_said(tmp_path):
     assert asyncio.run(headers()) == {"Authorization": "Splunk first-secret"}
     path.write_text("second-secret\n")
     assert asyncio.run(headers()) == {"Authorization": "Splunk second-secret"}
+    stat = path.stat()
+    path.write_text("third--secret\n")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert asyncio.run(headers()) == {"Authorization": "Splunk second-secret"}      # nothing to be seen of the change
+    sink.client._credentials.refused()
+    assert asyncio.run(headers()) == {"Authorization": "Splunk third--secret"}
     assert telemetry.scrub("it says first-secret and second-secret") == telemetry.scrub("it says first-secret and first-secret")
     assert "secret and" not in telemetry.scrub("it says second-secret and")
