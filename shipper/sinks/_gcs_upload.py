@@ -49,7 +49,7 @@ class Upload:
         self._client, self._endpoint, self._spec, self._path = client, endpoint, spec, path
         self._session, self._note = session, note
         self._size: int = spec["size"]
-        self._asked = not session
+        self._must_ask = bool(session)
 
     @property
     def what(self) -> str:
@@ -80,11 +80,11 @@ class Upload:
             answer = await self._begin()
             if answer is not None:
                 return answer
-        elif self._asked:
+        elif self._must_ask:
             answer, at = await self._where()
             if answer is not None:
                 return answer
-        self._asked = True                  # whatever happens now, the next try asks first
+        self._must_ask = True               # whatever happens now, the next try asks first
         while True:
             end = min(at + CHUNK_BYTES, self._size)
             answer = await self._put(at, end)
@@ -107,7 +107,7 @@ class Upload:
         if urlsplit(session)[:2] != urlsplit(self._endpoint)[:2]:
             raise Retryable(f"{place(self._endpoint)} began an upload at another place ({place(session)[:100]}); not followed")
         await self._note(session)
-        self._session, self._asked = session, False
+        self._session, self._must_ask = session, False
         return None
 
     async def _where(self) -> tuple[Answer | None, int]:
@@ -135,11 +135,12 @@ class Upload:
         return held
 
     async def _lost(self, answer: Answer) -> Answer:
-        """A session that is no more (GU3)."""
-        if answer.status in (404, 410):
+        """A session that is no more, or ended in a refusal (a checksum that did not fit) (GU3)."""
+        if answer.status in (400, 404, 410):
             self._session = ""
             await self._note("")
-            raise Retryable(f"{self.what}: the upload session is gone ({answer.status}); it is begun again")
+            said = f" ({answer.excerpt})" if answer.status == 400 else ""
+            raise Retryable(f"{self.what}: the upload session is gone: {answer.status}{said}; it is begun again")
         return answer
 
     def _url(self, kind: str) -> str:

@@ -151,6 +151,21 @@ async def test_a_big_object_goes_on_where_it_stands(world: GcsWorld, gcs: FakeGc
     assert len(gcs.objects) == 1
 
 
+async def test_a_big_object_goes_on_in_another_process_where_it_stood(world: GcsWorld, gcs: FakeGcs) -> None:
+    gcs.schedule = iter(["ok", "ok", *["503"] * 100_000])
+    for _ in range(3):
+        world.write(700, padding=5000)
+    world.run(compression="none", age_s=0.05)
+    await world.until(lambda: gcs.seen.count("put") > 1)
+    await world.stop()
+    gcs.seen.clear()
+    gcs.schedule = iter(())
+    world.run()
+    await world.flushed()
+    world.assert_exactly_once()
+    assert gcs.seen == ["put", "put"], "asked, and the rest sent"
+
+
 async def test_an_object_that_is_there_already_counts_by_its_checksum_or_where_that_may_not_be_read_by_its_name(
     world: GcsWorld, gcs: FakeGcs,
 ) -> None:

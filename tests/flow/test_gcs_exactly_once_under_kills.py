@@ -1,0 +1,139 @@
+"""kill -9 at any moment, answers that are lost, tokens that expire, a config that changes in between: each line that was written
+is in exactly one object."""
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import shutil
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.agent import Agent, eventually
+from tests.support.google_in_thread import Google
+
+
+class SmallUploads(Agent):
+    module = "tests.flow.agent_small_uploads"
+
+
+class Writer:
+    """Lines with rising numbers into a few files, as long as it runs."""
+
+    def __init__(self, directory: Path, bytes_s: int) -> None:
+        self._paths = [directory / f"{name}.log" for name in ("a", "b", "c")]
+        self._bytes_s, self._end = bytes_s, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.written = 0
+        self._thread.start()
+
+    def _run(self) -> None:
+        rng = random.Random(7)
+        while not self._end.wait(0.01):
+            count = self._bytes_s // 25_000
+            lines = [b"m%08d %s\n" % (self.written + i, rng.randbytes(120).hex().encode()) for i in range(count)]
+            with open(rng.choice(self._paths), "ab", buffering=0) as file:
+                file.write(b"".join(lines))
+            self.written += count
+
+    def stop(self) -> int:
+        self._end.set()
+        self._thread.join()
+        return self.written
+
+
+class Found:
+    """What is in the objects; each is read once."""
+
+    def __init__(self, google: Google) -> None:
+        self._google = google
+        self._seen: set[str] = set()
+        self.counts: Counter[int] = Counter()
+
+    def look(self) -> Counter[int]:
+        """In how many objects each line is."""
+        objects = self._google.gcs.objects.copy()
+        for key in objects.keys() - self._seen:
+            self._seen.add(key)
+            plain = _plain(key, objects[key].data)
+            self.counts.update(int(json.loads(line)["message"][1:9]) for line in plain.splitlines())
+        return self.counts
+
+
+def _plain(key: str, data: bytes) -> bytes:
+    if key.endswith(".zst"):
+        from backports import zstd
+
+        return zstd.decompress(data)
+    return gzip.decompress(data) if key.endswith(".gz") else data
+
+
+def sink(google: Google, **keys: Any) -> dict[str, Any]:
+    return {
+        "type": "gcs", "bucket": "logs", "endpoint": google.endpoint, "proxy": "none", "start_at": "oldest", "max_age": "1s",
+        "request_timeout": "5s", **keys,
+    }
+
+
+def other_config(google: Google, rng: random.Random) -> dict[str, Any]:
+    return sink(
+        google, prefix=rng.choice(["{file}", "{node}/{yyyy}/{hh}", "x/{file}/{time:%M}"]), max_age=rng.choice(["1s", "2s"]),
+        compression=rng.choice(["gzip", "none", "none", "zstd"]), max_bytes=rng.choice(["256KiB", "1MiB"]),
+    )
+
+
+def kill_again_and_again(tmp_path: Path, kills: int, seed: int) -> None:
+    rng = random.Random(seed)
+    agent, planned = SmallUploads(tmp_path), 0
+    with Google(token_life_s=2.0, random_faults=0.25, seed=seed) as google:
+        writer = Writer(agent.logs, 1_500_000)
+        try:
+            for _ in range(kills):
+                agent.configure(sinks={"far": other_config(google, rng)}, buffer={"max_size": "64MiB"})
+                agent.start(ready=False, env=google.environ)
+                time.sleep(rng.uniform(0.4, 1.3))           # the moment of the kill is what is tried out
+                agent.kill()
+                planned += len(list(agent.state.glob("spool/far/*.plan.json")))
+        finally:
+            written = writer.stop()
+        google.gcs.random_faults = 0.05
+        agent.configure(sinks={"far": sink(google)})
+        agent.start(env=google.environ)
+        try:
+            found = Found(google)
+            eventually("all is there", lambda: len(found.look()) == written, 60.0, agent.last_words)
+            assert agent.terminate() == 0
+        finally:
+            agent.close()
+        assert [n for n, count in found.look().items() if count != 1] == []
+        assert google.gcs.wrong == [] and google.identity.wrong == []
+        assert planned >= kills // 4, "the kills hit plans that were being carried out"
+        assert {"resumable", "multipart", "put"} <= set(google.gcs.seen) and len(google.identity.tokens) > 1
+
+
+def test_each_line_is_in_exactly_one_object_after_eight_kills(tmp_path: Path) -> None:
+    kill_again_and_again(tmp_path, kills=8, seed=1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_each_line_is_in_exactly_one_object_after_two_hundred_kills(tmp_path: Path, seed: int) -> None:
+    kill_again_and_again(tmp_path, kills=20, seed=seed)
+
+
+def test_a_wiped_state_directory_makes_new_objects_and_no_false_already_there(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    with Google() as google:
+        (agent.logs / "a.log").write_bytes(b"".join(b"m%08d\n" % n for n in range(1000)))
+        agent.configure(sinks={"far": sink(google, prefix="p")})
+        assert agent.once(env=google.environ) == 0
+        assert set(Found(google).look().values()) == {1}
+        shutil.rmtree(agent.state)
+        assert agent.once(env=google.environ) == 0
+        assert set(Found(google).look().values()) == {2} and google.gcs.precondition_failures == 0 and google.gcs.wrong == []
