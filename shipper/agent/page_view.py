@@ -8,7 +8,7 @@ Invariants:
   W1  the answer's size follows from the config and `limit`, never from how many files there are
   W2  names of files, pods and far sides are hostile: without control characters here, and text (never markup) on the page (P10)
   W3  the files that lag most come first; equal ones by path, so that pages do not overlap
-Plane: pure. 5,000 files: 12 ms, most of it the rows' making (run.py), kept for a second.
+Plane: pure. Of 5,000 files: 2 ms; making their rows takes 35 (page_data.py keeps them).
 """
 from __future__ import annotations
 

@@ -88,7 +88,8 @@ def _degraded(status: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding("bad", reason, "The buffer is full: reading waits", f"For {since}.", _room(status["sinks"]))
         else:
             level = "warn" if reason in _SLOWER else "bad"
-            yield Finding(level, reason, reason.replace("_", " ").capitalize(), f"For {since}: {why}.", _MENDS.get(reason, ""))
+            said = f"For {since}: {_ended(why)}"
+            yield Finding(level, reason, reason.replace("_", " ").capitalize(), said, _MENDS.get(reason, ""))
 
 
 def _sink(reason: str, facts: Mapping[str, Any], why: str, since: str) -> Finding:
@@ -96,9 +97,13 @@ def _sink(reason: str, facts: Mapping[str, Any], why: str, since: str) -> Findin
     next_try_s = facts.get("next_try_s")
     again = f" Tried again in {duration(next_try_s)}." if next_try_s is not None else ""
     waits = f" {size(facts['backlog_bytes'])} wait in the buffer." if facts.get("backlog_bytes") else ""
-    error = why.partition(": ")[2] or why
+    error = facts.get("last_error") or why.partition(": ")[2] or why            # `why` is what it began with
     hint = "" if "; " in error else mend                     # most errors of ours end with their own: "...; check that ..."
-    return Finding("bad", reason, f"Sink {reason[5:]} {says}", f"For {since}: {error}.", f"{hint}{again}{waits}".strip())
+    return Finding("bad", reason, f"Sink {reason[5:]} {says}", f"For {since}: {_ended(error)}", f"{hint}{again}{waits}".strip())
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
 
 
 def _room(sinks: Mapping[str, Mapping[str, Any]]) -> str:

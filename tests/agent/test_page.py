@@ -165,6 +165,7 @@ def test_all_is_well_where_nothing_is_wrong_and_a_note_does_not_change_that() ->
      "For 5 m: no route. See that the far side runs, can be reached from this node and lets us in. Tried again in 4.0 s. "
      "2.0 KiB wait in the buffer."),
     (one_sink("retrying: no route; check the network"), "bad", "Sink s does not get through", "no route; check the network."),
+    (one_sink("retrying: it closed", last_error="no; is it up?"), "bad", "Sink s does not get through", "For 5 m: no; is it up?"),
     (one_sink("refusing: 404", state="refusing"), "bad", "Sink s is refused everything", "For 5 m: 404. Look at its address"),
     ({**degraded("buffer_full", "x"), "sinks": {"a": {"backlog_bytes": 1}, "b": {"backlog_bytes": 2048}}},
      "bad", "The buffer is full: reading waits", "Mend sink b, which is furthest behind (2.0 KiB)"),

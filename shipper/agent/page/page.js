@@ -100,7 +100,7 @@ function totals(data) {
   const records = (list) => (added(list, "records_rate") === null ? "" : `${count(added(list, "records_rate"))} records/s`);
   const { sources, sinks, buffer, sample_s: stepS } = data;
   total("total-read", added(sources, "rate"), records(sources), sum(sources.map((each) => each.past.rate)), "Read", rate, stepS);
-  total("total-delivered", added(sinks, "rate"), records(sinks), sum(sinks.map((each) => each.past.rate)), "Delivered", rate, stepS);
+  total("total-delivered", added(sinks, "rate"), records(sinks), sum(sinks.map((each) => each.past.rate)), "Delivered by all sinks", rate, stepS);
   const lag = sources.reduce((all, each) => all + each.lag_bytes, 0), late = Math.max(0, ...sources.map((each) => each.lag_s));
   const lags = sum(sources.map((each) => each.past.lag));
   total("total-lag", lag, late ? `late by ${duration(late)}` : "", lags, "Not yet read", size, stepS, NO_LAG);

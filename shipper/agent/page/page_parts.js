@@ -14,7 +14,7 @@ export function size(bytes) {
 /** `0 s`, `4.2 s`, `3 m`, `5 h 10 m`, `2 d 3 h`. */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "-";
-  if (seconds < 60) return seconds > 0 && seconds < 10 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds)} s`;
+  if (seconds < 60) return seconds >= 0.05 && seconds < 10 ? `${seconds.toFixed(1)} s` : `${Math.round(seconds)} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} m`;
   if (minutes < 1440) return `${Math.floor(minutes / 60)} h ${minutes % 60} m`;
