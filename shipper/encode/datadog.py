@@ -18,9 +18,11 @@ import orjson
 
 from ..model import SEVERITIES, Batch, Source
 from . import epoch
+from .frame import Frame
 from .record_json import _object_inside, json_strings
 from .template import Template
 
+FRAME = Frame(b"[", b",", b"]")
 MAX_TAG_CHARACTERS = 200
 _STATUSES = {name: name.lower() for name in SEVERITIES}
 _BESIDE_BYTES = 1024                # keys, time and id of an object, generously
@@ -39,12 +41,11 @@ class DatadogEncoder:
 
     def pieces(self, batches: Sequence[Batch]) -> list[bytes]:
         """The array, in pieces."""
-        found = [b"["]
-        for batch in batches:
-            if len(batch):
-                found += [b","] if len(found) > 1 else []
-                found.append(b"".join(self._parts(batch))[:-1])
-        return [*found, b"]"]
+        return FRAME.around(map(self.part, batches))
+
+    def part(self, batch: Batch) -> list[bytes]:
+        """What a batch gives: its objects with commas between them; nothing for an empty one."""
+        return [b"".join(self._parts(batch))[:-1]] if len(batch) else []
 
     def too_long(self, batches: Sequence[Batch], most_bytes: int) -> list[int]:
         """DD1: indexes of the records whose object is longer. Cost: next to nothing where all messages are short."""

@@ -15,9 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from ..model import SEVERITIES, Batch, Source
 from . import epoch, record_json
 from .flat import as_text, flat
+from .frame import Frame
 from .record_json import _object_inside, json_strings
 from .template import Template
 
+FRAME = Frame(b'{"streams":[', b",", b"]}")
 MAX_FIELDS = 96                     # Loki takes 128 pairs of structured metadata a line; the rest is ours
 MAX_FIELD_BYTES = 32 * 1024         # and 64 KiB of them; more is kept as one text
 MAX_FIELDS_TEXT_BYTES = 56 * 1024
@@ -38,13 +40,13 @@ class LokiEncoder:
 
     def pieces(self, batches: Sequence[Batch]) -> list[bytes]:
         """The whole body, in pieces."""
-        found: list[bytes] = [b'{"streams":[']
-        for batch in batches:
-            if len(batch):
-                lead = b"" if len(found) == 1 else b","
-                found += [lead + b'{"stream":' + self._stream(batch.source) + b',"values":[', self._values(batch), b"]}"]
-        found.append(b"]}")
-        return found
+        return FRAME.around(map(self.part, batches))
+
+    def part(self, batch: Batch) -> list[bytes]:
+        """What a batch gives: one stream; nothing for an empty one."""
+        if not len(batch):
+            return []
+        return [b'{"stream":' + self._stream(batch.source) + b',"values":[', self._values(batch), b"]}"]
 
     def labels(self, source: Source) -> dict[str, str]:
         """L1. What is empty is left out; a value that is too long is cut."""

@@ -19,9 +19,11 @@ import orjson
 
 from ..model import Batch, Source
 from . import epoch
+from .frame import Frame
 from .record_json import _object_inside, json_strings
 from .template import Template
 
+FRAME = Frame(b'{"resourceLogs":[', b",", b"]}")
 SEVERITY_NUMBERS = {
     b"DEBUG": 5, b"INFO": 9, b"NOTICE": 10, b"WARNING": 13, b"ERROR": 17, b"CRITICAL": 18, b"ALERT": 19, b"EMERGENCY": 21,
 }
@@ -42,12 +44,11 @@ class OtlpEncoder:
 
     def pieces(self, batches: Sequence[Batch]) -> list[bytes]:
         """The whole body, in pieces."""
-        found: list[bytes] = [b'{"resourceLogs":[']
-        for batch in batches:
-            if len(batch):
-                found += [(b"," if len(found) > 1 else b"") + self._head(batch.source), records(batch), b"]}]}"]
-        found.append(b"]}")
-        return found
+        return FRAME.around(map(self.part, batches))
+
+    def part(self, batch: Batch) -> list[bytes]:
+        """What a batch gives: its ResourceLogs; nothing for an empty one."""
+        return [self._head(batch.source), records(batch), b"]}]}"] if len(batch) else []
 
     def _head(self, source: Source) -> bytes:
         made: bytes = source.cached(("otlp", self._key), self._make_head)

@@ -34,7 +34,11 @@ class SplunkEncoder:
 
     def pieces(self, batches: Sequence[Batch]) -> list[bytes]:
         """The body, in pieces; each event ends with a newline, which the collector skips."""
-        return [b"".join(self._parts(batch)) for batch in batches if len(batch)]
+        return [piece for batch in batches for piece in self.part(batch)]
+
+    def part(self, batch: Batch) -> list[bytes]:
+        """What a batch gives; nothing for an empty one."""
+        return [b"".join(self._parts(batch))] if len(batch) else []
 
     def _parts(self, batch: Batch) -> list[bytes]:
         rows = len(batch)

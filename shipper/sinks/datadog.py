@@ -6,20 +6,16 @@ Invariants (tests/sinks/test_datadog.py):
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from ..config.units import Bytes
-from ..encode.datadog import DatadogEncoder
+from ..encode.datadog import FRAME, DatadogEncoder
 from ..encode.template import compile_template
-from ..errors import TooLarge
 from ..model import Batch
 from . import Guarantee, SinkContext, SinkSpec
-from ._http_body import Body
 from ._http_config import HttpConfig, Problems, problems, warnings
 from ._http_key import base_url, credentials, key_problems, key_warnings
-from ._http_sink import HttpSink
+from ._http_parts import PartsSink
 
 MAX_LOGS = 1000
 MAX_BODY_BYTES = 5_000_000
@@ -38,10 +34,11 @@ class DatadogConfig(HttpConfig, kw_only=True, forbid_unknown_fields=True, frozen
     max_log: Bytes = Bytes(MAX_LOG_BYTES)
 
 
-class DatadogSink(HttpSink):
+class DatadogSink(PartsSink):
     """DA1, DA2."""
 
     content_type = "application/json"
+    frame = FRAME
     max_body_bytes = MAX_BODY_BYTES
     max_records = MAX_LOGS
 
@@ -51,19 +48,17 @@ class DatadogSink(HttpSink):
         tags = {name: compile_template(text) for name, text in config.tags.items()}
         self._encoder = DatadogEncoder(compile_template(config.service), compile_template(config.source), tags, config.merge)
         self._url, self._max_log_bytes = base_url(config.url, "/api/v2/logs"), config.max_log
+        self.limit_words = f"a log of more than {config.max_log} bytes (max_log)"
 
     @property
     def url(self) -> str:
         return self._url
 
-    def encode(self, batches: Sequence[Batch]) -> Body:
-        over = self._encoder.too_long(batches, self._max_log_bytes)
-        if over:
-            raise TooLarge(f"a log of more than {self._max_log_bytes} bytes", indexes=tuple(over))
-        return super().encode(batches)
+    def part(self, batch: Batch) -> list[bytes]:
+        return self._encoder.part(batch)
 
-    def pieces(self, batches: Sequence[Batch]) -> Sequence[bytes]:
-        return self._encoder.pieces(batches)
+    def too_long(self, batch: Batch) -> list[int]:
+        return self._encoder.too_long([batch], self._max_log_bytes)
 
 
 def _problems(config: DatadogConfig) -> Problems:

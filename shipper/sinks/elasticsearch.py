@@ -19,7 +19,7 @@ from ..model import Batch, Request
 from . import Guarantee, SinkContext, SinkSpec
 from ._http_config import HttpConfig, Problems, problems, warnings
 from ._http_key import base_url, credentials, key_problems, key_warnings
-from ._http_sink import HttpSink
+from ._http_parts import PartsSink
 from ._http_status import Answer, again, retry_after_s, shorten
 
 MIB = 1024 * 1024
@@ -37,7 +37,7 @@ class ElasticsearchConfig(HttpConfig, kw_only=True, forbid_unknown_fields=True, 
     max_body: Bytes = Bytes(100 * MIB)
 
 
-class ElasticsearchSink(HttpSink):
+class ElasticsearchSink(PartsSink):
     """EL1, EL2, EL3."""
 
     content_type = "application/x-ndjson"
@@ -57,8 +57,8 @@ class ElasticsearchSink(HttpSink):
     def url(self) -> str:
         return self._url
 
-    def pieces(self, batches: Sequence[Batch]) -> Sequence[bytes]:
-        return [piece for batch in batches for piece in bulk.pieces(batch, self._index, self._merge)]
+    def part(self, batch: Batch) -> list[bytes]:
+        return bulk.pieces(batch, self._index, self._merge)
 
     def read_answer(self, answer: Answer, request: Request) -> None:
         self.raise_for_status(answer)

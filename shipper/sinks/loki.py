@@ -14,15 +14,14 @@ from typing import Literal
 import msgspec
 
 from ..config.units import Bytes
-from ..encode.loki import LokiEncoder
+from ..encode.loki import FRAME, LokiEncoder
 from ..encode.template import compile_template
 from ..errors import Rejected, TooLarge
 from ..model import Batch, Request
 from . import Guarantee, SinkContext, SinkSpec
-from ._http_body import Body
 from ._http_config import HttpConfig, Problems, problems, warnings
 from ._http_key import base_url
-from ._http_sink import HttpSink
+from ._http_parts import PartsSink
 from ._http_status import Answer, shorten
 from ._loki_answer import named
 
@@ -44,10 +43,11 @@ class LokiConfig(HttpConfig, kw_only=True, forbid_unknown_fields=True, frozen=Tr
     max_body: Bytes = Bytes(4 * MIB)
 
 
-class LokiSink(HttpSink):
+class LokiSink(PartsSink):
     """LK1, LK2."""
 
     content_type = "application/json"
+    frame = FRAME
 
     def __init__(self, config: LokiConfig, context: SinkContext) -> None:
         super().__init__(config, context)
@@ -57,20 +57,17 @@ class LokiSink(HttpSink):
         self._url = base_url(config.url, "/loki/api/v1/push")
         self._headers = {"X-Scope-OrgID": config.tenant} if config.tenant else {}
         self._max_line_bytes, self.max_body_bytes = config.max_line, config.max_body
+        self.limit_words = f"a line of more than {config.max_line} bytes (max_line), or fields of more than 56 KiB"
 
     @property
     def url(self) -> str:
         return self._url
 
-    def encode(self, batches: Sequence[Batch]) -> Body:
-        over = self._encoder.too_long(batches, self._max_line_bytes)
-        if over:
-            raise TooLarge(f"a line of more than {self._max_line_bytes} bytes (max_line), or fields of more than 56 KiB",
-                           indexes=tuple(over))
-        return super().encode(batches)
+    def part(self, batch: Batch) -> list[bytes]:
+        return self._encoder.part(batch)
 
-    def pieces(self, batches: Sequence[Batch]) -> Sequence[bytes]:
-        return self._encoder.pieces(batches)
+    def too_long(self, batch: Batch) -> list[int]:
+        return self._encoder.too_long([batch], self._max_line_bytes)
 
     def body_headers(self, batches: Sequence[Batch]) -> Mapping[str, str]:
         return self._headers

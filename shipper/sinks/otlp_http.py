@@ -7,20 +7,19 @@ Invariants (tests/sinks/test_otlp_http.py):
 """
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
 
 from ..config.units import Bytes
-from ..encode.otlp import OtlpEncoder
+from ..encode.otlp import FRAME, OtlpEncoder
 from ..encode.template import compile_template
 from ..errors import Rejected, Retryable
 from ..model import Batch, Request
 from . import Guarantee, SinkContext, SinkSpec
 from ._http_config import HttpConfig, Problems, problems, warnings
 from ._http_key import base_url
-from ._http_sink import HttpSink
+from ._http_parts import PartsSink
 from ._http_status import Answer, shorten
 
 MIB = 1024 * 1024
@@ -33,10 +32,11 @@ class OtlpHttpConfig(HttpConfig, kw_only=True, forbid_unknown_fields=True, froze
     max_body: Bytes = Bytes(20 * MIB)
 
 
-class OtlpHttpSink(HttpSink):
+class OtlpHttpSink(PartsSink):
     """OT1, OT2."""
 
     content_type = "application/json"
+    frame = FRAME
     needs_answer: ClassVar[bool] = True
 
     def __init__(self, config: OtlpHttpConfig, context: SinkContext) -> None:
@@ -50,8 +50,8 @@ class OtlpHttpSink(HttpSink):
     def url(self) -> str:
         return self._url
 
-    def pieces(self, batches: Sequence[Batch]) -> Sequence[bytes]:
-        return self._encoder.pieces(batches)
+    def part(self, batch: Batch) -> list[bytes]:
+        return self._encoder.part(batch)
 
     def read_answer(self, answer: Answer, request: Request) -> None:
         self.raise_for_status(answer)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -26,7 +26,7 @@ from . import Guarantee, SinkContext, SinkSpec
 from ._http_body import Body
 from ._http_config import HttpConfig, Problems, problems, warnings
 from ._http_key import base_url, credentials, key_problems, key_warnings
-from ._http_sink import HttpSink
+from ._http_parts import PartsSink
 from ._http_status import Answer, shorten
 from ._splunk_ack import Acks
 
@@ -53,7 +53,7 @@ class SplunkHecConfig(HttpConfig, kw_only=True, forbid_unknown_fields=True, froz
     max_body: Bytes = Bytes(1_000_000)
 
 
-class SplunkHecSink(HttpSink):
+class SplunkHecSink(PartsSink):
     """SH1, SH2, SH3."""
 
     content_type = "application/json"
@@ -77,8 +77,8 @@ class SplunkHecSink(HttpSink):
     def url(self) -> str:
         return self._url
 
-    def pieces(self, batches: Sequence[Batch]) -> Sequence[bytes]:
-        return self._encoder.pieces(batches)
+    def part(self, batch: Batch) -> list[bytes]:
+        return self._encoder.part(batch)
 
     async def start(self, state: Any) -> None:
         if self._splunk.ack and self._poller is None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shipper.errors import TooLarge
 from shipper.model import Batch, Source
 from shipper.sinks import SinkContext, find
 from shipper.telemetry import Telemetry
@@ -17,6 +18,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("http", {"url": "http://127.0.0.1:1/", "format": "ndjson"}),
     ("http", {"url": "http://127.0.0.1:1/", "format": "json"}),
     ("http", {"url": "http://127.0.0.1:1/", "format": "raw"}),
+    *((kind, {"url": "http://127.0.0.1:1/", "headers": {"X-Sink": kind}}) for kind in (
+        "elasticsearch", "loki", "otlp_http", "splunk_hec", "datadog")),
 ]
 
 
@@ -30,10 +33,25 @@ def wire(payload: Any) -> tuple[bytes, dict[str, str]]:
     return (payload, {}) if isinstance(payload, bytes) else (b"".join(payload.pieces), dict(payload.headers))
 
 
-@pytest.mark.parametrize(("kind", "config"), CASES, ids=[f"{kind}-{'-'.join(list(c.values())[1:])}" for kind, c in CASES])
+IDS = [f"{kind}-{'-'.join(map(str, list(config.values())[1:]))}" for kind, config in CASES]
+
+
+@pytest.mark.parametrize(("kind", "config"), CASES, ids=IDS)
 def test_what_was_encoded_batch_by_batch_is_the_same_request(kind: str, config: dict[str, Any]) -> None:
     spec = find(kind)
     context: Any = SinkContext("s", "n1", "/nonexistent", Telemetry())
     sink: Any = spec.build(spec.config(**config), context)
     for batches in ([batch(0, 5), batch(5, 1), batch(6, 70)], [batch(0, 1)], [batch(1, 2), batch(3, 2)]):
         assert wire(sink.assemble([sink.encode_one(one) for one in batches])) == wire(sink.encode(batches))
+
+
+@pytest.mark.parametrize(("kind", "limit"), [("loki", {"max_line": 1024}), ("datadog", {"max_log": 2048})])
+def test_ha2_a_record_that_is_too_long_is_named_by_its_place_in_the_request(kind: str, limit: dict[str, int]) -> None:
+    spec = find(kind)
+    sink: Any = spec.build(spec.config(url="http://127.0.0.1:1/", **limit), SinkContext("s", "n1", "/nonexistent", Telemetry()))
+    batches = [batch(0, 5), batch(5, 3), batch(8, 2)]
+    batches[1].messages[2] = batches[2].messages[0] = b"x" * 3000
+    for make in (lambda: sink.encode(batches), lambda: sink.assemble([sink.encode_one(one) for one in batches])):
+        with pytest.raises(TooLarge) as caught:
+            make()
+        assert caught.value.indexes == (7, 8)
