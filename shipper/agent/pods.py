@@ -19,15 +19,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from ..config.kubernetes import PREFIX, Kubernetes
-from ..config.matching import Predicate, compile_when
+from ..config.kubernetes import PREFIX
+from ..config.matching import Predicate
 from ..config.processing import Processing
 from ..config.types import Config, ContainersSource
-from ..config.when import MAP_KEYS
 from ..discover.lineage import LogFile
 from ..kube.objects import Names, Pod, Wanted
 from ..kube.source import NAMESPACE, NODE, PodSource
@@ -36,6 +35,8 @@ from ..model import Source
 from ..telemetry import Telemetry
 from .logging import describe
 from .pod_annotations import Annotations
+from .pod_rules import asking, names_asked_for
+from .pod_source import kind_of, pod_source, wanted_of
 
 TICK_S = 0.5
 ASK_AFTER_S = 5.0
@@ -57,25 +58,6 @@ class Joined(NamedTuple):
 class Wait:
     found_s: float
     until_s: float
-
-
-def kind_of(config: Config, environ: Mapping[str, str]) -> str:
-    """api, kubelet or off; `auto` decided by where this process runs."""
-    settings = config.kubernetes
-    if not any(isinstance(source, ContainersSource) for source in config.sources.values()):
-        return "off"
-    if settings.metadata != "auto":
-        return settings.metadata
-    in_pod = bool(settings.api or environ.get("KUBERNETES_SERVICE_HOST")) and os.path.exists(settings.token_file)
-    return "api" if in_pod else "off"
-
-
-def api_address(settings: Kubernetes, environ: Mapping[str, str]) -> str:
-    """The API server's; that of the pod's own cluster where none is given."""
-    if settings.api:
-        return settings.api
-    host = environ.get("KUBERNETES_SERVICE_HOST") or "kubernetes.default.svc"
-    return f"https://{f'[{host}]' if ':' in host else host}:{environ.get('KUBERNETES_SERVICE_PORT') or 443}"
 
 
 class PodMetadata:
@@ -111,11 +93,8 @@ class PodMetadata:
 
     def configure(self, config: Config) -> None:
         """The rules of this config say who waits. `kubernetes:` itself changes with a restart only."""
-        self._asks = list(_asking(config))
-        self._names = {"labels": set[str](), "annotations": set[str]()}
-        for when in _whens(config):
-            for key in MAP_KEYS:
-                self._names[key] |= set(when.get(key, ()))
+        self._asks = list(asking(config))
+        self._names = names_asked_for(config)
         if self.kind == "off" and self._asks and any(isinstance(s, ContainersSource) for s in config.sources.values()):
             self._telemetry.say("warning", "no_metadata", why="rules ask for labels or annotations, and there is no source of "
                                 "them here (kubernetes.metadata: auto finds one in a pod with an account); nothing matches")
@@ -217,7 +196,8 @@ class PodMetadata:
         """Nothing where there is no source."""
         if self.kind == "off":
             return
-        self.pods = self._source()
+        self.pods = pod_source(self.kind, self._settings, self._node, self._environ, self.store, self._wanted(), self._changed,
+                               self._telemetry, self._pace)
         for name, run in (("pods", self._follow), ("pods ticks", self._ticks), ("pods told", self._tell)):
             self._tasks.append(asyncio.create_task(self._survive(run, name), name=name))
         self._telemetry.gauge("shipper_metadata_pods", lambda: iter([((), float(self.store.running))]))
@@ -242,30 +222,8 @@ class PodMetadata:
         found = self.pods.status() if self.pods is not None else {"source": self.kind}
         return {**found, "waiting_files": len(self._waiting), "excluded_files": len(self._excluded)}
 
-    def _source(self) -> PodSource:
-        """Imported where one is configured: a bare host pays nothing."""
-        from ..kube.client import KubeClient
-
-        settings, telemetry, wanted = self._settings, self._telemetry, self._wanted()
-        if self.kind == "kubelet":
-            from ..kube.kubelet import KubeletPods, address_of
-
-            client = KubeClient(address_of(settings.kubelet or ""), telemetry, token_file=settings.token_file,
-                                ca_file=settings.ca_file, verify=settings.kubelet_verify)
-            return KubeletPods(client, self.store, wanted, self._changed, telemetry, pace=self._pace)
-        from ..kube.api import ApiPods
-
-        client = KubeClient(api_address(settings, self._environ), telemetry, token_file=settings.token_file,
-                            ca_file=settings.ca_file)
-        return ApiPods(client, self._node, self.store, wanted, self._changed, telemetry, pace=self._pace,
-                       node_labels=Names(settings.node_labels), namespace_labels=Names(settings.namespace_labels))
-
     def _wanted(self) -> Wanted:
-        """What records show, what rules name, and what may steer."""
-        settings = self._settings
-        return Wanted(
-            (*settings.labels, *sorted(map(_escaped, self._names["labels"]))),
-            (*settings.annotations, *sorted(map(_escaped, self._names["annotations"])), PREFIX + "*"), settings.owner)
+        return wanted_of(self._settings, self._names)
 
     def _changed(self, marks: set[str]) -> None:
         for mark in marks:
@@ -347,33 +305,3 @@ class PodMetadata:
 def _is_static(uid: str) -> bool:
     """A config hash: its mirror at the API server may come later than its log."""
     return len(uid) == 32 and "-" not in uid
-
-
-def _escaped(name: str) -> str:
-    return name.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]")
-
-
-# ---------------------------------------------------------------- who asks
-
-def _whens(config: Config) -> Iterator[Mapping[str, Any]]:
-    yield from (sink.common.when for sink in config.sinks.values())
-    yield from (rule.when for rule in config.process)
-
-
-def _asking(config: Config) -> Iterator[Predicate]:
-    """For each rule that asks for labels or annotations: may it be for this source, as far as file names say?"""
-    asking = [when for when in _whens(config) if any(key in when for key in MAP_KEYS)]
-    asking += [sink.common.when for sink in config.sinks.values() if _has_template(sink.config)]
-    for when in asking:
-        yield compile_when({key: value for key, value in when.items() if key not in MAP_KEYS})
-
-
-def _has_template(value: Any) -> bool:
-    """Does a path, tag or label template of a sink name a label?"""
-    if isinstance(value, str):
-        return "{labels." in value or "{annotations." in value
-    if isinstance(value, Mapping):
-        return any(map(_has_template, value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(_has_template, value))
-    return any(_has_template(getattr(value, name)) for name in getattr(value, "__struct_fields__", ()))

@@ -178,7 +178,8 @@ def _source_tail(source: Source) -> tuple[int, bytes]:
     else:
         record = {"kubernetes": _without_empty({
             "namespace_name": source.namespace, "pod_name": source.pod, "pod_id": source.pod_uid,
-            "container_name": source.container, "container_id": source.container_id, "labels": source.labels, "host": source.node,
+            "container_name": source.container, "container_id": source.container_id, "labels": source.labels,
+            **(source.about_pod or {}), "host": source.node,
         })}
     record = _without_empty(record)
     return len(record), _pairs(record)

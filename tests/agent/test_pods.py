@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
-from shipper.agent.pods import PodMetadata, api_address, kind_of
+from shipper.agent.pod_source import api_address, kind_of
+from shipper.agent.pods import PodMetadata
 from shipper.config.kubernetes import Kubernetes
 from shipper.config.loader import load_text
 from shipper.config.types import Config
@@ -255,3 +258,17 @@ def test_a_pod_whose_labels_change_all_the_time_is_told_ten_times_and_then_each_
     for n in range(100):
         waiting.know(labels={"n": str(n)})
         assert waiting.metadata._due_now(waiting.now)
+
+
+def test_what_templates_of_sinks_name_is_asked_for(tmp_path: Path) -> None:
+    sink = {"type": "file", "path": "/tmp/{labels.app.kubernetes.io/name|none}/{annotations.example.com/team}.ndjson"}
+    rig = Rig(config_of(tmp_path, labels=["tier"], sink=sink))
+    wanted = rig.metadata._wanted()
+    assert wanted.labels == ("tier", "app.kubernetes.io/name")
+    assert wanted.annotations == ("example.com/team", "shipper.io/*")
+
+
+def test_a_bare_host_loads_nothing_of_it() -> None:
+    code = ("import sys; import shipper.agent.run; "
+            "print([m for m in ('aiohttp', 'shipper.kube.api', 'shipper.kube.kubelet') if m in sys.modules])")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30).stdout == b"[]\n"

@@ -117,3 +117,12 @@ def test_any_bytes_in_messages_times_and_streams_give_what_a_dump_per_line_gives
 @given(MESSAGES)
 def test_decoding_all_messages_at_once_is_the_same_as_one_by_one(messages):
     assert record_json.json_strings(messages) == [orjson.dumps(m.decode("utf-8", "replace")) for m in messages]
+
+
+def test_what_else_is_known_of_a_pod_stands_behind_its_labels() -> None:
+    source = Source("containers", "c", "/p", "/p", "n1", "default", "web-0", "uid", "web", "", 0, {"app": "web"},
+                    {"x": "not shown"}, {"owner": {"kind": "Deployment", "name": "web"}, "namespace_labels": {"team": "t\u00fc"}})
+    batch = Batch(source, "k" * 16, [b"2026-11-20T09:04:05Z"], [b"stdout"], [b"0+1"], [b"m"])
+    assert list(orjson.loads(record_json.encode(batch))["kubernetes"].items())[-3:] == [
+        ("labels", {"app": "web"}), ("owner", {"kind": "Deployment", "name": "web"}), ("namespace_labels", {"team": "t\u00fc"})]
+    assert Source.from_json(source.to_json()).to_json() == source.to_json()
