@@ -5,7 +5,7 @@ import asyncio
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import pytest
 from multidict import CIMultiDict
 
 from shipper.agent import admin_server
-from shipper.agent.admin import Admin, Door, Refusal, Views, allowed, bind_tcp, bind_unix, parse_listen
+from shipper.agent.admin import PAGE_FILES, Admin, Door, Refusal, Views, allowed, bind_tcp, bind_unix, parse_listen
 from shipper.agent.client import ask
 from shipper.config.types import Admin as AdminSettings
 from shipper.errors import Fatal, Usage
@@ -149,8 +149,14 @@ class World:
     def views(self) -> Views:
         return Views(
             metrics=lambda: b"shipper_x 1\n", problems=lambda: self.problems, ready=lambda: self.ready,
-            status=lambda: self.status, audit=lambda: {"files": []},
+            status=lambda: self.status, audit=lambda: {"files": []}, page=self.page,
         )
+
+    @staticmethod
+    def page(asked: Mapping[str, str]) -> Mapping[str, object]:
+        if "state" in asked:
+            raise Usage("state: one of reading")
+        return {"asked": dict(asked)}
 
 
 @asynccontextmanager
@@ -181,6 +187,24 @@ async def test_every_page_answers_over_tcp(state_dir: str) -> None:
         assert status == 200 and body.startswith("<!doctype html>")
         assert (await get(f"{url}/audit"))[0] == 403
         assert (await get(f"{url}/status", headers={"Host": "evil.example"}))[0] == 403
+
+
+async def test_the_page_is_made_of_files_that_may_load_nothing_from_outside(state_dir: str) -> None:
+    async with serving(World(), state_dir) as url, aiohttp.ClientSession() as session:
+        for path, kind in {"/": "text/html", **PAGE_FILES}.items():
+            async with session.get(f"{url}{path}", headers={"Accept": "text/html"}) as answer:
+                assert (answer.status, answer.content_type) == (200, kind)
+                policy = dict(each.strip().split(" ", 1) for each in answer.headers["Content-Security-Policy"].split(";"))
+                assert policy["default-src"] == "'none'" and policy["frame-ancestors"] == "'none'"
+                assert {policy[f"{what}-src"] for what in ("script", "style", "img", "connect")} == {"'self'"}
+
+
+async def test_what_the_page_asks_for_and_makes_no_sense_is_400_with_the_mend(state_dir: str) -> None:
+    async with serving(World(), state_dir) as url:
+        assert await get(f"{url}/page.json?q=a&limit=7") == (200, '{"asked":{"q":"a","limit":"7"}}\n')
+        assert await get(f"{url}/page.json?state=rotten") == (400, "state: one of reading\n")
+        assert (await get(f"{url}/page.json", headers={"Host": "evil.example"}))[0] == 403
+        assert (await get(f"{url}/page.json", headers={"Origin": "http://evil.example"}))[0] == 403
 
 
 async def test_stuck_and_not_ready_are_503_with_the_reason(state_dir: str) -> None:

@@ -22,6 +22,7 @@ from tests.support.browser import ENTER, TAB, Browser
 
 MANY = 5000
 HOSTILE = "<img src=x onerror=alert(1)>\u202egol.exe.log"
+LOOKED_AT = "document.dispatchEvent(new Event('visibilitychange'))"           # as if the tab was looked at again: it asks at once
 SECRET = "a-record-that-nobody-may-see"
 AXE = (resources.files("axe_core_python") / "axe.min.js").read_text()
 
@@ -275,9 +276,10 @@ def test_nothing_moves_but_the_figures(page: Page) -> None:
 def test_an_agent_that_ends_is_said_and_one_that_is_back_too(page: Page) -> None:
     browser = page.browser
     page.agent.kill()
+    browser.script(LOOKED_AT)
     browser.until("the silence is said", "document.querySelector('#headline').innerText.startsWith('The agent does not answer.')")
     assert browser.script("return document.querySelectorAll('#rows tr').length") == 50
     page.agent.start()
-    browser.script("document.dispatchEvent(new Event('visibilitychange'))")          # as if the tab was looked at again
+    browser.script(LOOKED_AT)
     browser.until("it is back", "document.querySelector('#headline').innerText === 'All is well.'")
     assert all("ERR_CONNECTION_REFUSED" in line for line in browser.console())
