@@ -11,11 +11,13 @@ from typing import Any
 import orjson
 import pytest
 
+from shipper.agent.formats import Rules
 from shipper.agent.pod_source import api_address, kind_of
 from shipper.agent.pods import PodMetadata
 from shipper.config.kubernetes import Kubernetes
 from shipper.config.loader import load_text
-from shipper.config.types import Config
+from shipper.config.processing import Processing
+from shipper.config.types import Config, ContainersSource
 from shipper.discover.lineage import LogFile
 from shipper.kube.objects import Pod
 from shipper.model import Source
@@ -272,3 +274,9 @@ def test_a_bare_host_loads_nothing_of_it() -> None:
     code = ("import sys; import shipper.agent.run; "
             "print([m for m in ('aiohttp', 'shipper.kube.api', 'shipper.kube.kubelet') if m in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30).stdout == b"[]\n"
+
+
+def test_a_pod_takes_no_lines_apart_that_are_forwarded_as_they_stand() -> None:
+    asked = Processing(parse="json")
+    assert Rules(()).wanted(ContainersSource(format="raw"), log().source, asked) is None
+    assert Rules(()).wanted(ContainersSource(), log().source, asked) == asked

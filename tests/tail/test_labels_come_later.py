@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from shipper.errors import GapReason
 from tests.tail.conftest import Node, Tree, cri
 
 
@@ -52,6 +53,7 @@ async def test_a_file_that_waits_is_its_own_buffer_through_a_rotation(tree: Tree
     tree.write(*lines(3, 6))
     assert await node.run(5) == []
     node.reader.tell(replace(lineage.source, labels={"app": "web"}, cache={}), node.settings)
+    assert node.reader.unread_bytes(), "it counts as unread again, for whoever asks whether we stand still"
     assert len(await node.run(0.2)) == 6
     assert {s.batch.source.labels["app"] for s in node.buffer.sections if s.batch and s.batch.source.labels} == {"web"}
 
@@ -76,3 +78,32 @@ async def test_an_append_that_fails_after_labels_came_reads_again_with_the_same_
     assert await node.run() == [b"line %d" % n for n in range(6)]
     assert len({record[0] for record in node.buffer.records}) == 6
     assert node.buffer.sections[-1].file.source.labels == {"app": "web"}
+
+
+async def test_what_start_at_end_passes_over_needs_no_labels(tree: Tree) -> None:
+    tree.write(*lines(0, 3))
+    node = Node(tree, start_at="end")
+    (lineage,) = node.reader.lineages.values()
+    lineage.wait_until_s = node.now + 60
+    await node.reader.pass_over_old()
+    assert [s.gaps[0].reason for s in node.buffer.sections] == [GapReason.START_AT_END]
+    tree.write(*lines(3, 5))
+    assert await node.run(5) == []
+    node.reader.tell(lineage.source, node.settings)
+    assert await node.run(1) == [b"line 3", b"line 4"]
+
+
+async def test_what_is_reported_between_two_reads_goes_with_the_definition_of_the_next_one(tree: Tree) -> None:
+    """A file that is gone is closed by a look; what was told of its pod meanwhile must not stand in the same frame twice."""
+    tree.write(*lines(0, 3))
+    node = Node(tree)
+    await node.run()
+    (lineage,) = node.reader.lineages.values()
+    (file,) = lineage.files
+    lineage.outbox.append(lineage.closing(file.ref, file.offset, "", None, file.size))
+    node.reader.tell(replace(lineage.source, labels={"app": "web"}, cache={}), node.settings)
+    tree.write(*lines(3, 5))
+    before = len(node.buffer.sections)
+    node.reader.changed(lineage.source.lineage)
+    await node.run(0.2)
+    assert {(s.file.key, id(s.file.source)) for s in node.buffer.sections[before:]} == {(file.ref.key, id(lineage.source))}
