@@ -76,11 +76,12 @@ class FakeBackend:
     entries: list[Entry] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     at_once: int = 3
+    filtered_out: bool = False                            # a stream gives nothing
 
     async def stream(self, cursor: str, *, follow: bool) -> FakeStream:
         if self.troubles:
             raise Trouble(self.troubles.pop(0))
-        return FakeStream(self, self._from(cursor), follow)
+        return FakeStream(self, len(self.entries) if self.filtered_out else self._from(cursor), follow)
 
     def _from(self, cursor: str) -> int:
         if not cursor:

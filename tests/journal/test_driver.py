@@ -185,3 +185,45 @@ async def test_what_journalctl_says_is_the_reason(how: dict[str, object], said: 
             pass
     if stream is not None:
         await stream.close()
+
+
+async def test_w3_a_gap_is_told_once_where_no_entry_that_is_wanted_has_come_since() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(1)])
+    await reader_of(buffer, backend, unfiltered=False).once(settled)
+    backend.entries, backend.filtered_out = [entry(6)], True
+    for _ in range(3):
+        await reader_of(buffer, backend, unfiltered=False).once(settled)
+    backend.entries, backend.filtered_out = [entry(6), entry(7)], False
+    await reader_of(buffer, backend, unfiltered=False).once(settled)
+    assert len([gap for section in buffer.sections for gap in section.gaps]) == 1
+    assert buffer.messages() == texts(1, 6, 7)
+
+
+async def test_a_limit_that_delays_lets_the_journal_wait_and_a_stop_loses_nothing() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(1), entry(2)])
+    reader = reader_of(buffer, backend)
+    reader._inner.hold_until_s = reader._now_s() + 3600.0
+    running = asyncio.create_task(reader.run())
+    await until(lambda: reader.state == "reading")
+    await settled()
+    reader.stop()
+    await asyncio.wait_for(running, 5.0)
+    assert not buffer.frames
+    await reader_of(buffer, backend).once(settled)
+    assert buffer.messages() == texts(1, 2)
+
+
+async def test_w1_a_buffer_that_goes_back_while_a_limit_delays_begins_again() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(i) for i in range(1, 7)])
+    reader = reader_of(buffer, backend)
+    running = asyncio.create_task(reader.run())
+    await until(lambda: len(buffer.messages()) == 6)
+    reader._inner.hold_until_s = reader._now_s() + 1.5
+    backend.entries.append(entry(7))
+    await settled()
+    buffer.lose(1)
+    buffer.submit([])
+    await until(lambda: len(buffer.messages()) == 7)
+    reader.stop()
+    await running
+    assert buffer.messages() == texts(*range(1, 8))
