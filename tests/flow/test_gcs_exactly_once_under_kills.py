@@ -96,7 +96,9 @@ def kill_again_and_again(tmp_path: Path, kills: int, seed: int) -> None:
             for _ in range(kills):
                 agent.configure(sinks={"far": other_config(google, rng)}, buffer={"max_size": "64MiB"})
                 agent.start(ready=False, env=google.environ)
-                time.sleep(rng.uniform(0.4, 1.3))           # the moment of the kill is what is tried out
+                if rng.random() < 0.85:
+                    agent.event("started")
+                time.sleep(rng.uniform(0.05, 0.8))          # the moment of the kill is what is tried out
                 agent.kill()
                 planned += len(list(agent.state.glob("spool/far/*.plan.json")))
         finally:
