@@ -46,6 +46,8 @@ BUDGETS = tuple(
     Budget("start", "1,000 files", "first_line_s", 0.6),
     Budget("processing", "multiline", "cpu_ratio_to_off", 1.3),
     Budget("processing", "parse json", "cpu_ratio_to_off", 2.0),
+    Budget("processing", "redact", "cpu_ratio_to_off", 2.5),
+    Budget("processing", "routing", "cpu_ratio_to_off", 1.02),
 ) + tuple(
     budget for case, klines_s in (("plain", 400), ("isal", 300), ("200 ms", 100), ("200 ms isal", 100)) for budget in (
         Budget("http", case, "klines_s", klines_s, at_least=True), Budget("http", case, "rss_mb", 80),
