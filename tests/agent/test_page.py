@@ -10,12 +10,15 @@ import pytest
 
 from shipper.agent.admin import PAGE_FILES, Admin
 from shipper.agent.history import EVERY_S, MOST_SERIES, SAMPLES, History, Series
+from shipper.agent.page_data import PageData
 from shipper.agent.page_view import Past, Query, page, parse_query, select, sources_of
-from shipper.agent.status import FileFacts
+from shipper.agent.status import FileFacts, StatusFacts
 from shipper.agent.verdict import Recent, findings, headline
 from shipper.config.types import Admin as AdminSettings
 from shipper.errors import Usage
 from shipper.telemetry import Telemetry
+
+from .fakes import FakePipeline
 
 READ, LAG = Series("read", "host"), Series("lag", "host")
 
@@ -200,6 +203,49 @@ def test_a_source_that_is_read_as_fast_as_it_is_written_is_not_called_quiet() ->
     history.sample(0.0, {READ: 0.0}, {})
     told = page(status(), sources_of([file("/a")], ["host"], False), {}, [], Past(history, {READ: 100.0}, 10.0))
     assert (told["sources"][0]["state"], told["sources"][0]["rate"]) == ("reading", 10.0)
+
+
+# ---------------------------------------------------------------- collected
+
+class Pipe(FakePipeline):
+    """Has one file, and counts how often its rows are made."""
+
+    made = 0
+
+    def status_facts(self, files: bool = True) -> StatusFacts:
+        self.made += 1
+        return StatusFacts([file("/a", 5)])
+
+    def levels(self) -> list[tuple[str, str, float]]:
+        return [("lag", "host", 5.0), ("backlog", "central", 6.0), ("buffer", "", 7.0)]
+
+
+def test_what_is_counted_and_held_at_present_becomes_the_past() -> None:
+    telemetry, pipe = Telemetry(), Pipe()
+    data = PageData(telemetry, pipe, lambda: ["host", "other"])
+    telemetry.count("shipper_gap_bytes_total", 50, "start_at_end")
+    for _ in range(3):
+        telemetry.count("shipper_read_bytes_total", 100, "host")
+        telemetry.count("shipper_sink_delivered_bytes_total", 100, "central")
+        data.sample()
+    told = data.answer(status(sinks={"central": {"state": "ok", "backlog_bytes": 6}}), {})
+    seen = [(row["name"], row["files"], row["past"]["lag"]) for row in told["sources"]]
+    assert seen == [("host", 1, [5, 5, 5]), ("other", 0, [])]
+    assert told["sinks"][0]["past"]["backlog"] == [6, 6, 6] and len(told["sinks"][0]["past"]["rate"]) == 3
+    assert told["buffer"]["past"] == [7, 7, 7] and told["files"]["rows"][0]["path"] == "/a"
+    assert told["well"] is True and [each["about"] for each in told["findings"]] == ["source:other"]      # nothing was lost
+    telemetry.count("shipper_gap_bytes_total", 2048, "rotated_away")
+    data.sample()
+    told = data.answer(status(), {"q": "a"})
+    assert told["headline"] == "Log files were gone before they could be read." and told["well"] is False
+
+
+def test_rows_of_files_are_made_once_for_all_who_look_at_the_same_time() -> None:
+    pipe = Pipe()
+    data = PageData(Telemetry(), pipe, lambda: ["host"])
+    for _ in range(20):
+        data.answer(status(), {})
+    assert pipe.made == 1
 
 
 # ---------------------------------------------------------------- who may see it, and what it is made of
