@@ -49,7 +49,8 @@ class Journals:
         self, reader: Reader, buffer: Buffer, telemetry: Telemetry, limits: Limits, pace: Callable[[], Awaitable[None]]
     ) -> None:
         self._files, self._telemetry, self._limits = reader, telemetry, limits
-        self._output = Output(lambda: buffer.positions, reader.submit_beside, reader.claim, buffer.wait_room, pace)
+        self._output = Output(
+            lambda: buffer.positions, reader.submit_beside, reader.claim, lambda: buffer.full, buffer.wait_room, pace)
         self._all: dict[str, _One] = {}
         self._running = False
         reader.rewound.append(self._rewind)

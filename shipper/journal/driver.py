@@ -21,7 +21,7 @@ import asyncio
 import secrets
 import time
 from base64 import b32encode
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from hashlib import blake2b
 from typing import Any
 
@@ -155,10 +155,17 @@ class JournalReader:
 
     async def _pause_until_back(self) -> None:
         """The reader of files finds out within a second, and calls `rewind`."""
-        stop, back = asyncio.ensure_future(self._stop.wait()), asyncio.ensure_future(self._went_back.wait())
-        await asyncio.wait({stop, back}, return_when=asyncio.FIRST_COMPLETED)
-        for each in (stop, back):
-            each.cancel()
+        await self._first_of(self._stop.wait(), self._went_back.wait())
+
+    @staticmethod
+    async def _first_of(*events: Coroutine[Any, Any, Any]) -> None:
+        tasks = [asyncio.ensure_future(event) for event in events]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     # ---------------------------------------------------------------- where it stands
 
@@ -172,6 +179,8 @@ class JournalReader:
         await self._pass(follow=False)
         if follow and not (self._stop.is_set() or self._goes_back):
             await self._pass(follow=True)
+        if self._goes_back and not follow:
+            raise BufferLost("the positions went back; not all was read")
 
     async def _pass(self, *, follow: bool) -> None:
         """One stream, from the position to its end."""
@@ -303,11 +312,14 @@ class JournalReader:
 
     async def _take(self, entries: list[Entry]) -> bool:
         """One frame of what one read gave. False where it may not be now: then nothing behind them may either."""
-        await self._output.room()
+        while self._output.full() and not (self._stop.is_set() or self._goes_back):
+            await self._first_of(self._output.room(), self._stop.wait(), self._went_back.wait())
+        if self._output.full():
+            return False                                  # told to stop: the cursor stands in front of them
         while (wait_s := self._decoder.hold_until_s - self._now_s()) > 0 and not self._stop.is_set() and not self._goes_back:
             await self._pause(min(wait_s, 1.0))
         if self._goes_back or wait_s > 0:
-            return False                                  # the cursor stands in front of them
+            return False
         gaps = self._holes(entries)
         ref = self._definition()
         batch = self._decoder.decode(

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -92,12 +92,13 @@ class Output:
     positions  what the buffer knows
     submit     one frame; its future fails where the buffer went back. Only then `rewind` of the driver is called
     claim      take a key that is new; False where it is another's
-    room       returns when the buffer takes more
+    full       whether the buffer takes no more at present; room: returns when it does
     pace       returns when sinks that keep up have had their turn
     """
 
     positions: Callable[[], KnownPositions]
     submit: Callable[[list[Section]], Future[int]]
     claim: Callable[[str], bool]
-    room: Callable[[], Awaitable[None]]
+    full: Callable[[], bool]
+    room: Callable[[], Coroutine[Any, Any, None]]
     pace: Callable[[], Awaitable[None]]

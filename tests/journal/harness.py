@@ -128,7 +128,9 @@ def reader_of(
         await asyncio.sleep(0)
 
     inner = EntryDecoder(SOURCE, ["_PID"], 1000)
-    output = Output(lambda: buffer.positions, buffer.submit, lambda key: key not in buffer.positions.files, room, pace)
+    output = Output(
+        lambda: buffer.positions, buffer.submit, lambda key: key not in buffer.positions.files,
+        lambda: not buffer.room.is_set(), room, pace)
     settings = Settings("journal", start_at, signature, unfiltered)
     reader = JournalReader(SOURCE, settings, backend, inner, inner, output, telemetry or Telemetry())
     buffer.on_lost = [reader.rewind]

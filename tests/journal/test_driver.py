@@ -128,6 +128,19 @@ async def test_w4_a_full_buffer_stops_reading_and_room_lets_it_go_on() -> None:
     await running
 
 
+async def test_w4_a_stop_while_the_buffer_is_full_is_heard_and_loses_nothing() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(1)])
+    buffer.room.clear()
+    reader = reader_of(buffer, backend)
+    running = asyncio.create_task(reader.run())
+    await settled()
+    reader.stop()
+    await asyncio.wait_for(running, 5.0)
+    buffer.room.set()
+    await reader_of(buffer, backend).once(settled)
+    assert buffer.messages() == texts(1)
+
+
 async def test_w5_a_stream_that_fails_is_begun_again_and_shown_as_degraded_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "FIRST_BACK_OFF_S", 0.01)
     buffer, telemetry = FakeBuffer(), Telemetry()
