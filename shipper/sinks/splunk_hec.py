@@ -230,5 +230,6 @@ SINK = SinkSpec(
     warn=lambda config: warnings(config) + key_warnings(config, "token"),
     guarantee=_guarantee,
     confirms_later=lambda config: bool(config.ack),
-    request_bytes=384 * 1024,
+    request_bytes=256 * 1024,
+    request_records=1_500,              # 400 bytes beside each message: a full request of short ones stays under max_body
 )
