@@ -1,6 +1,7 @@
 """Labels of pods with the real agent and a strict API server: in records, for routes that wait for them, and without them."""
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,3 +166,49 @@ def test_once_waits_for_the_labels_that_a_route_asks_for(agent: Agent, node: Nod
     node.run("db-0", "to none", labels={"app": "db"})
     assert agent.once() == 0
     assert agent.messages("web.ndjson") == ["to web"]
+
+
+@pytest.mark.long
+def test_five_thousand_pods_churned_in_20_seconds_through_a_watch_that_is_cut_leave_labels_right_and_memory_bounded(
+    agent: Agent, node: Node,
+) -> None:
+    """Of 5,000 pods 40 have logs here; the others come and go. Printed: peak RSS and CPU seconds."""
+    api = node.api
+    configure(agent, node, {"all": agent.file_sink()})
+    uids = {f"web-{n}": node.run(f"web-{n}", "first", labels={"v": "0"}) for n in range(40)}
+    agent.start()
+    known_pods(agent, 40)
+    api.faults.cut_s = 0.3
+    live: list[str] = []
+    for round_ in range(1, 51):
+        for n in range(100):
+            live.append(api.call(api.put, pod(f"churn-{round_}-{n}", padding=2000, labels={"n": str(n)}))["metadata"]["uid"])
+        for uid in live[:-1000]:
+            api.call(api.delete, uid)
+        del live[:-1000]
+        if round_ % 10 == 0:
+            for name, uid in uids.items():
+                api.call(api.put, pod(name, uid=uid, labels={"v": str(round_)}))
+                node.write(name, uid, f"round {round_}")
+        if round_ == 25:
+            api.call(api.compact)
+        time.sleep(0.4)                                            # the load's pace: 20 s for all of them
+    known_pods(agent, 1040)
+
+    def labelled() -> bool:
+        for name, uid in uids.items():
+            node.write(name, uid, "last")
+        agent.arrived(len(agent.delivered()) + 1)
+        last = {record["kubernetes"]["pod_name"]: record["kubernetes"]["labels"] for record in agent.delivered()
+                if record["message"] == "last"}
+        return last == {name: {"v": "50"} for name in uids}
+
+    eventually("every pod's last labels", labelled, within_s=60)
+    facts = Path(f"/proc/{agent.pid}/status").read_text().splitlines()
+    peak_kib = int(next(line.split()[1] for line in facts if line.startswith("VmHWM")))
+    status = agent.status()
+    print(f"peak RSS {peak_kib // 1024} MiB, {agent.metrics()['process_cpu_seconds_total']:.2f} CPU s, {status['metadata']}")
+    assert status["healthy"] and peak_kib < 110 * 1024
+    records = agent.delivered()
+    assert len({record["id"] for record in records}) == len(records)
+    assert len({record["id"].split(":")[0] for record in records}) == 40, "no label changed a key"
