@@ -65,6 +65,7 @@ def sink_audit(counters: Mapping[str, Any], total_bytes: int) -> SinkAudit:
         before_start_bytes=int(counters.get("before_start_bytes", 0)),
         dead_files=dict(counters.get("dead_files", {})),
         dropped_files=dict(counters.get("dropped_files", {})),
+        unrouted_files=dict(counters.get("unrouted_files", {})),
     )
 
 

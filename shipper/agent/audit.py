@@ -50,7 +50,7 @@ class SinkAudit:
 
     unrouted      `when` does not want them; before_start: they were in the buffer before the sink was first configured
     held          between the cursor and the end of the buffer
-    dead_files, dropped_files  source bytes per file key ("" stands for the rest, where there are too many files)
+    dead_files, dropped_files, unrouted_files  source bytes per file key ("" stands for the rest, where there are too many files)
     """
 
     delivered_bytes: int
@@ -61,6 +61,7 @@ class SinkAudit:
     before_start_bytes: int = 0
     dead_files: Mapping[str, int] = field(default_factory=dict)
     dropped_files: Mapping[str, int] = field(default_factory=dict)
+    unrouted_files: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def accounted_bytes(self) -> int:
@@ -143,18 +144,27 @@ def _sink(sink: SinkAudit) -> dict[str, Any]:
         "dropped": dict(sink.dropped), "unrouted_bytes": sink.unrouted_bytes,
         "before_start_bytes": sink.before_start_bytes, "accounted_bytes": sink.accounted_bytes,
         "dead_files": dict(sink.dead_files), "dropped_files": dict(sink.dropped_files),
+        "unrouted_files": dict(sink.unrouted_files),
     }
 
 
 def ledger_for(audit: Mapping[str, Any], sink: str) -> dict[str, Any]:
-    """The JSON form with what this sink dead-lettered and dropped counted in each file's `dropped`: what one sink's
-    data are held against (A3). KeyError where there is no such sink."""
+    """The JSON form with what this sink dead-lettered and dropped, and what its `when` leaves out, counted in each file's
+    `dropped`: what one sink's data are held against (A3). KeyError where there is no such sink."""
     facts = audit["sinks"][sink]
     files = []
     for file in audit["files"]:
         own = {"dead_letters": facts["dead_files"].get(file["key"]), "sink_dropped": facts["dropped_files"].get(file["key"])}
-        files.append({**file, "dropped": {**file["dropped"], **{reason: count for reason, count in own.items() if count}}})
+        dropped = {**file["dropped"], **{reason: count for reason, count in own.items() if count}}
+        unrouted = min(facts.get("unrouted_files", {}).get(file["key"], 0), _in_records(file) - sum(dropped.values()))
+        files.append({**file, "dropped": {**dropped, "unrouted": unrouted} if unrouted > 0 else dropped})
     return {**audit, "files": files, "sink": sink}
+
+
+def _in_records(file: Mapping[str, Any]) -> int:
+    """Bytes of a file that records hold or held: sections that are not routed are counted with all that is in them."""
+    gaps = sum(gap["end"] - gap["start"] for gap in file["gaps"] if gap["end"] >= 0)
+    return int(file["read_bytes"]) - gaps - int(file["open_bytes"])
 
 
 def _unread(file: FileAudit) -> int:

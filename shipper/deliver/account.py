@@ -67,6 +67,17 @@ def unwanted_bytes(section: Section, low: int, flags: Sequence[bool]) -> int:
     return found
 
 
+def named_bytes(key: str, items: Sequence[bytes]) -> dict[str, int]:
+    """Source bytes that these id items of a batch of file `key` name, by file key (M3): what `verify` misses where these
+    records are not sent."""
+    own = [item for item in items if b"," not in item]
+    found = {key: sum([int(item.partition(b"+")[2], 16) for item in own])}
+    for item in [item for item in items if b"," in item] if len(own) < len(items) else ():
+        for file_key, _, length in record_pieces(key, item):
+            found[file_key] = found.get(file_key, 0) + length
+    return found
+
+
 def bytes_by_file(
     frames: Iterable[Frame], start: Position, matches: Callable[[Source], bool],
     pick: Callable[[Batch], list[bool] | None] | None = None,
@@ -99,6 +110,7 @@ class Tally:
     again_bytes            source bytes of frames that the buffer took back (a failed sync): the same bytes come once more
     dead                   reason -> [records, source bytes]; a part of `records`, filled in by delivery
     dead_files             file key -> source bytes of dead records
+    unrouted_files         file key -> source bytes: sections of sources that are not routed, single records by their ids
     """
 
     records: int = 0
@@ -109,6 +121,14 @@ class Tally:
     again_bytes: int = 0
     dead: dict[str, list[int]] | None = None
     dead_files: dict[str, int] | None = None
+    unrouted_files: dict[str, int] | None = None
+
+    def leave_out(self, files: Mapping[str, int]) -> None:
+        """Note per file what does not match the route."""
+        if self.unrouted_files is None:
+            self.unrouted_files = {}
+        for key, source_bytes in files.items():
+            self.unrouted_files[key] = self.unrouted_files.get(key, 0) + source_bytes
 
     def bury(self, batch: Batch, reason: str) -> None:
         """Count all records of `batch` as dead."""
@@ -141,6 +161,7 @@ class Counters:
     dropped: dict[str, list[int]] = field(default_factory=dict)
     dead_files: dict[str, int] = field(default_factory=dict)
     dropped_files: dict[str, int] = field(default_factory=dict)
+    unrouted_files: dict[str, int] = field(default_factory=dict)
 
     def delivered(self, tally: Tally) -> None:
         """The range was passed: what is not dead in it is delivered."""
@@ -184,6 +205,8 @@ class Counters:
     def _passed(self, tally: Tally) -> None:
         self.unrouted_records += tally.unrouted_records
         self.unrouted_bytes += tally.unrouted_bytes
+        for key, source_bytes in (tally.unrouted_files or {}).items():
+            _add_file(self.unrouted_files, key, source_bytes)
         if tally.lost_bytes:
             _add(self.dropped, "buffer_damaged", 0, tally.lost_bytes)
         self.delivered_bytes -= tally.again_bytes
@@ -211,6 +234,7 @@ class Counters:
             "dead": {reason: list(counts) for reason, counts in self.dead.items()},
             "dropped": {reason: list(counts) for reason, counts in self.dropped.items()},
             "dead_files": dict(self.dead_files), "dropped_files": dict(self.dropped_files),
+            "unrouted_files": dict(self.unrouted_files),
         }
 
     @classmethod

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from ..model import Batch, Frame, Section
-from .account import Position, Tally, offset_of, unwanted_bytes
+from .account import Position, Tally, named_bytes, offset_of, unwanted_bytes
 from .route import Pick, Predicate, pick_of
 
 UNLIMITED = 1 << 62
@@ -186,6 +186,7 @@ class Former:
         if not self._routed(section.file.source):
             span.tally.unrouted_records += high - low
             span.tally.unrouted_bytes += source_bytes
+            span.tally.leave_out({section.file.key: source_bytes})
             return
         if self._pick is not None and (flags := self._pick(batch)) is not None:
             self._pass_some(section, low, high, flags[low:high], source_bytes)
@@ -213,6 +214,7 @@ class Former:
             span.tally.records += len(picked)
             span.message_bytes += sum(map(len, picked.messages))
         span.tally.unrouted_records += flags.count(False)
+        span.tally.leave_out(named_bytes(batch.key, [item for item, flag in zip(batch.ids[low:high], flags) if not flag]))
         if span.message_bytes >= self.limit_bytes or span.records >= self.limit_records:
             self._full = True
 
@@ -223,6 +225,7 @@ class Former:
                 tally.source_bytes += section.end - section.start
             else:
                 tally.unrouted_bytes += section.end - section.start
+                tally.leave_out({section.file.key: section.end - section.start})
         sections.clear()
 
 

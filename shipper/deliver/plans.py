@@ -131,3 +131,5 @@ def _add(to: Tally, tally: Tally) -> None:
     for key, source_bytes in (tally.dead_files or {}).items():
         to.dead_files = to.dead_files or {}
         to.dead_files[key] = to.dead_files.get(key, 0) + source_bytes
+    if tally.unrouted_files:
+        to.leave_out(tally.unrouted_files)

@@ -57,7 +57,8 @@ def test_the_json_form_is_what_verify_reads() -> None:
                    "gap_bytes": {}, "balanced": True, "problems": []},
         "sinks": {"central": {
             "delivered_bytes": 90, "held_bytes": 4, "dead_bytes": 3, "dropped": {"drop_oldest": 1}, "unrouted_bytes": 1,
-            "before_start_bytes": 1, "accounted_bytes": 100, "dead_files": {}, "dropped_files": {}}},
+            "before_start_bytes": 1, "accounted_bytes": 100, "dead_files": {}, "dropped_files": {},
+            "unrouted_files": {}}},
     }
 
 

@@ -117,3 +117,14 @@ def test_what_is_left_out_counts_as_not_routed_by_its_own_bytes():
     left_out = sum(int(item.split(b"+")[1], 16) for item in list(one.batch.ids)[::2])
     assert (span.tally.unrouted_records, span.tally.unrouted_bytes) == (2, left_out)
     assert span.tally.source_bytes == one.end - left_out
+
+
+def test_what_is_left_out_of_a_record_with_pieces_in_two_files_is_noted_with_both() -> None:
+    from shipper.deliver.account import Counters, Tally, named_bytes
+
+    assert named_bytes("k" * 16, [b"0+a", b"20+5,mmmmmmmmmmmmmmmm:fe+10"]) == {"k" * 16: 15, "m" * 16: 16}
+    tally, counters = Tally(), Counters()
+    tally.leave_out({"k": 3})
+    tally.leave_out({"k": 4, "m": 1})
+    counters.delivered(tally)
+    assert counters.unrouted_files == {"k": 7, "m": 1}

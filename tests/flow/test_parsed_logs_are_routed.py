@@ -35,6 +35,32 @@ def test_drops_and_severities_leave_a_sum_that_verify_accepts(agent: Agent) -> N
     assert b"filtered" in proof.stdout
 
 
+def test_what_a_sink_with_a_route_holds_is_whole_too(agent: Agent) -> None:
+    """`verify --ledger` called every record missing that `when` does not want, and every log that it leaves out."""
+    other = {**agent.files_source(), "include": [f"{agent.root}/other/*.log"], "allowed_roots": [f"{agent.root}/other"]}
+    agent.configure(
+        sources={"logs": agent.files_source(format="cri", parse="json", drop=[{"match": "line 1"}]), "other": other},
+        sinks={"all": agent.file_sink("all.ndjson"), "errors": agent.file_sink(
+            "errors.ndjson", when={"severity": [">=ERROR"], "source": ["logs"]})})
+    (agent.root / "other").mkdir()
+    (agent.root / "other" / "o.log").write_bytes(b"not for errors\n" * 50)
+    begun = cri(1).replace(b" F ", b" P ")
+    (agent.logs / "app.log").write_bytes(b"".join(map(cri, range(300))) + begun + cri(2).replace(b"stdout", b"stderr"))
+    agent.start()
+    agent.drained()
+    ledgers = {sink: agent.command("audit", "--json", "--sink", sink).stdout for sink in ("all", "errors")}
+    assert agent.terminate() == 0
+    for sink, ledger in ledgers.items():
+        (agent.state / "ledger.json").write_bytes(ledger)
+        lines = agent.delivered_lines(f"{sink}.ndjson")
+        proof = agent.command("verify", "--ledger", f"{agent.state}/ledger.json", stdin=b"\n".join(lines) + b"\n")
+        assert proof.returncode == 0, proof.stdout + proof.stderr
+        assert (b"unrouted" in proof.stdout) == (sink == "errors")
+        missing = lines[:3] + lines[4:]
+        proof = agent.command("verify", "--ledger", f"{agent.state}/ledger.json", stdin=b"\n".join(missing) + b"\n")
+        assert proof.returncode == 1, "a record that is not there is found all the same"
+
+
 def test_a_reload_of_the_rules_reaches_a_file_that_is_being_read(agent: Agent) -> None:
     sources = {"logs": agent.files_source(format="cri")}
     sinks = {"all": agent.file_sink("all.ndjson")}
