@@ -245,7 +245,7 @@ class PodMetadata:
             except Exception as error:  # noqa: BLE001 - P4
                 self._telemetry.count("shipper_errors_total", 1, name)
                 self._telemetry.say("error", "unexpected_error", about=name, **describe(error))
-            await asyncio.sleep(RESTART_S)
+            await asyncio.sleep(RESTART_S * self._pace)
 
     async def _follow(self) -> None:
         assert self.pods is not None

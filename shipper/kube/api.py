@@ -20,6 +20,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
 from ..telemetry import Telemetry
@@ -166,23 +167,28 @@ class ApiPods:
         }
         self.watches += 1
         self._telemetry.count("shipper_metadata_watches_total")
-        async for lines in self._client.lines("/api/v1/pods", query, silent_s=seconds + SILENT_MARGIN_S):
-            changed: set[str] = set()
-            try:
-                for line in lines:
-                    if line.strip():
-                        changed |= self._on_event(line)
-            finally:
-                self._tell(changed)
-            self._gone_in_a_row = 0
-            self._trouble.over()
-            self._store.expire(self._now_s())
+        async with aclosing(self._client.lines("/api/v1/pods", query, silent_s=seconds + SILENT_MARGIN_S)) as stream:
+            async for lines in stream:
+                self._on_lines(lines)
+
+    def _on_lines(self, lines: list[bytes]) -> None:
+        changed: set[str] = set()
+        try:
+            for line in lines:
+                if line.strip():
+                    changed |= self._on_event(line)
+        finally:
+            self._tell(changed)
+        self._gone_in_a_row = 0
+        self._trouble.over()
+        self._store.expire(self._now_s())
 
     def _on_event(self, line: bytes) -> set[str]:
         event = decoded(decode_event, line, "an event of a watch")
         if event.type == "ERROR":
             status = decoded(decode_status, event.object, "an ERROR event")
-            raise KubeError(str(status.code or "error"), f"the watch ended: {status.message or status.reason}")
+            reason = str(status.code) if 400 <= status.code < 600 else "error"      # a metric label
+            raise KubeError(reason, f"the watch ended: {status.message or status.reason}")
         found = decoded(decode_object, event.object, "an object of a watch")
         self._version = found.metadata.resource_version or self._version
         if event.type in ("ADDED", "MODIFIED"):

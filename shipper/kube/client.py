@@ -12,7 +12,7 @@ import asyncio
 import importlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
@@ -74,7 +74,7 @@ class KubeClient:
                     raise KubeError("too_large", f"{self.base_url}{path} answers more than {MOST_ANSWER_BYTES} bytes")
             return b"".join(parts)
 
-    async def lines(self, path: str, query: Mapping[str, str], *, silent_s: float) -> AsyncIterator[list[bytes]]:
+    async def lines(self, path: str, query: Mapping[str, str], *, silent_s: float) -> AsyncGenerator[list[bytes], None]:
         """The lines of a stream, as they come, several at once; ends where the far side ends it. KubeError as `get`, and
         where nothing comes for `silent_s`."""
         import aiohttp

@@ -280,3 +280,22 @@ def test_a_pod_takes_no_lines_apart_that_are_forwarded_as_they_stand() -> None:
     asked = Processing(parse="json")
     assert Rules(()).wanted(ContainersSource(format="raw"), log().source, asked) is None
     assert Rules(()).wanted(ContainersSource(), log().source, asked) == asked
+
+
+async def test_a_source_that_fails_by_a_bug_is_said_counted_and_started_again(tmp_path: Path) -> None:
+    rig = Rig(config_of(tmp_path))
+    rig.metadata._pace, tries = 0.001, []
+
+    async def run() -> None:
+        tries.append(1)
+        raise RuntimeError("a bug")
+
+    rig.source.run = run
+    task = asyncio.create_task(rig.metadata._survive(rig.metadata._follow, "pods"))
+    for _ in range(400):
+        if len(tries) >= 3:
+            break
+        await asyncio.sleep(0.005)
+    task.cancel()
+    assert len(tries) >= 3 and rig.telemetry.value("shipper_errors_total", "pods") >= 3
+    assert [event for _, event, _ in rig.telemetry.lines] == ["unexpected_error"]

@@ -104,6 +104,20 @@ async def test_410_as_a_status_and_as_an_event_lists_anew_and_what_is_gone_has_e
         assert "metadata" not in rig.telemetry.degraded_since
 
 
+async def test_other_error_events_are_troubles_with_a_bounded_label_and_the_watch_goes_on_from_where_it_was(api: FakeApi) -> None:
+    first = api.put(pod("web-0"))
+    async with Rig(api).running() as rig:
+        await rig.listed()
+        for code in (500, 123456789):
+            api.faults.error_event = code
+            api._wake()
+            await rig.until("counted", lambda: not api.faults.error_event)
+        api.put(pod("web-0", uid=first["metadata"]["uid"], labels={"v": "2"}))
+        await rig.until("modified", lambda: rig.labels(first["metadata"]["uid"]) == {"v": "2"})
+        reasons = {labels[0] for name, labels in rig.telemetry.values if name == "shipper_metadata_errors_total"}
+        assert reasons == {"500", "error"} and rig.pods.lists == 1
+
+
 async def test_a_bookmark_carries_the_version_on_so_that_a_quiet_watch_survives_compaction(api: FakeApi) -> None:
     api.put(pod("web-0"))
     api.faults.end_s = 0.3
