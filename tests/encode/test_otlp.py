@@ -75,6 +75,12 @@ def test_fields_keep_their_types_and_names_are_unique():
     assert found["shipper.truncated"] == {"intValue": "9"} and found["shipper.partial"] == {"boolValue": True}
 
 
+def test_o2_where_a_name_cannot_be_made_unique_the_fields_stand_together():
+    [one] = records(batch(b"m", fields=[b'{"log.iostream":1,"fields.log.iostream":2,"c":3}']))
+    assert [a.key for a in one.attributes] == ["log.record.uid", "log.iostream", "fields"]
+    assert [v.key for v in one.attributes[2].value.kvlist_value.values] == ["log.iostream", "fields.log.iostream", "c"]
+
+
 @pytest.mark.parametrize("depth", [11, 12, 13, 60, 200])
 def test_deep_fields_are_read_by_the_official_parser(depth):
     deep = b'{"a":' * depth + b"1" + b"}" * depth
