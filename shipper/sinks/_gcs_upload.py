@@ -50,18 +50,28 @@ class Upload:
         self._session, self._note = session, note
         self._size: int = spec["size"]
         self._must_ask = bool(session)
+        self._held = 0
+        self.done = False
 
     @property
     def what(self) -> str:
         return f"gs://{self._spec['bucket']}/{self._spec['name']}"
 
-    async def run(self) -> None:
-        """Return when the object is there. Retryable or Fatal (GU5)."""
+    async def step(self) -> None:
+        """The next request of the upload; `done` is true after the last one. Retryable or Fatal: the same step again, or what
+        has to come before it now (GU5). A step of its own each, so that pauses grow only while nothing gets further."""
         if self._size <= MULTIPART_BYTES:
-            answer = await self._multipart()
+            await self._end(await self._multipart())
+        elif not self._session:
+            await self._begin()
+        elif self._must_ask:
+            await self._ask()
         else:
-            answer = await self._resumable()
+            await self._put()
+
+    async def _end(self, answer: Answer) -> None:
         await self._judge(answer)
+        self.done = True
 
     # ------------------------------------------------------------ the two ways
 
@@ -74,53 +84,44 @@ class Upload:
             body=[head, data, f"\r\n--{_BOUNDARY}--\r\n".encode()],
         )
 
-    async def _resumable(self) -> Answer:
-        at = 0
-        if not self._session:
-            answer = await self._begin()
-            if answer is not None:
-                return answer
-        elif self._must_ask:
-            answer, at = await self._where()
-            if answer is not None:
-                return answer
-        self._must_ask = True               # whatever happens now, the next try asks first
-        while True:
-            end = min(at + CHUNK_BYTES, self._size)
-            answer = await self._put(at, end)
-            if answer.status != 308:
-                return await self._lost(answer)
-            held = self._got(answer, at, end)
-            if held == at:
-                raise Retryable(f"{self.what}: nothing of {end - at} bytes was kept")
-            at = held
-
-    async def _begin(self) -> Answer | None:
-        """GU3. An answer where there is no session to be had."""
+    async def _begin(self) -> None:
+        """GU3."""
         answer = await self._client.request("POST", self._url("resumable"), headers={
             "Content-Type": "application/json; charset=UTF-8", "X-Upload-Content-Type": self._spec["content_type"],
             "X-Upload-Content-Length": str(self._size),
         }, body=[self._resource()])
-        session = answer.headers.get("Location", "")
         if not answer.ok:
-            return answer
+            await self._end(answer)
+            return
+        session = answer.headers.get("Location", "")
         if urlsplit(session)[:2] != urlsplit(self._endpoint)[:2]:
             raise Retryable(f"{place(self._endpoint)} began an upload at another place ({place(session)[:100]}); not followed")
         await self._note(session)
-        self._session, self._must_ask = session, False
-        return None
+        self._session, self._held, self._must_ask = session, 0, False
 
-    async def _where(self) -> tuple[Answer | None, int]:
-        answer = await self._client.request(
-            "PUT", self._session, headers={"Content-Range": f"bytes */{self._size}"})
+    async def _ask(self) -> None:
+        """How far it is."""
+        answer = await self._client.request("PUT", self._session, headers={"Content-Range": f"bytes */{self._size}"})
         if answer.status == 308:
-            return None, self._got(answer, 0, self._size)
-        return await self._lost(answer), 0
+            self._held = self._got(answer, 0, self._size)
+            self._must_ask = False
+        else:
+            await self._ended(answer)
 
-    async def _put(self, start: int, end: int) -> Answer:
+    async def _put(self) -> None:
+        """The next piece. Whatever happens to it, the far side is asked what it has before the next try."""
+        start, end = self._held, min(self._held + CHUNK_BYTES, self._size)
         data = await asyncio.to_thread(_read, self._path, start, end - start)
-        return await self._client.request("PUT", self._session, headers={
+        self._must_ask = True
+        answer = await self._client.request("PUT", self._session, headers={
             "Content-Type": self._spec["content_type"], "Content-Range": f"bytes {start}-{end - 1}/{self._size}"}, body=[data])
+        if answer.status != 308:
+            await self._ended(answer)
+            return
+        self._held = self._got(answer, start, end)
+        if self._held == start:
+            raise Retryable(f"{self.what}: nothing of {end - start} bytes was kept")
+        self._must_ask = False
 
     def _got(self, answer: Answer, low: int, high: int) -> int:
         """How many bytes the far side holds, by its Range; none without one."""
@@ -134,14 +135,14 @@ class Upload:
             raise Retryable(f"{self.what}: the upload stands at {text[:40]!r}, which cannot be; it is begun again")
         return held
 
-    async def _lost(self, answer: Answer) -> Answer:
-        """A session that is no more, or ended in a refusal (a checksum that did not fit) (GU3)."""
+    async def _ended(self, answer: Answer) -> None:
+        """The object is there, or the session is no more, or ended in a refusal (a checksum that did not fit) (GU3)."""
         if answer.status in (400, 404, 410):
             self._session = ""
             await self._note("")
             said = f" ({answer.excerpt})" if answer.status == 400 else ""
             raise Retryable(f"{self.what}: the upload session is gone: {answer.status}{said}; it is begun again")
-        return answer
+        await self._end(answer)
 
     def _url(self, kind: str) -> str:
         bucket = quote(self._spec["bucket"], safe="")

@@ -313,7 +313,8 @@ class GcsSink:
             self._client, endpoint(self._config, "storage"), spec, self._store.path(plan.number, file),
             plan.progress.get(key, {}).get("session", ""), note)
         async with self._uploads:
-            await self._context.plans.persist(upload.run)
+            while not upload.done:
+                await self._context.plans.persist(upload.step)
         self._stored_objects += 1
 
     def _confirm(self) -> None:

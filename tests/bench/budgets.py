@@ -53,6 +53,9 @@ BUDGETS = tuple(
         Budget("http", case, "klines_s", klines_s, at_least=True), Budget("http", case, "rss_mb", 80),
         Budget("http", case, "missing", 0), Budget("http", case, "repeated", 0),
     )
+) + (
+    Budget("gcs", "isal", "klines_s", 250, at_least=True), Budget("gcs", "isal", "rss_mb", 75),
+    Budget("gcs", "isal", "missing", 0), Budget("gcs", "isal", "repeated", 0),
 )
 
 

@@ -108,7 +108,8 @@ def kill_again_and_again(tmp_path: Path, kills: int, seed: int) -> None:
         agent.start(env=google.environ)
         try:
             found = Found(google)
-            eventually("all is there", lambda: len(found.look()) == written, 60.0, agent.last_words)
+            eventually(
+                "all is there", lambda: len(found.look()) == written, 60.0, lambda: f"{agent.status()['sinks']}\n{agent.last_words()}")
             assert agent.terminate() == 0
         finally:
             agent.close()

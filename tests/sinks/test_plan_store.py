@@ -50,7 +50,7 @@ def test_it_is_readable_by_nobody_else_and_stays_below_the_state_directory(store
     assert Path(store.directory).parent == tmp_path / "spool"
 
 
-def test_a_manifest_is_written_behind_its_files_and_removed_before_them(store: PlanStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_manifest_is_written_behind_its_files_and_goes_before_them(store: PlanStore, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     for name in ("fsync", "rename", "unlink"):
         real = getattr(os, name)

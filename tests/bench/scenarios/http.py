@@ -77,10 +77,13 @@ admin: {{listen: "127.0.0.1:0"}}
     return config
 
 
+def _receiver(lines: int, delay_s: float) -> contextlib.AbstractContextManager[subprocess.Popen[bytes]]:
+    return _receiver_of("tests.bench.http_receiver", str(lines), str(delay_s))
+
+
 @contextlib.contextmanager
-def _receiver(lines: int, delay_s: float) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.http_receiver", str(lines), str(delay_s)], stdout=subprocess.PIPE)
+def _receiver_of(module: str, *argv: str) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([sys.executable, "-m", module, *argv], stdout=subprocess.PIPE)
     try:
         yield process
     finally:
