@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,34 @@ def test_entries_that_were_vacuumed_while_the_agent_was_down_are_a_gap_with_its_
     agent.terminate()
     assert [gap["reason"] for file in files for gap in file["gaps"]] == ["vacuumed"]
     assert len(keys_of(agent)) == 2                       # an id never means two contents
+
+
+@pytest.mark.long
+def test_a_journal_that_rotates_by_itself_and_is_vacuumed_unread_says_how_many_entries_are_gone(
+    agent: Agent, tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.add(["0", "1", "2"])
+    reading(agent, journal, max_line="1KiB").start()
+    all_there(agent, journal)
+    agent.terminate()
+    while len(list(journal.directory.glob("system@*"))) < 2:      # rotated by its writer, at 128 MiB
+        journal.add([b"%d " % (len(journal.written) + i) + random.randbytes(400_000) for i in range(100)])
+        journal.written = [each[:20] for each in journal.written]
+        assert len(journal.written) < 2000
+    oldest = min(journal.directory.glob("system@*"), key=lambda path: path.name)
+    oldest.unlink()
+    left = subprocess.run(
+        ["journalctl", f"--directory={journal.directory}", "--output=export", "--output-fields=PRIORITY"],
+        capture_output=True, check=True).stdout
+    first = len(journal.written) - left.count(b"__CURSOR=")
+    agent.start()
+    eventually("the rest is there", lambda: len(agent.messages()) == 3 + len(journal.written) - first, 60.0)
+    (said,) = agent.said("bytes_not_read")
+    assert (said["reason"], said["at_least_bytes"]) == ("vacuumed", first - 3)
+    assert [int(text.split()[0]) for text in agent.messages()] == [0, 1, 2, *range(first, len(journal.written))]
+    assert agent.audit()["totals"]["gap_bytes"] == {"vacuumed": first - 3}
+    agent.terminate()
 
 
 def test_filters_take_what_they_say_and_its_severity_and_fields_come_along(agent: Agent, tmp_path: Path) -> None:
