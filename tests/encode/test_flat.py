@@ -20,7 +20,7 @@ def leaves(value):
     return [value if isinstance(value, str) else orjson.dumps(value).decode()]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text(max_size=6), JSON, max_size=5))
 def test_fl1_fl2_every_leaf_is_there_under_a_name_that_can_be_used(fields):
     found = flat(orjson.dumps(fields), OWN, most=50, most_bytes=10_000)
