@@ -2,7 +2,7 @@
 
     python -m tests.bench.gcs_receiver EXPECTED    prints {"port": n}, and {"done": {...}} when EXPECTED marks are stored
 
-Objects are kept as they come; what is in them is looked up when all is over, but for the count, which an object costs when it ends.
+Objects are kept as they come, and counted when they end; which numbers are in them is looked up when all is over.
 """
 from __future__ import annotations
 

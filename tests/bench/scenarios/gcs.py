@@ -3,8 +3,11 @@
 `--once` ends the last object; timed is from the start of the process until the last object is stored."""
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from ..bench import ENVIRON, Bench, Scenario, seconds_since
 from ..corpus import Corpus, Shape
@@ -29,8 +32,8 @@ def _once(bench: Bench, corpus: Corpus, shape: Shape, case: str, number: int) ->
         port = int(_hear(receiver, 20.0)["port"])
         process = Measured([*CASES[case], "run", "--once", "-c", str(_config(corpus, work, port))], ENVIRON, work / "log")
         try:
-            done = _hear(receiver, TIMEOUT_S).get("done")
-            peak_mb, cpu_s = process.peak_mb(), process.cpu_or_total_s()
+            done, peak_mb = _wait(receiver, process)
+            cpu_s = process.cpu_or_total_s()
         finally:
             process.stop()
     if done is None:
@@ -42,6 +45,16 @@ def _once(bench: Bench, corpus: Corpus, shape: Shape, case: str, number: int) ->
         rss_mb=peak_mb, missing=done["missing"], repeated=done["repeated"], wire_bytes_per_line=done["wire_bytes"] / shape.lines,
         requests=done["requests"], receiver_cpu_s_per_m=done["cpu_s"] * 1e6 / shape.lines,
     )
+
+
+def _wait(receiver: subprocess.Popen[bytes], process: Measured) -> tuple[Any, float]:
+    """What the receiver says, and the peak of an agent that ends by itself: looked at while it lives."""
+    peak_mb, end_s = 0.0, time.monotonic() + TIMEOUT_S
+    while time.monotonic() < end_s:
+        peak_mb = max(peak_mb, process.peak_mb())
+        if heard := _hear(receiver, 0.05):
+            return heard.get("done"), peak_mb
+    return None, peak_mb
 
 
 def _config(corpus: Corpus, work: Path, port: int) -> Path:
