@@ -26,7 +26,7 @@ from .verdict import Finding, headline
 BEHIND_S = 60.0
 MOST_ROWS = 200
 HELD = frozenset({"buffer_full", "disk_full", "buffer_error"})
-STATES = ("reading", "waiting", "unfinished", "deleted", "quiet", "done")
+STATES = ("reading", "waiting", "unfinished", "deleted", "failed", "quiet", "done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,15 @@ def select(files: Iterable[FileFacts], query: Query) -> dict[str, Any]:
     return {"matched": len(matched), "offset": query.offset, "limit": query.limit, "rows": rows}
 
 
-def sources_of(files: Iterable[FileFacts], names: Iterable[str], held: bool) -> list[dict[str, Any]]:
-    """One row per source: `files`, `lag_bytes`, `lag_s` of its latest file, `state`: no files | held | behind | reading | quiet.
+def sources_of(files: Sequence[FileFacts], names: Iterable[str], held: bool) -> list[dict[str, Any]]:
+    """One row per source: `files`, `lag_bytes`, `lag_s` of its latest file, `state`: no files | failed | held | behind |
+    reading | quiet.
 
     A line that its writer has not finished counts as lag in bytes, and not as being late. `names`: of the config; sources
     that left it stay while they have files.
     """
     sums: dict[str, list[float]] = {name: [0, 0, 0.0, 0] for name in names}          # files, bytes, seconds, unread files
+    failed = {f.source for f in files if f.state == "failed"}                        # a journal or kmsg
     for f in files:
         row = sums.setdefault(f.source, [0, 0, 0.0, 0])
         row[0] += 1
@@ -91,7 +93,7 @@ def sources_of(files: Iterable[FileFacts], names: Iterable[str], held: bool) -> 
                 row[2] = max(row[2], f.lag_s)
     return [
         {"name": name, "files": count, "lag_bytes": lag_bytes, "lag_s": round(lag_s, 1),
-         "state": _state(count, unread, lag_s, held)}
+         "state": "failed" if name in failed else _state(count, unread, lag_s, held)}
         for name, (count, lag_bytes, lag_s, unread) in sums.items()
     ]
 

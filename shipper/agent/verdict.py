@@ -35,7 +35,8 @@ _MENDS = {
     "inotify_watches_exhausted": "Raise fs.inotify.max_user_watches; until then the rest is looked at by turns, a little later.",
 }
 
-_SLOWER = frozenset({"inotify_unavailable", "inotify_watches_exhausted"})
+_GOES_ON = frozenset({"inotify_unavailable", "inotify_watches_exhausted", "metadata"})
+_TITLES = {"metadata": "What Kubernetes knows of the pods cannot be had"}
 
 
 class Finding(NamedTuple):
@@ -87,9 +88,16 @@ def _degraded(status: Mapping[str, Any]) -> Iterator[Finding]:
         elif reason == "buffer_full":
             yield Finding("bad", reason, "The buffer is full: reading waits", f"For {since}.", _room(status["sinks"]))
         else:
-            level = "warn" if reason in _SLOWER else "bad"
+            level = "warn" if reason in _GOES_ON else "bad"
             said = f"For {since}: {_ended(why)}"
-            yield Finding(level, reason, reason.replace("_", " ").capitalize(), said, _MENDS.get(reason, ""))
+            yield Finding(level, reason, _title(reason), said, _MENDS.get(reason, ""))
+
+
+def _title(reason: str) -> str:
+    kind, _, name = reason.partition(":")
+    if name:                                                  # journal:NAME
+        return f"Source {name} cannot be read"
+    return _TITLES.get(kind, kind.replace("_", " ").capitalize())
 
 
 def _sink(reason: str, facts: Mapping[str, Any], why: str, since: str) -> Finding:

@@ -134,6 +134,7 @@ def test_a_path_drives_no_terminal_and_turns_no_text_round() -> None:
     ([file("/a", 5, state="reading", lag_s=2.0)], False, "reading", 2.0),
     ([file("/a", 5, state="waiting", lag_s=61.0), file("/b", 1, lag_s=3.0)], False, "behind", 61.0),
     ([file("/a", 5, state="reading", lag_s=2.0)], True, "held", 2.0),
+    ([file("journal:host", state="failed")], False, "failed", 0.0),
 ])
 def test_the_state_of_a_source(files: list[FileFacts], held: bool, state: str, lag_s: float) -> None:
     assert sources_of(files, ["host"], held) == [
@@ -174,6 +175,8 @@ def test_all_is_well_where_nothing_is_wrong_and_a_note_does_not_change_that() ->
      "bad", "The buffer is full: reading waits", "Mend sink b, which is furthest behind (2.0 KiB)"),
     (degraded("disk_full", "/var: no space"), "bad", "Disk full", "For 5 m: /var: no space. Make room"),
     (degraded("inotify_unavailable", "too many"), "warn", "Inotify unavailable", "Raise fs.inotify.max_user_instances"),
+    (degraded("journal:units", "no journalctl"), "bad", "Source units cannot be read", "For 5 m: no journalctl."),
+    (degraded("metadata", "403"), "warn", "What Kubernetes knows of the pods cannot be had", "For 5 m: 403."),
     (degraded("something_new", "why"), "bad", "Something new", "For 5 m: why."),
     ({"sinks": {"s": {"state": "ok", "oldest_s": 601.0}}}, "warn", "Sink s is behind", "10 m old"),
     ({"last_reload": {"outcome": "refused", "why": "sinks.x: no", "needs_restart": ()}},

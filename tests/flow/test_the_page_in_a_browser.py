@@ -10,7 +10,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,12 @@ class Page:
 
     agent: Agent
     port: int
-    browser: Browser
+    browser: Browser = field(init=False)
 
-    def configure(self, **sinks: Any) -> None:
+    def configure(self, *, many: str = "many/*.log", **sinks: Any) -> None:
         agent = self.agent
-        sources = {name: agent.files_source(pattern) for name, pattern in {
-            "host": "*.log", "many": "many/*.log", "nothing": "none/*"}.items()}
+        patterns = {"host": "*.log", "many": many, "nothing": "none/*"}
+        sources = {name: agent.files_source(pattern) for name, pattern in patterns.items()}
         sinks = {"archive": agent.file_sink(), **sinks}
         agent.configure(sinks=sinks, sources=sources, admin={"listen": f"127.0.0.1:{self.port}"})
 
@@ -70,13 +70,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         (agent.logs / "many" / f"pod-{number:04d}.log").write_bytes(b"one line\n")
     (agent.logs / HOSTILE).write_bytes(b"one line\n")
     (agent.logs / f"{'long-' * 40}.log").write_bytes(b"one line\n")
+    page = Page(agent, free_port())
+    page.configure()
+    page.write(1)
     try:
+        agent.start(ready=False)                                 # both at once
         with Browser(root) as browser:
-            page = Page(agent, free_port(), browser)
-            page.configure()
-            page.write(1)
-            agent.start()
+            page.browser = browser
             browser.requests()                                   # those of the browser's own first tab
+            agent.until("the agent is ready", lambda status: status["ready"])
             yield page
     finally:
         agent.close()
@@ -279,6 +281,7 @@ def test_an_agent_that_ends_is_said_and_one_that_is_back_too(page: Page) -> None
     browser.script(LOOKED_AT)
     browser.until("the silence is said", "document.querySelector('#headline').innerText.startsWith('The agent does not answer.')")
     assert browser.script("return document.querySelectorAll('#rows tr').length") == 50
+    page.configure(many="many/pod-00*.log")                      # fewer to be opened again
     page.agent.start()
     browser.script(LOOKED_AT)
     browser.until("it is back", "document.querySelector('#headline').innerText === 'All is well.'")

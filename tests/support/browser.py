@@ -164,5 +164,6 @@ class Browser:
     def requests(self) -> list[str]:
         """The URLs that pages asked for since the last call."""
         events = [json.loads(line["message"])["message"] for line in self._ask("se/log", type="performance")]
-        return [each["params"]["request"]["url"] for each in events if each["method"] == "Network.requestWillBeSent"]
+        urls = [each["params"]["request"]["url"] for each in events if each["method"] == "Network.requestWillBeSent"]
+        return [url for url in urls if not url.startswith(("chrome", "data:"))]      # what its own first tab is made of
 

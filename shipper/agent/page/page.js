@@ -168,7 +168,7 @@ function promise(about, sink) {
 }
 
 const makeSource = () => row(["Source", "State", "Read", "Not yet read", "Late by", "Files"]);
-const SOURCE_LEVELS = { quiet: "idle", reading: "good", behind: "warn", held: "bad", "no files": "idle" };
+const SOURCE_LEVELS = { quiet: "idle", reading: "good", behind: "warn", held: "bad", failed: "bad", "no files": "idle" };
 
 function fillSource(at, source, stepS) {
   const cells = at.cells;
@@ -184,7 +184,7 @@ function fillSource(at, source, stepS) {
 // ---------------------------------------------------------------- files
 
 const makeFile = () => row(["Path", "State", "Not yet read", "Late by", "Size"]);
-const FILE_LEVELS = { reading: "good", waiting: "warn", deleted: "warn" };
+const FILE_LEVELS = { reading: "good", waiting: "warn", deleted: "warn", failed: "bad" };
 
 function files(found, sources) {
   rows(find("rows"), found.rows, (file) => `${file.key} ${file.path}`, makeFile, fillFile);
@@ -200,7 +200,7 @@ function files(found, sources) {
 function fillFile(at, file) {
   const cells = at.cells;
   say(cells[0], file.path);
-  state(cells[1], file.state, file.lag_bytes || file.state === "reading" ? FILE_LEVELS[file.state] ?? "idle" : "idle");
+  state(cells[1], file.state, file.lag_bytes || ["reading", "failed"].includes(file.state) ? FILE_LEVELS[file.state] ?? "idle" : "idle");
   quantity(cells[2], size(file.lag_bytes));
   quantity(cells[3], file.lag_s ? duration(file.lag_s) : "-");
   quantity(cells[4], size(file.size_bytes));
