@@ -78,7 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         with Browser(root) as browser:
             page.browser = browser
             browser.requests()                                   # those of the browser's own first tab
-            agent.until("the agent is ready", lambda status: status["ready"])
+            agent.event("started")                               # its log costs it nothing; /status of 5,000 files does
             yield page
     finally:
         agent.close()
@@ -155,6 +155,8 @@ def test_a_dead_sink_shows_with_its_error_at_the_top_and_all_is_well_when_it_is_
     browser, port = page.browser, free_port()
     page.configure(central=page.agent.syslog_sink(port))
     page.agent.process.send_signal(1)
+    page.agent.event("degraded", about="sink:central")
+    browser.script(LOOKED_AT)
     browser.until("it is the headline", "document.querySelector('#headline').innerText === 'Sink central does not get through.'")
     assert browser.script("return document.querySelector('#verdict').dataset.level") == "bad"
     assert browser.script("return document.title") == "Sink central does not get through. n1 - shipper"
@@ -162,6 +164,8 @@ def test_a_dead_sink_shows_with_its_error_at_the_top_and_all_is_well_when_it_is_
     assert row[1].startswith("retrying") and f"127.0.0.1:{port}" in row[5]
     assert "wait in the buffer" in browser.script("return findings.innerText")
     receiver(port)
+    page.agent.event("recovered", about="sink:central")
+    browser.script(LOOKED_AT)
     browser.until("all is well", "document.querySelector('#headline').innerText === 'All is well.'")
     assert cells(page, "sinks", "central")[1] == "ok"
     assert cells(page, "sinks", "central")[5].split("\n")[0].endswith("(over)")
