@@ -1,5 +1,5 @@
 """Google's tokens for sinks over HTTP: an OAuth 2.0 access token per scope, by gcloud-aio-auth, which is imported at the first
-request.
+request with a credentials file (the metadata server needs none of it).
 
 What a sink does (config inherits from _gcp_config.GcpConfig; service is a key of _gcp_config.SERVICES):
 
@@ -39,7 +39,7 @@ from ..errors import Fatal, Retryable
 from ..telemetry import Telemetry
 from . import _gcp_key
 from ._gcp_config import EXTRA_MEND, SERVICES, GcpConfig, is_anonymous
-from ._gcp_identity import metadata_base
+from ._gcp_identity import metadata_base, metadata_token
 from ._http_client import place as place_of
 
 RENEW_BEFORE_S = 225.0      # the metadata server gives a new token from 5 minutes before the end on
@@ -124,14 +124,13 @@ class GcpCredentials:
         found = _gcp_key.find(self._config.credentials_file, self._environ)
         data = self._read(found)
         try:
-            answer = await self._token(data).refresh(timeout=TIMEOUT_S)
+            value, life_s = await (self._of_file(data) if data else metadata_token(self._environ))
         except Exception as error:
             raise self._trouble(error, found, data) from error
-        life_s = float(answer.expires_in or _UNKNOWN_LIFE_S)
-        self._value, self._expires_s = answer.value, self._now_s() + life_s
+        self._value, self._expires_s = value, self._now_s() + life_s
         self._renew_before_s = min(RENEW_BEFORE_S, life_s / 4)
-        self._keep([answer.value])
-        self._headers = {"Authorization": f"Bearer {answer.value}", **self._more}
+        self._keep([value])
+        self._headers = {"Authorization": f"Bearer {value}", **self._more}
 
     def _read(self, found: _gcp_key.Place | None) -> dict[str, Any]:
         """The credentials file; {} for the metadata server (GA3)."""
@@ -147,26 +146,23 @@ class GcpCredentials:
         self._more = {"X-Goog-User-Project": str(quota)} if quota else {}
         return data
 
-    def _token(self, data: dict[str, Any]) -> Any:
+    async def _of_file(self, data: dict[str, Any]) -> tuple[str, float]:
         try:
-            from gcloud.aio.auth.token import Token, Type
+            from gcloud.aio.auth.token import Token
         except ImportError as error:
             raise Fatal(EXTRA_MEND) from error
         logging.getLogger("gcloud.aio.auth").setLevel(logging.CRITICAL)    # it logs the bodies of answers
-        token = Token(io.StringIO(json.dumps(data)), session=self._open(metadata=not data), scopes=[self._scope])
-        if not data:
-            token.token_type = Type.GCE_METADATA
-            token.token_uri = f"{metadata_base(self._environ)}/instance/service-accounts/default/token"
-        return token
+        token = Token(io.StringIO(json.dumps(data)), session=self._open(), scopes=[self._scope])
+        answer = await token.refresh(timeout=TIMEOUT_S)
+        return answer.value, float(answer.expires_in or _UNKNOWN_LIFE_S)
 
-    def _open(self, metadata: bool) -> Any:
-        """The metadata server is on this machine: no proxy in between."""
+    def _open(self) -> Any:
         import aiohttp
 
         if self._session is None:
             proxy = self._config.proxy
             self._session = aiohttp.ClientSession(
-                trust_env=not metadata and proxy is None, proxy=None if metadata or proxy == "none" else proxy,
+                trust_env=proxy is None, proxy=None if proxy == "none" else proxy,
                 timeout=aiohttp.ClientTimeout(total=TIMEOUT_S), cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
@@ -181,7 +177,7 @@ class GcpCredentials:
 
     def _trouble(self, error: Exception, found: _gcp_key.Place | None, data: Mapping[str, Any]) -> Exception:
         """GA4."""
-        if isinstance(error, Fatal):
+        if isinstance(error, (Fatal, Retryable)):
             return error
         who = f"with the credentials of {found.path}" if found is not None else "from the metadata server"
         url = str(data.get("token_url") or data.get("token_uri") or "") if found is not None else metadata_base(self._environ)

@@ -16,10 +16,10 @@ Invariants (tests/sinks/test_gcs_upload.py):
 """
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -27,7 +27,7 @@ import orjson
 
 from ..errors import Fatal, Rejected, Retryable, ShipperError, TooLarge
 from ._gcs_config import PIECE_BYTES
-from ._http_client import HttpClient, place
+from ._http_client import HttpClient, Later, place
 from ._http_status import Answer, failure
 
 MULTIPART_BYTES = 8 * 1024 * 1024
@@ -76,12 +76,11 @@ class Upload:
     # ------------------------------------------------------------ the two ways
 
     async def _multipart(self) -> Answer:
-        data = await asyncio.to_thread(_read, self._path, 0, self._size)
         head = (f"--{_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n".encode() + self._resource()
                 + f"\r\n--{_BOUNDARY}\r\nContent-Type: {self._spec['content_type']}\r\n\r\n".encode())
         return await self._client.request(
             "POST", self._url("multipart"), headers={"Content-Type": f"multipart/related; boundary={_BOUNDARY}"},
-            body=[head, data, f"\r\n--{_BOUNDARY}--\r\n".encode()],
+            body=[head, *self._pieces(0, self._size), f"\r\n--{_BOUNDARY}--\r\n".encode()],
         )
 
     async def _begin(self) -> None:
@@ -111,10 +110,10 @@ class Upload:
     async def _put(self) -> None:
         """The next piece. Whatever happens to it, the far side is asked what it has before the next try."""
         start, end = self._held, min(self._held + CHUNK_BYTES, self._size)
-        data = await asyncio.to_thread(_read, self._path, start, end - start)
         self._must_ask = True
         answer = await self._client.request("PUT", self._session, headers={
-            "Content-Type": self._spec["content_type"], "Content-Range": f"bytes {start}-{end - 1}/{self._size}"}, body=[data])
+            "Content-Type": self._spec["content_type"], "Content-Range": f"bytes {start}-{end - 1}/{self._size}"},
+            body=self._pieces(start, end))
         if answer.status != 308:
             await self._ended(answer)
             return
@@ -122,6 +121,10 @@ class Upload:
         if self._held == start:
             raise Retryable(f"{self.what}: nothing of {end - start} bytes was kept")
         self._must_ask = False
+
+    def _pieces(self, start: int, end: int) -> list[bytes | Later]:
+        lengths = [(at, min(PIECE_BYTES, end - at)) for at in range(start, end, PIECE_BYTES)]
+        return [Later(length, partial(_read, self._path, at, length)) for at, length in lengths]
 
     def _got(self, answer: Answer, low: int, high: int) -> int:
         """How many bytes the far side holds, by its Range; none without one."""

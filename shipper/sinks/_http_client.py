@@ -40,6 +40,19 @@ IDLE_BODY_S = 2.0           # how long the rest of an answer that nobody needs m
 _WRITE_BYTES = 128 * 1024
 
 
+class Later:
+    """A piece of a body, `length` bytes, that `read` (on a thread) gives when its turn comes: an upload costs no memory."""
+
+    def __init__(self, length: int, read: Callable[[], bytes]) -> None:
+        self._length, self._read = length, read
+
+    def __len__(self) -> int:
+        return self._length
+
+    async def load(self) -> bytes:
+        return await asyncio.to_thread(self._read)
+
+
 @dataclass(slots=True, eq=False)
 class Pool:
     """A session and what is known of it. Closed when it is old and nobody uses it."""
@@ -66,7 +79,7 @@ class HttpClient:
             telemetry.keep_secret(secret or "")
 
     async def request(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Sequence[bytes] = (),
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Sequence[bytes | Later] = (),
         max_answer_bytes: int = MAX_ANSWER_BYTES, needs_body: bool = True,
     ) -> Answer:
         """Send one request. Raises Retryable for everything that is no answer, and what the credentials raise.
@@ -108,7 +121,7 @@ class HttpClient:
     # ------------------------------------------------------------ one exchange
 
     async def _exchange(
-        self, session: aiohttp.ClientSession, method: str, url: str, headers: Mapping[str, str], body: Sequence[bytes],
+        self, session: aiohttp.ClientSession, method: str, url: str, headers: Mapping[str, str], body: Sequence[bytes | Later],
         max_answer_bytes: int, needs_body: bool,
     ) -> Answer:
         data = _payload(body, self._config.write_timeout) if body or method in ("POST", "PUT", "PATCH") else None
@@ -276,7 +289,7 @@ def _inflated(content: bytes, headers: Mapping[str, str], max_bytes: int) -> byt
         return content
 
 
-def _payload(pieces: Sequence[bytes], write_timeout_s: float) -> Any:
+def _payload(pieces: Sequence[bytes | Later], write_timeout_s: float) -> Any:
     """A body in pieces for aiohttp: never joined, and each part has `write_timeout_s` to be taken."""
     return _payload_class()(pieces, write_timeout_s)
 
@@ -293,7 +306,7 @@ def _payload_class() -> type:
     class Pieces(Payload):
         _autoclose = True
 
-        def __init__(self, pieces: Sequence[bytes], write_timeout_s: float) -> None:
+        def __init__(self, pieces: Sequence[bytes | Later], write_timeout_s: float) -> None:
             super().__init__(pieces, content_type="application/octet-stream")
             self._size = sum(map(len, pieces))
             self._write_timeout_s = write_timeout_s
@@ -304,7 +317,7 @@ def _payload_class() -> type:
         async def write(self, writer: Any) -> None:
             try:
                 for piece in self._value:
-                    view = memoryview(piece)
+                    view = memoryview(await piece.load() if isinstance(piece, Later) else piece)
                     for at in range(0, len(view), _WRITE_BYTES):
                         async with asyncio.timeout(self._write_timeout_s):
                             await writer.write(view[at : at + _WRITE_BYTES])
