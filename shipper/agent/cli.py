@@ -62,6 +62,9 @@ COMMANDS = (
             "  shipper positions show\n"
             "  shipper positions show --json --state-dir /var/lib/shipper\n"
             "  shipper positions import --from fluentd /var/log/gcp-containers.log.pos -c shipper.yaml --dry-run"),
+    Command("convert", "convert_command", "another agent's config as ours; what was not carried over, on stderr",
+            "  kubectl get cm -n kube-system fluentd-gcp-config -o yaml | shipper convert fluentd - > shipper.yaml\n"
+            "  shipper convert rsyslog /etc/rsyslog.conf > shipper.yaml"),
     Command("demo", "demo", "a small node in a temporary directory, the real agent on it, live counts and the proof",
             "  shipper demo"),
 )

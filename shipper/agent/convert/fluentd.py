@@ -1,0 +1,187 @@
+"""A fluentd config, or a ConfigMap of them, as ours: follows each source's records through filters and outputs. Pure.
+
+    <source> tag ─► the first <match> for it, the <filter>s in front of that one ─► a sink, or again with another tag
+
+Invariants (tests/agent/convert/test_fluentd.py):
+  F1  every directive is in the YAML, in its "not needed" list, or among the problems
+  F2  a source whose records no output takes is kept, and that is said
+"""
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+
+from .draft import Draft, Item
+from .fluentd_filters import apply, exceptions
+from .fluentd_outputs import feed, sink
+from .fluentd_sources import source
+from .syntax import Element, parse
+
+MOST_HOPS = 20
+
+
+def convert(files: dict[str, str], shown: str) -> Draft:
+    """`files`: name -> text, in the order in which they are read. Usage where one is no fluentd config."""
+    draft = Draft(header=[f"From {shown}, by shipper convert fluentd. Look at the comments, then: shipper check -c FILE"])
+    roots = [parse(text, name) for name, text in files.items()]
+    whole = Element("ROOT", "", shown, 1)
+    for root in roots:
+        whole.children += root.children
+        whole.params |= root.params
+        for key, param in root.repeated:
+            _include(key, param.value, param.line, root.file, files, draft)
+    _Routes(whole, draft).follow()
+    for item in draft.sinks.values():
+        if set(item.fed_by) != set(draft.sources):
+            item.set("when", {"source": item.fed_by})
+    draft.leftovers(whole)
+    if not draft.sources:
+        draft.problems.append((shown, 1, "no source was found; nothing would be read"))
+    draft.problems = sorted(set(draft.problems), key=lambda each: (list(files).index(each[0]) if each[0] in files else -1,
+                                                                   each[1:]))
+    return draft
+
+
+def _include(key: str, target: str, line: int, file: str, files: dict[str, str], draft: Draft) -> None:
+    if not key.endswith("include"):
+        draft.problems.append((file, line, f"{key} {target}: stands twice, or outside of a section; the first one counts"))
+        return
+    pattern = re.escape(posixpath.basename(target)).replace(r"\*", ".*")
+    if any(re.fullmatch(pattern, posixpath.basename(name)) for name in files if name != file):
+        draft.notes.append(f"{file}:{line} {key} {target}: converted with it")
+    else:
+        draft.problems.append((file, line, f"{key} {target}: not read; convert that file too (a ConfigMap is converted whole)"))
+
+
+class _Routes:
+    def __init__(self, root: Element, draft: Draft) -> None:
+        self._root, self._draft = root, draft
+        self._sinks: dict[int, Item | None] = {}
+        self._reached: set[int] = set()
+
+    def follow(self) -> None:
+        for element in [c for c in self._root.children if c.name == "source"]:
+            item = source(element, self._draft)
+            if item is None:
+                continue
+            before = len(self._draft.problems)
+            if not self._records(item, item.tag, item.label, 0) and len(self._draft.problems) == before:
+                self._draft.problem(element, "no output takes its records; leave the source out, or it is read for nothing")
+        for element in self._root.children:
+            if element.name == "system":
+                self._draft.note_element(element, "see log, state_dir and admin")
+            elif element.name == "match" and element.type == "null":
+                self._draft.note_element(element, "what no sink's `when` takes goes nowhere, and is counted; shipper's own log "
+                                                  "is on stderr")
+            elif element.name == "label" and element.arg in ("@FLUENT_LOG", "@ERROR"):
+                self._draft.note_element(element, "shipper's own log is on stderr; what is refused goes to the dead letters")
+            elif element.name == "worker":
+                self._draft.refuse(element, "one process reads all; move what is inside out of <worker>, and convert again")
+            elif element.name == "match" and id(element) not in self._reached:
+                self._draft.refuse(element, "no source that was converted sends records to it; if one should, see the other "
+                                            "messages")
+
+    def _section(self, label: str) -> list[Element]:
+        if not label:
+            return [c for c in self._root.children if c.name in ("filter", "match")]
+        for found in self._root.children:
+            if found.name == "label" and found.arg == label:
+                found.taken.add("")
+                return [c for c in found.children if c.name in ("filter", "match")]
+        return []
+
+    def _records(self, item: Item, tag: str, label: str, hops: int) -> bool:
+        """Does any of the records with this tag reach an output?"""
+        if hops > MOST_HOPS:
+            return False
+        for element in self._section(label):
+            if not matches(element.arg, tag):
+                continue
+            if element.name == "filter":
+                apply(element, item, self._draft)
+            else:
+                return self._output(element, item, tag, label, hops)
+        return False
+
+    def _output(self, element: Element, item: Item, tag: str, label: str, hops: int) -> bool:
+        self._reached.add(id(element))
+        kind = element.type
+        target = element.take("@label") or label
+        if kind == "relabel":
+            return self._records(item, tag, target, hops + 1)
+        if kind == "null":
+            self._draft.note_element(element, "what no sink's `when` takes goes nowhere, and is counted")
+            return True
+        if kind == "copy":
+            self._draft.note(element, "copy_mode", "sinks share nothing")
+            found = [self._output(store, item, tag, label, hops) for store in element.children if store.name == "store"]
+            return any(found)
+        if kind == "detect_exceptions":
+            prefix = element.params["remove_tag_prefix"].value + "." if "remove_tag_prefix" in element.params else ""
+            exceptions(element, item, self._draft)
+            return self._records(item, tag.removeprefix(prefix), target, hops + 1)
+        if kind in ("record_reformer", "record_modifier"):
+            apply(element, item, self._draft)
+            return any([self._records(item, new, target, hops + 1) for new in _new_tags(element, tag)])
+        if kind in ("rewrite_tag_filter", "route", "retag"):
+            self._draft.refuse(element, "records are routed by source, pod, labels or severity: write when: in the sinks. "
+                                        "Behind it "
+                                        "nothing was followed")
+            return False
+        return self._sink(element, item)
+
+    def _sink(self, element: Element, item: Item) -> bool:
+        if id(element) not in self._sinks:
+            self._sinks[id(element)] = sink(element, self._draft)
+        found = self._sinks[id(element)]
+        if found is not None:
+            feed(found, element, item)
+        return found is not None
+
+
+def _new_tags(element: Element, tag: str) -> Iterator[str]:
+    """Of a reformer: its literal tag, or each that its ruby can give."""
+    text = element.take("tag")
+    if text is None:
+        yield tag
+        return
+    quoted = re.findall(r"(?:then|else|\?|:)\s*['\"]([\w.*-]+)['\"]", text)
+    if quoted:
+        yield from dict.fromkeys(quoted)
+        return
+    yield re.sub(r"\$\{tag_(?:suffix|prefix)\[\d+\]\}", tag, text).replace("${tag}", tag)
+
+
+def matches(patterns: str, tag: str) -> bool:
+    """fluentd's tag patterns: `*` is one part, `**` any number of them, {a,b} one of the two; several, with blanks between."""
+    for pattern in _split(patterns or "**"):
+        if pattern.startswith("/") and pattern.endswith("/") and len(pattern) > 1:
+            if re.search(pattern[1:-1], tag):
+                return True
+        elif re.fullmatch(_expression(pattern), tag):
+            return True
+    return False
+
+
+def _split(text: str) -> list[str]:
+    return re.findall(r"(?:\{[^}]*\}|\S)+", text)
+
+
+def _expression(pattern: str) -> str:
+    out, at, depth = "", 0, 0
+    while at < len(pattern):
+        rest = pattern[at:]
+        if rest.startswith(".**"):
+            out, at = out + r"(?:\..*)?", at + 3
+        elif rest.startswith("**."):
+            out, at = out + r"(?:.*\.)?", at + 3
+        elif rest.startswith("**"):
+            out, at = out + ".*", at + 2
+        else:
+            char = rest[0]
+            depth += (char == "{") - (char == "}")
+            special = {"*": r"[^.]*", "{": "(?:", "}": ")"}
+            out += special.get(char, "|" if char == "," and depth else re.escape(char))
+            at += 1
+    return out

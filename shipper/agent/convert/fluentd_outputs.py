@@ -1,0 +1,302 @@
+"""fluentd's output plug-ins as our sinks. Pure. No secret is copied: it becomes a variable, and that is said."""
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from .draft import Draft, Item
+from .fluentd_filters import parse_as
+from .fluentd_sources import size
+from .syntax import Element, truth
+
+_BUFFER_NOTES = {
+    "@type": "always on disk, in state_dir", "type": "always on disk, in state_dir",
+    "buffer_type": "always on disk, in state_dir",
+    "buffer_path": "in state_dir", "path": "in state_dir", "flush_interval": "requests leave at once, or when `linger` is over",
+    "buffer_chunk_limit": "the sink keeps the receiver's limits", "chunk_limit_size": "the sink keeps the receiver's limits",
+    "buffer_queue_limit": "one buffer for all sinks: buffer.max_size", "queue_limit_length": "one buffer: buffer.max_size",
+    "queued_chunks_limit_size": "one buffer: buffer.max_size", "chunk_limit_records": "the sink keeps the receiver's limits",
+    "retry_wait": "0.5 s to 60 s, with jitter", "max_retry_wait": "at most 60 s", "retry_max_interval": "at most 60 s",
+    "retry_type": "exponential", "retry_exponential_backoff_base": "2", "disable_retry_limit": "for ever, unless give_up_after "
+                                                                                               "is set",
+    "retry_forever": "for ever, unless give_up_after is set", "flush_mode": "requests leave when they are full or `linger` is "
+                                                                            "over",
+    "flush_at_shutdown": "up to shutdown_grace; the rest stays on disk", "slow_flush_log_threshold": "see /status",
+    "flush_thread_interval": "not needed", "flush_thread_burst_interval": "not needed", "timekey": "see the sink's template",
+    "timekey_wait": "see the sink's template", "timekey_use_utc": "times are UTC", "compress": "the buffer is not compressed",
+    "retry_limit": "for ever, unless give_up_after is set", "delayed_commit_timeout": "not needed",
+    "time_slice_format": "see the template",
+}
+_WHEN_FULL = {"block": "block", "drop_oldest_chunk": "drop_oldest", "throw_exception": "block", "exception": "block"}
+_NOTES = {"@id": "a name", "@log_level": "see log.level", "include_tag_key": "records have source and pod", "tag_key": "no tags",
+          "num_threads": "see concurrency", "time_key": "records have `time`", "reload_connections": "connections are made anew "
+                                                                                                     "in time",
+          "reconnect_on_error": "always", "reload_on_failure": "always", "suppress_type_name": "no types",
+          "type_name": "no types", "log_es_400_reason": "refused records are dead letters, with the reason",
+          "request_timeout": "see request_timeout", "enable_monitoring": "/metrics", "monitoring_type": "/metrics"}
+Maker = Callable[[Element, Item, Draft], None]
+
+
+def sink(element: Element, draft: Draft) -> Item | None:
+    """The sink of one <match> or <store>, made once; None where there is none like it, and that was said."""
+    kind = element.type
+    found = _MAKERS.get(kind)
+    if found is None:
+        draft.refuse(element, f"shipper has no sink for {kind or 'this'}; see docs/sinks for those that there are (forward "
+                              "takes records to a fluentd that keeps this output)")
+        return None
+    ours, maker = found
+    item = Item(draft.named(kind.replace("_", "-"), "sink"), ours)
+    item.comments.append(f"{element.place} {element.title}")
+    maker(element, item, draft)
+    item.set("start_at", "oldest", "a new sink begins with what the buffer holds")
+    _buffer(element, item, draft)
+    for key, why in _NOTES.items():
+        draft.note(element, key, why)
+    for key in ("format", "inject"):
+        if (child := element.child(key)) is not None:
+            draft.refuse(child, "the form of a record is the sink's (docs/sinks); its `format` and `merge` choose")
+    draft.sinks[item.name] = item
+    return item
+
+
+def feed(item: Item, element: Element, source: Item) -> None:
+    """`source`'s records go to the sink; detect_json of google_cloud is work for the source."""
+    if source.name not in item.fed_by:
+        item.fed_by.append(source.name)
+    if item.type == "cloud_logging" and truth(element.take("detect_json")):
+        parse_as(source, "json")
+
+
+def secret(element: Element, key: str, draft: Draft, variable: str) -> str | None:
+    """As `${X}`: the variable it came from, or one that has to be set."""
+    value = element.take(key)
+    if not value:
+        return None
+    if re.fullmatch(r"\$\{\w+(:-[^}]*)?\}", value):
+        return value
+    draft.problem(element, f"a secret that stands in the config is not copied; set {variable} in the environment", key)
+    return f"${{{variable}}}"
+
+
+def _buffer(element: Element, item: Item, draft: Draft) -> None:
+    for where in [element, *(c for c in element.children if c.name == "buffer")]:
+        if where is not element:
+            if where.arg:
+                draft.notes.append(f"{where.place} {where.title}: chunk keys; what varies stands in the sink's templates")
+            where.type  # noqa: B018 - taken
+        for key in ("overflow_action", "buffer_queue_full_action"):
+            if action := where.take(key):
+                item.set("when_full", _WHEN_FULL.get(action, "block"),
+                         "" if action != "throw_exception" else "throw_exception lost records; here the logs wait")
+        for key in ("flush_thread_count", "num_threads"):
+            if (count := where.params.get(key)) is not None and count.value.isdigit():
+                item.set("concurrency", int(where.take(key) or 1), "requests at once")
+        if (limit := where.take("total_limit_size")) and (wanted := size(limit)):
+            draft.buffer.setdefault("max_size", wanted)
+            if _bytes(wanted) > _bytes(draft.buffer["max_size"]):
+                draft.buffer["max_size"] = wanted
+        if timeout := where.take("retry_timeout"):
+            item.set("give_up_after", timeout, "then records go to the dead letters")
+        if where.params.get("retry_max_times"):
+            draft.problem(where, "tries are not counted; write give_up_after: DURATION, or leave it: requests are tried for ever",
+                          "retry_max_times")
+        for key, why in _BUFFER_NOTES.items():
+            if where is not element or key not in ("path", "@type", "type", "compress"):
+                draft.note(where, key, why)
+        where.taken.add("")
+
+
+def _bytes(text: str) -> int:
+    number, unit = re.match(r"(\d+)(\w+)", text).groups()  # type: ignore[union-attr]
+    return int(number) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[unit]
+
+
+def _copy(element: Element, item: Item, keys: dict[str, str], to_type: Callable[[str], Any] = str) -> None:
+    for theirs, ours in keys.items():
+        if (value := element.take(theirs)) is not None:
+            item.set(ours, to_type(value))
+
+
+def _cloud_logging(element: Element, item: Item, draft: Draft) -> None:
+    _copy(element, item, {"project_id": "project", "k8s_cluster_name": "cluster_name", "k8s_cluster_location": "location",
+                          "vm_id": "instance_id"})
+    for key, why in (
+        ("use_grpc", "the REST API"), ("split_logs_by_tag", "requests hold what there is"), ("detect_subservice", "not needed"),
+        ("adjust_invalid_timestamps", "times are the runtime's"), ("subservice_name", "not needed"), ("zone",
+                                                                                                      "of the metadata server"),
+        ("use_metadata_service", "used where project, cluster_name and location are not given"), ("enable_metadata_agent",
+                                                                                                  "gone"),
+        ("autoformat_stackdriver_trace", "traces are given their full name"), ("kubernetes_tag_regexp",
+                                                                               "pods are known by their paths"),
+        ("coerce_to_utf8", "what is no UTF-8 becomes U+FFFD"), ("partial_success", "always: entries are refused one by one"),
+        ("non_utf8_replacement_string", "U+FFFD"), ("metadata_agent_url", "gone"), ("vm_name", "of the metadata server"),
+        ("compress_request_data", "not needed"), ("project_id_key", ""),
+    ):
+        if why:
+            draft.note(element, key, why)
+    if "labels" in element.params:
+        draft.problem(element, "fixed labels on each entry: see docs/sinks/cloud_logging.md", "labels")
+
+
+def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:
+    hosts, scheme = element.take("hosts"), element.take("scheme") or "http"
+    host, port = element.take("host") or "localhost", element.take("port") or "9200"
+    if hosts:
+        host = hosts.split(",")[0].strip()
+        if "," in hosts:
+            draft.problem(element, "one url: name a load balancer, or one sink a server", "hosts")
+    path = (element.take("path") or "").rstrip("/")
+    item.set("url", host if "://" in host else f"{scheme}://{host if ':' in host else f'{host}:{port}'}{path}")
+    user = element.take("user")
+    if user:
+        item.set("auth", {"user": user, "password": secret(element, "password", draft, "ELASTICSEARCH_PASSWORD") or ""})
+    prefix = element.take("logstash_prefix") or "logstash"
+    if truth(element.take("logstash_format")):
+        date = element.take("logstash_dateformat") or "%Y.%m.%d"
+        separator = element.take("logstash_prefix_separator") or "-"
+        item.set("index", f"{_template(prefix, element, draft)}{separator}{{time:{date}}}")
+    elif index := element.take("index_name"):
+        item.set("index", _template(index, element, draft))
+    tls: dict[str, Any] = {}
+    if ca := element.take("ca_file"):
+        tls["ca"] = ca
+    if not truth(element.take("ssl_verify"), True):
+        tls["verify"] = False
+    if tls:
+        item.set("tls", tls)
+    for key in ("ssl_version", "ssl_min_version", "ssl_max_version"):
+        draft.note(element, key, "TLS 1.2 and up")
+
+
+def _template(text: str, element: Element, draft: Draft) -> str:
+    """strftime codes as {time:..}; ${tag} and record fields are reported."""
+    if "${" in re.sub(r"\$\{[A-Z_][A-Z0-9_]*(:-[^}]*)?\}", "", text):
+        draft.problem(element, f"{text}: placeholders of tags and fields; ours are {{namespace}}, {{pod}}, {{container}}, "
+                               f"{{labels.x}}, "
+                               "{time:%Y}. It is written without them")
+        text = re.sub(r"\$\{(?![A-Z_]+[:}])[^}]*\}", "x", text)
+    return re.sub(r"(?:%[A-Za-z](?:[./_-]?(?=%))?)+", lambda found: f"{{time:{found[0]}}}", text)
+
+
+def _splunk(element: Element, item: Item, draft: Draft) -> None:
+    scheme = element.take("protocol") or ("https" if truth(element.take("use_ssl"), True) else "http")
+    host = element.take("hec_host") or element.take("host") or "localhost"
+    port = element.take("hec_port") or element.take("port") or "8088"
+    item.set("url", element.take("full_url") or f"{scheme}://{host}:{port}")
+    for key in ("hec_token", "token"):
+        if (value := secret(element, key, draft, "SPLUNK_HEC_TOKEN")) is not None:
+            item.set("token", value)
+    _copy(element, item, {"index": "index", "source": "source", "sourcetype": "sourcetype"}, lambda v: _template(v, element,
+                                                                                                                 draft))
+    if truth(element.take("insecure_ssl")):
+        item.set("tls", {"verify": False})
+
+
+def _loki(element: Element, item: Item, draft: Draft) -> None:
+    item.set("url", element.take("url") or "http://localhost:3100")
+    _copy(element, item, {"tenant": "tenant"})
+    if user := element.take("username"):
+        item.set("auth", {"user": user, "password": secret(element, "password", draft, "LOKI_PASSWORD") or ""})
+    if labels := element.take("extra_labels"):
+        try:
+            item.set("labels", {str(k): str(v) for k, v in json.loads(labels).items()} | {"namespace": "{namespace|host}"})
+        except ValueError:
+            draft.problem(element, "is no JSON object; write labels: {name: value}", "extra_labels")
+    for child in [c for c in element.children if c.name == "label"]:
+        draft.refuse(child, "labels from fields of a record are not made (each value would be a stream); see labels: in "
+                            "docs/sinks/loki.md")
+    for key in ("line_format", "extract_kubernetes_labels", "remove_keys", "drop_single_key"):
+        draft.note(element, key, "the line is the message; all else is structured metadata")
+
+
+def _http(element: Element, item: Item, draft: Draft) -> None:
+    item.set("url", element.take("endpoint") or element.take("endpoint_url") or "")
+    if (method := element.params.get("http_method")) is None or method.value.lower() == "post":
+        draft.note(element, "http_method", "POST")
+    if truth(element.take("json_array")):
+        item.set("format", "json")
+    if headers := element.take("headers"):
+        found = {str(k): str(v) for k, v in json.loads(headers).items()}
+        for name in [n for n in found if n.lower() in ("authorization", "x-api-key")]:
+            draft.problem(element, f"the header {name} is a secret and not copied; use auth:", "headers")
+            del found[name]
+        if found:
+            item.set("headers", found)
+    draft.note(element, "content_type", "by format")
+    if auth := element.child("auth"):
+        auth.take("method")
+        item.set("auth", {"user": auth.take("username") or "", "password": secret(auth, "password", draft,
+                                                                                  "HTTP_PASSWORD") or ""})
+
+
+def _forward(element: Element, item: Item, draft: Draft) -> None:
+    servers = [c for c in element.children if c.name == "server"]
+    for number, server in enumerate(servers):
+        if number:
+            draft.refuse(server, "one address a sink; name a load balancer, or make a sink of each server")
+            continue
+        item.set("address", f"{server.take('host') or 'localhost'}:{server.take('port') or '24224'}")
+        for key in ("name", "weight"):
+            draft.note(server, key, "one server")
+    item.keys.setdefault("address", f"{element.take('host') or 'localhost'}:{element.take('port') or '24224'}")
+    if element.take("transport") == "tls":
+        item.set("protocol", "tls")
+        if ca := element.take("tls_cert_path") or element.take("tls_ca_cert_path"):
+            item.set("tls", {"ca": ca})
+    if (security := element.child("security")) is not None:
+        draft.note(security, "self_hostname", "the node's name")
+        if (shared := secret(security, "shared_key", draft, "FORWARD_SHARED_KEY")) is not None:
+            item.set("shared_key", shared)
+    draft.note(element, "require_ack_response", "always, unless require_ack: false")
+    for key in ("heartbeat_type", "heartbeat_interval", "recover_wait", "hard_timeout", "send_timeout", "phi_threshold",
+                "phi_failure_detector", "keepalive", "keepalive_timeout", "expire_dns_cache", "dns_round_robin",
+                "ack_response_timeout"):
+        draft.note(element, key, "acknowledgements tell whether the receiver lives")
+
+
+def _file(element: Element, item: Item, draft: Draft) -> None:
+    path = element.take("path") or "/var/log/shipper-out"
+    path = _template(path, element, draft)
+    item.set("path", path if path.endswith((".log", ".ndjson", ".json")) else f"{path}.ndjson")
+    for key in ("append", "symlink_path", "add_path_suffix", "path_suffix"):
+        draft.note(element, key, "rotation is the sink's: rotate: {max_size: ..., keep: ...}")
+    if (compress := element.take("compress")) in ("gz", "gzip"):
+        item.set("rotate", {"max_size": "64MiB", "compress": "gzip"}, f"compress {compress}")
+
+
+def _gcs(element: Element, item: Item, draft: Draft) -> None:
+    _copy(element, item, {"bucket": "bucket", "project": "project", "keyfile": "credentials_file",
+                          "credentials_json_file": "credentials_file"})
+    prefix = (element.take("path") or "").strip("/")
+    if prefix:
+        item.set("prefix", f"{_template(prefix, element, draft)}/{{yyyy}}/{{mm}}/{{dd}}/{{hh}}")
+    draft.note(element, "object_key_format", "names are the sink's, so that each record is in exactly one object "
+                                             "(docs/sinks/gcs.md)")
+    store = element.take("store_as")
+    if store and store != "gzip":
+        item.set("compression", "none")
+    for key in ("hex_random_length", "auto_create_bucket", "transcoding", "overwrite", "acl", "blind_write"):
+        draft.note(element, key, "objects are created, never overwritten; the bucket has to be there")
+
+
+def _bigquery(element: Element, item: Item, draft: Draft) -> None:
+    _copy(element, item, {"project": "project", "dataset": "dataset", "table": "table", "json_key": "credentials_file"})
+    for key in ("auth_method", "fetch_schema", "schema_path", "insert_id_field", "auto_create_table", "ignore_unknown_values"):
+        draft.note(element, key, "see schema, create_table and method in docs/sinks/bigquery.md")
+
+
+def _nothing(element: Element, item: Item, draft: Draft) -> None:
+    return
+
+
+_MAKERS: dict[str, tuple[str, Maker]] = {
+    "google_cloud": ("cloud_logging", _cloud_logging), "elasticsearch": ("elasticsearch", _elasticsearch),
+    "elasticsearch_dynamic": ("elasticsearch", _elasticsearch), "opensearch": ("elasticsearch", _elasticsearch),
+    "splunk_hec": ("splunk_hec", _splunk), "splunk-http-eventcollector": ("splunk_hec", _splunk), "loki": ("loki", _loki),
+    "http": ("http", _http), "forward": ("forward", _forward), "secure_forward": ("forward", _forward), "file": ("file", _file),
+    "stdout": ("stdout", _nothing), "gcs": ("gcs", _gcs), "bigquery_insert": ("bigquery", _bigquery),
+    "bigquery_load": ("bigquery", _bigquery), "bigquery": ("bigquery", _bigquery),
+}

@@ -1,0 +1,91 @@
+"""`shipper convert fluentd|rsyslog FILE`: another agent's config as ours on stdout, what was not carried over on stderr.
+Driver."""
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Usage
+
+if TYPE_CHECKING:
+    from .convert.draft import Draft
+
+MOST_BYTES = 16 * 1024 * 1024
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("kind", choices=["fluentd", "rsyslog"], help="whose config it is")
+    parser.add_argument("file", metavar="FILE", help="the config; for fluentd also a ConfigMap (kubectl get cm NAME -o yaml); - "
+                                                     "is stdin")
+
+
+def run(args: Namespace) -> int:
+    """Exit code 0, also where something is listed; 2 where FILE is no such config."""
+    text = _text(args.file)
+    draft = _fluentd(text, args.file) if args.kind == "fluentd" else _rsyslog(text, args.file)
+    sys.stdout.write(draft.yaml())
+    for file, line, why in draft.problems:
+        print(f"{file}:{line}: {why}", file=sys.stderr)
+    if draft.problems:
+        print(f"shipper: {len(draft.problems)} to look at; the rest is in the config", file=sys.stderr)
+    return 0
+
+
+def _fluentd(text: str, shown: str) -> Draft:
+    from .convert.fluentd import convert
+
+    return convert(files_of(text, shown), shown)
+
+
+def _rsyslog(text: str, shown: str) -> Draft:
+    from .convert.rsyslog import convert
+
+    return convert(text, shown)
+
+
+def files_of(text: str, shown: str) -> dict[str, str]:
+    """The files of a ConfigMap by name; else the one file. Usage where a ConfigMap has none.
+
+    In the order of their names, as `@include config.d/*.conf` reads them; but one that takes everything (<match **>) last: what
+    stood behind it would never be reached.
+    """
+    if not _is_yaml(text):
+        return {shown: text}
+    data = _config_map(text, shown)
+    ordered = sorted(data.items(), key=lambda pair: ("<match **>" in str(pair[1]), str(pair[0])))
+    files = {str(name): str(value) for name, value in ordered if isinstance(value, str) and "<" in value}
+    if not files:
+        raise Usage(f"{shown}: a ConfigMap without a fluentd config under data:; name the right one (kubectl get cm -A)")
+    return files
+
+
+def _is_yaml(text: str) -> bool:
+    lines = (line.split("#")[0].rstrip() for line in text.splitlines())
+    return any(line in ("kind: ConfigMap", "kind: List",
+                        "kind: ConfigMapList") or line.startswith("apiVersion:") for line in lines)
+
+
+def _config_map(text: str, shown: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        documents = list(yaml.load_all(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except yaml.YAMLError as error:
+        raise Usage(f"{shown}: is no YAML ({str(error).splitlines()[0]}); save it with kubectl get cm NAME -o yaml") from error
+    data: dict[str, Any] = {}
+    for document in documents:
+        for each in (document or {}).get("items", [document]) if isinstance(document, dict) else []:
+            if isinstance(each, dict) and each.get("kind") == "ConfigMap":
+                data |= each.get("data") or {}
+    return data
+
+
+def _text(path: str) -> str:
+    try:
+        if path == "-":
+            return sys.stdin.read(MOST_BYTES)
+        with open(path, "rb") as file:
+            return file.read(MOST_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise Usage(f"{path}: cannot be read: {error.strerror}; name the config to convert") from error

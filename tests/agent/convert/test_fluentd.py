@@ -1,0 +1,316 @@
+"""F1, F2: what a fluentd config becomes; and that it ships the same records."""
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from shipper.agent.cli import main
+from shipper.agent.convert.draft import Draft
+from shipper.agent.convert.fluentd import convert, matches
+from shipper.agent.convert.fluentd_sources import python_regex
+from tests.tail.conftest import Tree, cri
+
+GCP = Path(__file__).with_name("fluentd-gcp.yaml")
+TAIL = "<source>\n  @type tail\n  path /var/log/app.log\n  tag app\n  read_from_head true\n"
+
+
+def converted(text: str) -> tuple[dict[str, Any], list[str], Draft]:
+    """(the YAML, problems without their place, the draft)"""
+    draft = convert({"f.conf": text}, "f.conf")
+    return yaml.safe_load(draft.yaml()), [why for _, _, why in draft.problems], draft
+
+
+def sink_of(text: str) -> tuple[dict[str, Any], list[str]]:
+    config, problems, _ = converted(f"{TAIL}  format none\n</source>\n<match **>\n{text}\n</match>\n")
+    (sink,) = config["sinks"].values()
+    return sink, problems
+
+
+def source_of(text: str, filters: str = "") -> tuple[dict[str, Any], list[str]]:
+    config, problems, _ = converted(f"{TAIL}{text}\n</source>\n{filters}<match **>\n  @type stdout\n</match>\n")
+    (source,) = config["sources"].values()
+    return source, problems
+
+
+@pytest.mark.parametrize(("pattern", "tag", "wanted"), [
+    ("**", "a.b", True), ("a.*", "a.b", True), ("a.*", "a.b.c", False), ("a.**", "a", True), ("a.**", "a.b.c", True), ("a.**",
+                                                                                                                       "ab",
+                                                                                                                       False),
+    ("**.c", "a.b.c", True), ("**.c", "c", True), ("{a,b}.c", "b.c", True), ("{a,b}", "c", False), ("x a", "a", True),
+    ("{raw.stderr,raw.stdout}", "raw.stdout", True), ("/^a/", "abc", True),
+])
+def test_tag_patterns(pattern: str, tag: str, wanted: bool):
+    assert matches(pattern, tag) is wanted
+
+
+def test_an_expression_of_ruby_in_the_words_of_python():
+    assert python_regex(r"/^(?<a>\h+)\/(?<b>.)\z/") == r"^(?P<a>[0-9a-fA-F]+)/(?P<b>.)$"
+
+
+class TestFluentdGcp:
+    """Every directive that its ConfigMap has."""
+
+    def test_all_of_it_is_carried_over_but_for_the_journals_cursors(self, capsys):
+        assert main(["convert", "fluentd", str(GCP)]) == 0
+        out, err = capsys.readouterr()
+        lines = err.splitlines()
+        assert all("the journal's cursor in /var/log/gcp-journald" in line for line in lines[:-1]), err
+        assert lines[0].startswith("system.input.conf:110: ") and lines[-1].startswith("shipper: 5 to look at")
+        config = yaml.safe_load(out)
+        assert config["sources"]["containers"] == {
+            "type": "containers", "include": ["/var/log/containers/*.log"], "start_at": "beginning", "format": "auto",
+            "parse": "auto",
+            "multiline": "auto"}
+        assert config["sources"]["kubelet"] == {
+            "type": "files", "include": ["/var/log/kubelet.log"], "start_at": "end", "multiline": {"start": r"^\w\d{4}"},
+            "format": "klog", "parse": "auto"}
+        assert [config["sources"][name]["format"] for name in ("startupscript", "docker", "etcd")] == ["syslog", "docker-daemon",
+                                                                                                       "plain"]
+        assert config["sources"]["containerd"] == {
+            "type": "journal", "units": ["containerd.service"], "start_at": "beginning", "parse": "json"}
+        assert config["sources"]["node-journal"]["drop"] == [
+            {"field": "_SYSTEMD_UNIT", "match": r"^(docker|containerd|kubelet|node-problem-detector)\.service$"}]
+        pods, nodes = config["sinks"].values()
+        assert pods == {"type": "cloud_logging", "cluster_name": "${CLUSTER_NAME}", "start_at": "oldest", "when_full": "block",
+                        "concurrency": 2, "when": {"source": ["containers"]}}
+        assert nodes["type"] == "cloud_logging" and set(nodes["when"]["source"]) == config["sources"].keys() - {"containers"}
+        assert "positions import --from fluentd /var/log/gcp-containers.log.pos" in out
+
+    def test_every_parameter_is_in_the_yaml_or_among_its_notes(self):
+        """F1 by count: each line of the config with a key is taken by something."""
+        from shipper.agent.convert_command import files_of
+
+        files = files_of(GCP.read_text(), "cm")
+        draft = convert(files, "cm")
+        text = draft.yaml()
+        assert "mystery" not in text
+        files["output.conf"] = files["output.conf"].replace("use_grpc true", "use_grpc true\n  mystery 7", 1)
+        assert [why for _, _, why in convert(files,
+                                             "cm").problems if "mystery 7 in <match {stderr,stdout}> @type google_cloud" in why]
+
+    def test_it_ships_the_records_that_fluentd_shipped(self, tmp_path: Path, capsys):
+        config = self.here(tmp_path, capsys)
+        tree, logs = Tree(tmp_path / "log"), tmp_path / "log"
+        config["sources"]["containers"]["allowed_roots"] = [os.path.realpath(logs)]
+        day = time.strftime("%m%d", time.gmtime())
+        date = time.strftime("%Y-%m-%d", time.gmtime())
+        tree.write(
+            cri("plain words"),
+            cri("to stderr", second=1, stream="stderr"),
+            cri(f"W{day} 09:04:05.123456       7 main.go:42] slow disk", second=2, stream="stderr"),
+            cri('{"severity":"error","message":"boom","user":7}', second=3),
+            cri("Traceback (most recent call last):", second=4, stream="stderr"),
+            cri('  File "a.py", line 1, in <module>', second=4, stream="stderr"),
+            cri("ValueError: no", second=4, stream="stderr"),
+            cri("first half, ", second=5, tag="P"), cri("second half", second=5),
+            cri("a message with stdout F in it", second=6),
+        )
+        (logs / "startupscript.log").write_text("Nov 20 23:17:22 node-1 startupscript: Finished\n")
+        (logs / "docker.log").write_text('time="2026-02-04T06:51:03.053580605Z" level=warning msg="GET /json" statusCode=404\n')
+        (logs / "etcd.log").write_text("2016/02/04 06:52:38 filePurge: done\n")
+        (logs / "kubelet.log").write_text(
+            f"I{day} 07:32:30.020537    3368 server.go:1048] a large\nobject: body\nE{day} 07:32:31.000000    3368 server.go:9] "
+            f"next\n")
+        path = tmp_path / "c.yaml"
+        path.write_text(yaml.safe_dump(config))
+        assert main(["check", "-c", str(path)]) == 0
+        assert main(["run", "-c", str(path), "--once", "--timeout", "20s"]) == 0
+
+        assert self.shipped(tmp_path, "containers") == [
+            ("stdout", None, "plain words", None), ("stderr", None, "to stderr", None),
+            ("stderr", "WARNING", "slow disk", {"pid": 7, "source": "main.go:42"}),
+            ("stdout", "ERROR", "boom", {"user": 7}),
+            ("stderr", None, 'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\nValueError: no', None),
+            ("stdout", None, "first half, second half", None), ("stdout", None, "a message with stdout F in it", None),
+        ]
+        (glog,) = [r for r in self.records(tmp_path, "containers") if r["message"] == "slow disk"]
+        assert glog["time"] == f"{date}T09:04:05.123456Z"
+        assert (glog["kubernetes"]["namespace_name"], glog["kubernetes"]["container_name"]) == ("default", "web")
+        assert self.shipped(tmp_path, "startupscript") == [("", None, "Finished", {"host": "node-1", "ident": "startupscript"})]
+        assert self.shipped(tmp_path, "docker") == [("", "WARNING", "GET /json", {"statusCode": "404"})]
+        assert self.shipped(tmp_path, "etcd") == [("", None, "2016/02/04 06:52:38 filePurge: done", None)]
+        assert self.shipped(tmp_path, "kubelet") == [
+            ("", "INFO", "a large\nobject: body", {"pid": 3368, "source": "server.go:1048"}),
+            ("", "ERROR", "next", {"pid": 3368, "source": "server.go:9"})]
+
+    def here(self, root: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+        """The conversion with its paths below `root`, read from the beginning, files in place of Google and of the journal."""
+        assert main(["convert", "fluentd", str(GCP)]) == 0
+        config: dict[str, Any] = yaml.safe_load(capsys.readouterr().out.replace("/var/log", f"{root}/log"))
+        config["sources"] = {n: s | {"start_at": "beginning"} for n, s in config["sources"].items() if s["type"] != "journal"}
+        config["sinks"] = {n: {"type": "file", "path": f"{root}/out/{n}.ndjson", "start_at": "oldest", "when": {"source": [n]}}
+                           for n in config["sources"]}
+        return config | {"state_dir": f"{root}/state", "node": "node-1"}
+
+    def records(self, root: Path, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (root / "out" / f"{name}.ndjson").read_text().splitlines()]
+
+    def shipped(self, root: Path, name: str) -> list[tuple[Any, ...]]:
+        return [(r.get("stream", ""), r.get("severity"), r["message"], r.get("fields"))
+                for r in sorted(self.records(root, name), key=lambda r: r["id"].split(":")[-1].split("+")[0].zfill(8))]
+
+
+class TestSources:
+    @pytest.mark.parametrize(("text", "wanted"), [
+        ("  format json", {"format": "json"}),
+        ("  <parse>\n    @type syslog\n  </parse>", {"format": "syslog"}),
+        ("  <parse>\n    @type none\n  </parse>", {"format": "plain"}),
+        ("  <parse>\n    @type regexp\n    expression /^(?<a>.*) (?<n>\\d+)$/\n    types n:integer\n  </parse>",
+         {"format": "plain", "parse": {"regex": r"^(?P<a>.*) (?P<n>\d+)$", "types": {"n": "integer"}}}),
+        ("  format none\n  exclude_path [\"/var/log/x.log\"]", {"format": "plain", "exclude": ["/var/log/x.log"]}),
+        ("  format none\n  max_line_size 512k", {"format": "plain", "max_line": "512KiB"}),
+    ])
+    def test_tail_of_a_host_file(self, text, wanted):
+        source, problems = source_of(text)
+        assert problems == []
+        assert source == {"type": "files", "include": ["/var/log/app.log"], "start_at": "beginning"} | wanted
+
+    def test_a_parser_that_is_not_there_leaves_the_line_whole_and_is_said(self):
+        source, problems = source_of("  format apache2")
+        assert source["format"] == "plain"
+        assert problems == ["format apache2 in <source> @type tail: no parser named apache2; the line is shipped whole. Write "
+                            "it as "
+                            "parse: {regex: '(?P<name>...)'}"]
+
+    def test_a_source_that_is_no_log_is_refused_with_what_to_do(self):
+        _, problems, _ = converted("<source>\n  @type http\n  port 9880\n</source>\n")
+        assert "shipper has no source like http: it reads log files, the journal and /dev/kmsg" in problems[0]
+
+    def test_a_journal_with_other_matches_and_a_placeholder(self):
+        config, problems, _ = converted(
+            '<source>\n  @type systemd\n  tag j\n  matches [{"_SYSTEMD_UNIT": "{{ x }}.service"}, {"_UID": "0"}, {"_TRANSPORT": '
+            '"kernel"}]\n'
+            "</source>\n<match **>\n  @type stdout\n</match>\n")
+        assert config["sources"]["j"] == {
+            "type": "journal", "units": ["{{ x }}.service"], "identifiers": ["kernel"], "start_at": "end"}
+        assert len(problems) == 3 and any("placeholder" in p for p in problems)
+        assert any("units and identifiers must both" in p for p in problems)
+
+    def test_a_source_that_no_output_takes_is_said(self):
+        _, problems, _ = converted(f"{TAIL}  format none\n</source>\n<match other>\n  @type stdout\n</match>\n")
+        assert any("no output takes its records" in p for p in problems)
+        assert any("no source that was converted sends records to it" in p for p in problems)
+
+    def test_labels_and_relabel_are_followed(self):
+        config, problems, _ = converted(
+            f"{TAIL}  format none\n  @label @A\n</source>\n<label @A>\n  <match **>\n    @type relabel\n    @label @B\n  "
+            f"</match>\n</label>\n"
+            "<label @B>\n  <filter **>\n    @type parser\n    key_name message\n    <parse>\n      @type json\n    </parse>\n  "
+            "</filter>\n"
+            "  <match app>\n    @type stdout\n  </match>\n</label>\n")
+        assert problems == [] and config["sources"]["app"]["parse"] == "json" and list(config["sinks"]) == ["stdout"]
+
+
+class TestFilters:
+    def test_grep_becomes_keep_and_drop(self):
+        source, problems = source_of("  format json", (
+            "<filter app>\n  @type grep\n  <regexp>\n    key level\n    pattern /warn|error/\n  </regexp>\n"
+            "  <exclude>\n    key message\n    pattern ^GET /healthz\n  </exclude>\n</filter>\n"))
+        assert problems == []
+        assert source["keep"] == [{"field": "level", "match": "warn|error"}] and source["drop"] == [{"match": "^GET /healthz"}]
+
+    def test_conditions_that_all_had_to_hold_are_said_not_weakened_in_silence(self):
+        _, problems = source_of("  format json", (
+            "<filter app>\n  @type grep\n  <regexp>\n    key a\n    pattern x\n  </regexp>\n  <regexp>\n    key b\n    pattern "
+            "y\n  </regexp>\n"
+            "</filter>\n"))
+        assert any("all of its <regexp> had to hold" in p for p in problems)
+
+    def test_a_grep_on_the_pods_names_points_to_when_and_exclude(self):
+        source, problems = source_of("  format none", (
+            "<filter app>\n  @type grep\n  <exclude>\n    key $.kubernetes.namespace_name\n    pattern kube-system\n  "
+            "</exclude>\n</filter>\n"))
+        assert "drop" not in source and any("choose pods with exclude" in p for p in problems)
+
+    def test_concat_is_multiline_and_an_unknown_filter_is_refused(self):
+        source, problems = source_of("  format none", (
+            "<filter app>\n  @type concat\n  key message\n  multiline_start_regexp /^\\d{4}/\n</filter>\n"
+            "<filter app>\n  @type geoip\n</filter>\n"))
+        assert source["multiline"] == {"start": r"^\d{4}"}
+        assert problems == ["<filter app> @type geoip: no filter geoip here; see docs/processing for parse, keep, drop, redact, "
+                            "limit and "
+                            "multiline"]
+
+    def test_a_computed_field_is_said(self):
+        _, problems = source_of("  format none", (
+            "<filter app>\n  @type record_transformer\n  <record>\n    hostname \"#{Socket.gethostname}\"\n    env prod\n  "
+            "</record>\n</filter>\n"))
+        assert problems == ["env prod in <record>: adds or computes a field; records have the fields that were parsed. Fixed "
+                            "ones can be "
+                            "set in some sinks (labels of loki, tags of datadog)"]
+
+
+class TestOutputs:
+    @pytest.mark.parametrize(("text", "wanted"), [
+        ("  @type elasticsearch\n  host es\n  port 9201\n  scheme https\n  logstash_format true\n  logstash_prefix k8s",
+         {"type": "elasticsearch", "url": "https://es:9201", "index": "k8s-{time:%Y.%m.%d}"}),
+        ("  @type splunk_hec\n  hec_host s\n  hec_token \"#{ENV['T']}\"\n  index main",
+         {"type": "splunk_hec", "url": "https://s:8088", "token": "${T}", "index": "main"}),
+        ("  @type loki\n  url http://l:3100\n  tenant t", {"type": "loki", "url": "http://l:3100", "tenant": "t"}),
+        ("  @type http\n  endpoint https://h/x\n  json_array true", {"type": "http", "url": "https://h/x", "format": "json"}),
+        ("  @type forward\n  <server>\n    host a\n    port 1\n  </server>", {"type": "forward", "address": "a:1"}),
+        ("  @type gcs\n  bucket b\n  path logs/\n  project p", {
+            "type": "gcs", "bucket": "b", "project": "p", "prefix": "logs/{yyyy}/{mm}/{dd}/{hh}"}),
+        ("  @type stdout", {"type": "stdout"}),
+        ("  @type file\n  path /out/app", {"type": "file", "path": "/out/app.ndjson"}),
+    ])
+    def test_ours(self, text, wanted):
+        sink, problems = sink_of(text)
+        assert problems == [] and sink == wanted | {"start_at": "oldest"}
+
+    def test_a_buffer_section(self):
+        config, problems, _ = converted(
+            f"{TAIL}  format none\n</source>\n<match **>\n  @type stdout\n  <buffer tag>\n    @type file\n    path /b\n    "
+            f"total_limit_size 4g\n"
+            "    overflow_action drop_oldest_chunk\n    flush_thread_count 3\n    retry_timeout 72h\n    retry_max_times 5\n  "
+            "</buffer>\n</match>\n")
+        assert config["buffer"] == {"max_size": "4GiB"}
+        assert config["sinks"]["stdout"] == {
+            "type": "stdout", "start_at": "oldest", "when_full": "drop_oldest", "concurrency": 3, "give_up_after": "72h"}
+        assert problems == ["retry_max_times 5 in <buffer tag> @type file: tries are not counted; write give_up_after: "
+                            "DURATION, or leave it: "
+                            "requests are tried for ever"]
+
+    def test_a_copy_feeds_each_of_its_stores_and_one_without_a_sink_is_said(self):
+        config, problems, _ = converted(
+            f"{TAIL}  format none\n</source>\n<match **>\n  @type copy\n  <store>\n    @type stdout\n  </store>\n  <store>\n    "
+            f"@type s3\n"
+            "    s3_bucket b\n  </store>\n</match>\n")
+        assert list(config["sinks"]) == ["stdout"]
+        assert problems == ["<store> @type s3: shipper has no sink for s3; see docs/sinks for those that there are (forward "
+                            "takes records to a "
+                            "fluentd that keeps this output)"]
+
+    def test_a_secret_is_neither_copied_nor_shown(self):
+        text = "  @type elasticsearch\n  host es\n  user u\n  password hunter2"
+        sink, problems = sink_of(text)
+        _, _, draft = converted(f"{TAIL}  format none\n</source>\n<match **>\n{text}\n</match>\n")
+        assert sink["auth"] == {"user": "u", "password": "${ELASTICSEARCH_PASSWORD}"}
+        assert "hunter2" not in draft.yaml() + "".join(problems)
+        assert any("a secret that stands in the config is not copied; set ELASTICSEARCH_PASSWORD" in p for p in problems)
+
+
+def test_an_include_is_reported_unless_it_is_converted_with_it():
+    files = {"a.conf": "@include b.conf\n@include /etc/other/x.conf\n", "b.conf": f"{TAIL}  format none\n</source>\n<match "
+                                                                                  f"**>\n  @type stdout\n</match>\n"}
+    draft = convert(files, "cm")
+    assert [why for _, _, why in draft.problems] == [
+        "@include /etc/other/x.conf: not read; convert that file too (a ConfigMap is converted whole)"]
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("kind: ConfigMap\napiVersion: v1\ndata: {}\n", "a ConfigMap without a fluentd config under data:"),
+    ("apiVersion: v1\n  x: [\n", "is no YAML"),
+    ("[SERVICE]\n    Flush 1\n<", "neither a directive nor a parameter"),
+])
+def test_what_is_no_fluentd_config_is_refused(tmp_path: Path, capsys, text: str, message: str):
+    path = tmp_path / "f"
+    path.write_text(text)
+    assert main(["convert", "fluentd", str(path)]) == 2
+    assert message in capsys.readouterr().err
