@@ -128,6 +128,12 @@ class Buffer:
         future = self._futures[seq] = self._loop.create_future()  # after `put`, which asks whether there was work before
         return future
 
+    def went_back(self) -> bool:
+        """True once after a loss that no `submit` has raised yet: load the offsets again. A frame that was appended, and lost by
+        a sync that failed later, has a future that says nothing of it; without this its lines would wait for the next one."""
+        went_back, self._must_reload = self._must_reload, False
+        return went_back
+
     async def append(self, sections: list[Section]) -> int:
         """`submit`, after waiting for room, and its seq. Cancelled: the frame is written all the same."""
         await self.wait_room()

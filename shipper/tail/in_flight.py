@@ -78,3 +78,6 @@ class InFlight:
             except (BufferLost, OSError):                 # said by the buffer
                 self._lost = False
                 self._on_lost()
+        if self._buffer.went_back():                      # frames whose futures had told that they were appended
+            self._lost = False
+            self._on_lost()

@@ -40,6 +40,9 @@ class FakeBuffer:
         future.set_result(self.seq)
         return future
 
+    def went_back(self) -> bool:
+        return False
+
     async def wait_room(self) -> None:
         while self.full:
             await asyncio.sleep(0)
