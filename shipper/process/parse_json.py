@@ -32,6 +32,7 @@ _RUN = b"0" * 19
 _BEFORE_A_NUMBER = (b":", b",", b"[", b" ", b"\t", b"\r", b"\n")
 _KEPT_SEVERITIES = 512
 _LATER = b"later"
+_NUMBERS = frozenset((int, float))
 
 
 class _Severities(dict[Any, bytes]):
@@ -107,13 +108,14 @@ class JsonParser:
             texts = [value.pop(text_key).encode() for value in values]
             found = _severities
             severities = [found[value.pop(level_key)] for value in values]
-            stamps = [value.pop(time_key).encode() for value in values]
-            if not all(severities) or not clock.one_hour_of_utc(stamps):
+            times = [value.pop(time_key) for value in values]
+            stamps, colons = _times(times)
+            if not all(severities) or not all(stamps):
                 return None
             fields = _dumped(values)
         except (KeyError, AttributeError, TypeError, ValueError, RecursionError):
             return None
-        left = b"".join(fields).count(b":") + b"".join(texts).count(b":") + b"".join(stamps).count(b":")
+        left = b"".join(fields).count(b":") + b"".join(texts).count(b":") + colons
         if left + 3 * len(lines) != blob.count(b":"):      # a key that stood twice is gone; or an escape: a closer look
             return None
         return Parsed(texts, stamps, severities, fields, values, 0)
@@ -158,6 +160,17 @@ class JsonParser:
         if len(value) == members and b"\n" not in line:
             return Row(text, time, level, line)
         return Row(text, time, level, _LATER if value else b"")
+
+
+def _times(times: Sequence[Any]) -> tuple[list[bytes], int]:
+    """RFC 3339 of members that are all text of one hour, or all numbers, and how many colons stand in their JSON; a b"" where a
+    closer look is needed. AttributeError likewise."""
+    if type(times[0]) in _NUMBERS:
+        if not _NUMBERS.issuperset(map(type, times)):
+            return [b""], 0
+        return [found or b"" for found in map(clock.of_number, times)], 0
+    stamps = [text.encode() for text in times]
+    return (stamps, b"".join(stamps).count(b":")) if clock.one_hour_of_utc(stamps) else ([b""], 0)
 
 
 def _fill(rows: list[Row | None], values: list[dict[str, Any] | None]) -> None:

@@ -68,6 +68,12 @@ class TestJson:
             line, RUNTIME, b"", b"")
         assert work.unparsed == 1
 
+    def test_lines_whose_time_is_a_number_take_the_straight_path(self):
+        lines = [b'{"level":"info","ts":1795165445.25,"msg":"a:b","n":%d}' % n for n in range(3)]
+        found = JsonParser(UTC)._straight(lines)
+        assert found is not None and found.times == [b"2026-11-20T09:04:05.250000000Z"] * 3
+        assert JsonParser(UTC)._straight([lines[0], lines[1].replace(b"1795165445.25", b"true")]) is None
+
     @pytest.mark.parametrize("how", ["json", "auto"])
     def test_objects_among_other_lines_become_what_they_become_alone(self, how):
         good = [b'{"time":"2026-11-20T09:04:05Z","level":"info","msg":"%d","a":1}' % i for i in range(5)]
@@ -217,7 +223,9 @@ def test_any_input_any_cut_gives_equal_columns_and_the_same_records(lines, how, 
 @given(st.lists(st.fixed_dictionaries({
     "time": st.sampled_from(["2026-11-20T09:04:05Z", "2026-11-20T09:59:59.123456789Z"]),
     "level": st.sampled_from(["info", "err"]),
-    "msg": st.text(max_size=10), "x": JSON}), min_size=1, max_size=5))
+    "msg": st.text(max_size=10), "x": JSON}), min_size=1, max_size=5) | st.lists(st.fixed_dictionaries({
+        "ts": st.sampled_from([1763629445.582, 1763629445, 1763629445582, 1763629445582123456, 12.5, True, 1.5e300]),
+        "level": st.sampled_from(["info", "err"]), "msg": st.text(max_size=10), "x": JSON}), min_size=1, max_size=4))
 def test_the_straight_path_gives_what_the_careful_one_gives(objects):
     lines = [json.dumps(one).encode("utf-8", "replace") for one in objects]
     parser = JsonParser(UTC)
