@@ -21,6 +21,7 @@ from ..deliver.driver import Delivery
 from ..errors import Retryable, ShipperError
 from ..sinks import SinkContext
 from ..telemetry import Telemetry
+from . import spools
 from .buffer_view import BufferForDelivery, pace
 from .dead_letter_desk import DeadLetterDesk
 from .logging import describe
@@ -74,10 +75,14 @@ class Outlets:
                     await self._letters_of(name).tidy(time.time_ns())
                 except (OSError, ShipperError) as error:
                     self._telemetry.say("warning", "dead_letters_not_tidied", about=name, **describe(error))
+            for name in spools.tidy(self._config.state_dir, {*self._config.sinks, *self._buffer.cursors()}):
+                self._telemetry.say("warning", "spool_removed", about=name, why="neither the sink nor its cursor is there")
             await asyncio.sleep(TIDY_S)
 
     def _start(self, entry: SinkEntry, delivery: Delivery, view: BufferForDelivery) -> None:
         common = entry.common
+        assert self._config is not None
+        spools.inherit(self._config.state_dir, entry.name, common.previously)
         self._buffer.open_cursor(entry.name, start_at=common.start_at, previously=common.previously)
         self._views[entry.name] = view
         task = asyncio.create_task(self._supervise(entry, delivery), name=f"sink {entry.name}")

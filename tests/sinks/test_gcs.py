@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from shipper.errors import BufferLost
+from shipper.sinks._plan_store import PlanStore
 from tests.sinks.gcs_world import GcsWorld, tokens
 from tests.support.fake_gcs import FakeGcs
 
@@ -252,6 +254,43 @@ async def test_a_plan_covers_synced_frames_only(world: GcsWorld, gcs: FakeGcs) -
     await asyncio.sleep(0.05)
     assert gcs.seen == [] and not [name for name in world.spool if "plan" in name]
     world.buffer.synced_seq = 0
+    await world.flushed()
+    world.assert_exactly_once()
+
+
+async def test_what_the_buffer_took_back_is_not_planned_and_what_comes_instead_is(
+    world: GcsWorld, gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, lost = world.buffer.wait_synced, [BufferLost("frame 0 was abandoned after a failed write")]
+
+    async def wait_synced(seq: int) -> None:
+        if lost:
+            raise lost.pop()
+        await real(seq)
+
+    monkeypatch.setattr(world.buffer, "wait_synced", wait_synced)
+    world.write(100)
+    world.run(age_s=0.05)
+    await world.flushed()
+    world.assert_exactly_once()
+    assert not lost
+
+
+async def test_a_full_disk_is_said_and_the_records_come_when_there_is_room(
+    world: GcsWorld, gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, full = PlanStore.create, [True]
+
+    def create(self: PlanStore, path: str) -> int:
+        if full:
+            raise OSError(28, "No space left on device", path)
+        return real(self, path)
+
+    monkeypatch.setattr(PlanStore, "create", create)
+    world.write(100)
+    world.run()
+    await world.until(lambda: "No space left" in world.delivery.status()["last_error"])
+    full.clear()
     await world.flushed()
     world.assert_exactly_once()
 

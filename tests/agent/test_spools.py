@@ -1,0 +1,33 @@
+"""What is planned follows the cursor, and goes with it."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from shipper.agent import spools
+from shipper.sinks._plan_store import PlanStore
+
+
+def planned(state: Path, sink: str) -> PlanStore:
+    store = PlanStore(str(state), sink)
+    store.open()
+    store.write(store.new_number(), {"objects": []})
+    return store
+
+
+def test_a_renamed_sink_finds_the_plans_of_its_former_name(tmp_path: Path) -> None:
+    planned(tmp_path, "a/b")
+    spools.inherit(str(tmp_path), "new", None)
+    spools.inherit(str(tmp_path), "new", "a/b")
+    assert [number for number, _ in PlanStore(str(tmp_path), "new").open()] == [1]
+    spools.inherit(str(tmp_path), "new", "a/b")
+    planned(tmp_path, "other")
+    spools.inherit(str(tmp_path), "new", "other")
+    assert [number for number, _ in PlanStore(str(tmp_path), "new").open()] == [1], "its own plans are not written over"
+
+
+def test_a_spool_goes_when_neither_sink_nor_cursor_has_its_name(tmp_path: Path) -> None:
+    assert spools.tidy(str(tmp_path), set()) == []
+    for name in ("a/b", "kept", "in the config"):
+        planned(tmp_path, name)
+    assert spools.tidy(str(tmp_path), {"kept", "in the config"}) == ["a/b"]
+    assert sorted(path.name for path in (tmp_path / "spool").iterdir()) == ["in%20the%20config", "kept"]
