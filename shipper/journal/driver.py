@@ -14,6 +14,7 @@ Invariants (tests/journal/test_driver.py):
   W3  what is gone unread is a gap `vacuumed`, with the times around it and the number of entries where they are numbered
   W4  one frame is in flight; a full buffer stops reading, and then the journal waits
   W5  a stream that fails is begun again after 1 s, then up to 30 s, and shown as degraded meanwhile
+  W6  what a step remembers (a private key that is being printed) is in the frames and goes back with them
 """
 from __future__ import annotations
 
@@ -202,6 +203,8 @@ class JournalReader:
         known = self._known()
         self._ref = self._closing = self._last = self._before = None
         self._offset, self._cursor, self._last_ns = 0, "", 0
+        lineage = self._output.positions().lineages.get(self.source.lineage)
+        self._decoder.restore(lineage.state if lineage is not None else (), self._now_s())          # W6
         if known is None:
             return self.settings.start_at != "end" or await self._pass_over()
         self._cursor, self._last_ns = known.cursor, known.last_ns
@@ -238,7 +241,8 @@ class JournalReader:
         return Gap(offset, -1, self._lost_reason, at_least, self._last_ns, first_ns)
 
     def _close(self, ref: FileRef, offset: int, gaps: tuple[Gap, ...]) -> Section:
-        return Section(ref, offset, offset, "", None, gaps=gaps, size=offset, closed=True, cursor=self._cursor)
+        return Section(
+            ref, offset, offset, "", None, self._decoder.state(), gaps=gaps, size=offset, closed=True, cursor=self._cursor)
 
     async def _pass_over(self) -> bool:
         """start_at: end. What is there is passed over, durably, before anything is read."""
@@ -330,7 +334,8 @@ class JournalReader:
         self._last = self._before = self._place(last)
         self._last_ns = time_ns(last) or self._last_ns
         section = Section(
-            ref, start, end, "", batch, (), self._decoder.take_drops(), gaps, end, self._last_ns, cursor=self._cursor)
+            ref, start, end, "", batch, self._decoder.state(), self._decoder.take_drops(), gaps, end, self._last_ns,
+            cursor=self._cursor)
         closing, self._closing = self._closing, None
         await self._submit([closing, section] if closing is not None else [section])
         return True
@@ -359,8 +364,8 @@ class JournalReader:
             return
         told = self._decoder.flush(before_s=self._now_s(), read_ns=self._now_ns(), reread=_nothing)
         sections = [
-            Section(self._ref, self._offset, self._offset, "", batch, (), self._decoder.take_drops(), cursor=self._cursor,
-                    size=self._offset)
+            Section(self._ref, self._offset, self._offset, "", batch, self._decoder.state(), self._decoder.take_drops(),
+                    cursor=self._cursor, size=self._offset)
             for key, batch in told if key == self._ref.key
         ]
         if sections:

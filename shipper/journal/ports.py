@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..model import Batch, FileRef, Section
+from ..model import Batch, FileRef, Open, Section
 from .export import Entry
 from .places import Place
 
@@ -62,6 +62,8 @@ class Decoder(Protocol):
     def flush(self, *, before_s: float, read_ns: int, reread: Any) -> list[tuple[str, Batch]]: ...
     def oldest_open_s(self) -> float | None: ...
     def take_drops(self) -> dict[str, int] | None: ...
+    def state(self) -> tuple[Open, ...]: ...
+    def restore(self, state: tuple[Open, ...], now_s: float) -> None: ...
 
 
 class Known(Protocol):
@@ -79,9 +81,16 @@ class Known(Protocol):
     def cursor(self) -> str: ...
 
 
+class KnownLineage(Protocol):
+    @property
+    def state(self) -> tuple[Open, ...]: ...
+
+
 class KnownPositions(Protocol):
     @property
     def files(self) -> Mapping[str, Known]: ...
+    @property
+    def lineages(self) -> Mapping[str, KnownLineage]: ...
     def keys_of(self, lineage: str) -> list[str]: ...
 
 

@@ -32,6 +32,7 @@ from ._splunk_ack import Acks
 
 _PATH = "/services/collector"
 _BAD_EVENT = frozenset((6, 7, 12, 13, 15))          # data format, index, no event, blank event, indexed fields
+_INCORRECT_INDEX = 7
 _SETTINGS = {
     10: "the token wants a channel: set ack: true", 14: "the token has no indexer acknowledgement: set ack: false, or enable it",
     1: "the token is disabled", 5: "the request holds no data",
@@ -137,11 +138,14 @@ class SplunkHecSink(PartsSink):
         words = f"{self.what} answered {answer.status}: {text}"
         if code == 11:
             self._forget()
-            raise Retryable(f"{words}; a new channel is taken")
+            error = Retryable(f"{words}; a new channel is taken")
+            self._context.resend(error)             # SH1: nobody can ask for what was sent on the old one
+            raise error
         if code in _SETTINGS:
             raise Fatal(f"{words}; {_SETTINGS[code]}")                                                          # SH3
         if code in _BAD_EVENT:
-            number = said.get("invalid-event-number")
+            # Beside "Incorrect index" the first event is number 1, else 0: there it is found out by halving.
+            number = said.get("invalid-event-number") if code != _INCORRECT_INDEX else None
             raise Rejected(words, indexes=(number,) if isinstance(number, int) else ())
         self.raise_for_status(answer)
         raise Retryable(f"{words}; this is not what an event collector says, check url")

@@ -1,4 +1,4 @@
-"""One journal source: W1 to W5 of journal/driver.py."""
+"""One journal source: W1 to W6 of journal/driver.py."""
 from __future__ import annotations
 
 import asyncio
@@ -8,8 +8,11 @@ import pytest
 
 from shipper.errors import GapReason
 from shipper.journal import driver
+from shipper.journal.driver import JournalReader
 from shipper.journal.journalctl import Journalctl, Wanted
 from shipper.journal.ports import Trouble
+from shipper.process.chain import Processing
+from shipper.process.redact import Redactor, builtin_rules
 from shipper.telemetry import Telemetry
 from tests.journal.harness import FakeBackend, FakeBuffer, entry, reader_of, settled, until
 from tests.support.journal import Journal
@@ -55,6 +58,35 @@ async def test_w1_what_went_back_with_another_sources_frame_is_read_again_too() 
     reader.stop()
     await running
     assert buffer.messages() == texts(*range(1, 7))
+
+
+def redacting(reader: JournalReader) -> JournalReader:
+    reader._decoder = Processing(reader._inner, [Redactor(builtin_rules("private_key", "mask", b""))], None)
+    return reader
+
+
+KEY = ["-----BEGIN PRIVATE KEY-----", "QUJD", "REVG", "R0hJ", "-----END PRIVATE KEY-----", "done well"]
+
+
+async def test_w6_a_restart_in_the_middle_of_a_private_key_lets_none_of_it_out() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(i, text) for i, text in enumerate(KEY[:2], 1)])
+    await redacting(reader_of(buffer, backend)).once(settled)
+    backend.entries += [entry(i, text) for i, text in enumerate(KEY[2:], 3)]
+    await redacting(reader_of(buffer, backend)).once(settled)
+    assert buffer.messages()[1:] == [*["[private_key]"] * 4, "done well"]
+
+
+async def test_w6_a_buffer_that_went_back_into_the_middle_of_a_private_key_lets_none_of_it_out() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(i, text) for i, text in enumerate(KEY, 1)], at_once=2)
+    reader = redacting(reader_of(buffer, backend))
+    running = asyncio.create_task(reader.run())
+    await until(lambda: len(buffer.messages()) == 6)
+    buffer.lose(1)
+    backend.entries.append(entry(7, "later"))
+    await until(lambda: len(buffer.messages()) == 7)
+    reader.stop()
+    await running
+    assert buffer.messages()[1:] == [*["[private_key]"] * 4, "done well", "later"]
 
 
 async def test_w2_another_filter_begins_a_key_and_closes_the_one_before_in_the_same_frame() -> None:

@@ -164,7 +164,38 @@ def read(status, body, keys=""):
     return SINK.build(config, SinkContext("far", "n1", "", Telemetry()))._read(Answer(status, {}, body))
 
 
-@pytest.mark.parametrize("code", [6, 12, 13, 15, 7])
+async def test_sh1_a_channel_that_became_invalid_confirms_nothing_that_was_sent_on_it_before():
+    """Request 1 waits for its acknowledgement when request 2 hears of an invalid channel: if 2 went again alone, its
+    acknowledgement would confirm 1 as well."""
+    confirmed: list[int] = []
+    resent: list[Exception] = []
+    config = entry_of("type: splunk_hec, url: 'http://127.0.0.1:8088', token: x, ack: true").config
+    context = SinkContext("far", "n1", "", Telemetry(), confirmed.append)
+    sink = SINK.build(config, context)
+    context.resend = resent.append
+    batches = [batch([b"m000001"])]
+    answers = [Answer(200, {}, b'{"text":"Success","code":0,"ackId":0}'),
+               Answer(400, {}, b'{"text":"Invalid data channel","code":11}')]
+
+    async def post(payload: object) -> Answer:
+        return answers.pop(0)
+
+    sink.post = post                                            # type: ignore[method-assign]
+    await sink.send(Request(1, batches), sink.encode(batches))
+    with pytest.raises(Retryable, match="new channel"):
+        await sink.send(Request(2, batches), sink.encode(batches))
+    assert len(resent) == 1 and confirmed == []
+    await sink.close()
+
+
+def test_an_incorrect_index_is_found_out_by_halving():
+    """Splunk counts from 1 there (one event alone is answered with number 1), from 0 beside every other code."""
+    with pytest.raises(Rejected, match="Incorrect index") as caught:
+        read(400, b'{"text":"Incorrect index","code":7,"invalid-event-number":1}')
+    assert caught.value.indexes == ()
+
+
+@pytest.mark.parametrize("code", [6, 12, 13, 15])
 def test_an_event_that_the_collector_names_is_at_fault_and_the_rest_goes_again(code):
     with pytest.raises(Rejected, match="Invalid data") as caught:
         read(400, b'{"text":"Invalid data","code":%d,"invalid-event-number":3}' % code)
