@@ -41,7 +41,7 @@ class Plans(Protocol):
     1. `send` keeps the records in files of the sink's own (spool/<sink>/ below state_dir). A range ends where `settled(n)` is
        true, n being the last request in it: else a part of a span could be in it and the rest not.
     2. The files are fsynced; `await synced(n)`: the buffer has on disk what they were made of. Where either fails:
-       context.resend(why), and `rewound` tells when to forget the range.
+       context.resend(why), and `rewound` tells when to forget the range (a `flush` that waits for it has to end first).
     3. `fix(n)` gives a receipt (JSON). From now on delivery never forms these requests again.
     4. The manifest, with the receipt, is made durable (until that succeeds: persist), then the plan is carried out (persist).
     5. context.confirmed(n); after `durable(n)` the manifest may go, and then its files.

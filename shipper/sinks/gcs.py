@@ -89,6 +89,7 @@ class GcsSink:
         self._range: Range | None = None
         self._appending: Future[None] | None = None
         self._cut_number = self._sent_bytes = 0
+        self._going_back: ShipperError | None = None
         self._sealing: list[Range] = []
         self._plans: list[Plan] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -145,7 +146,7 @@ class GcsSink:
             await asyncio.wrap_future(self._appending)
         except OSError as error:
             trouble = _trouble(error)
-            self._context.resend(trouble)
+            self._go_back(trouble)
             raise trouble from error
         self._sent_bytes = self._context.plans.sent_bytes
         self._tick_soon()
@@ -156,6 +157,8 @@ class GcsSink:
         try:
             async with asyncio.timeout(deadline_s):
                 while self._sealing or any(not plan.confirmed for plan in self._plans):
+                    if self._going_back is not None:
+                        raise Retryable(str(self._going_back))      # delivery goes back once this has returned
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
@@ -169,7 +172,7 @@ class GcsSink:
     def rewound(self, number: int) -> None:
         """What is no plan yet comes again."""
         gone = [*self._sealing, *([self._range] if self._range is not None else [])]
-        self._sealing, self._range = [], None
+        self._sealing, self._range, self._going_back = [], None, None
         self._sent_bytes = self._context.plans.sent_bytes
         for one in gone:
             one.void = True
@@ -226,6 +229,12 @@ class GcsSink:
         self._sealing.append(growing)
         self._spawn(self._make_plan(growing))
 
+    def _go_back(self, error: ShipperError) -> None:
+        """What is no plan yet has to come again; `rewound` follows."""
+        self._going_back = error
+        self._news.set()
+        self._context.resend(error)
+
     def _tick_soon(self) -> None:
         if self._timer is None:
             delay_s = 0.02 if self._is_due() else min(TICK_S, self._config.max_age / 4)
@@ -252,7 +261,7 @@ class GcsSink:
                 receipt = plans.fix(growing.last_request)
             except ShipperError as error:
                 if not growing.void:
-                    self._context.resend(error)
+                    self._go_back(error)
                 return
             self._sealing.remove(growing)
             plan = Plan(growing.number, self._manifest(growing, receipt), growing.last_request)

@@ -90,7 +90,7 @@ def other_config(google: Google, rng: random.Random) -> dict[str, Any]:
 def kill_again_and_again(tmp_path: Path, kills: int, seed: int) -> None:
     rng = random.Random(seed)
     agent, planned = SmallUploads(tmp_path), 0
-    with Google(token_life_s=2.0, random_faults=0.25, seed=seed) as google:
+    with Google(token_life_s=5.0, random_faults=0.25, seed=seed) as google:
         writer = Writer(agent.logs, 1_500_000)
         try:
             for _ in range(kills):
