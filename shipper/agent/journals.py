@@ -155,6 +155,11 @@ def source_of(name: str, settings: Settings_, node: str) -> Source:
     return Source("journal", name, path, f"{path}:{name}", node)
 
 
+def signature_of(settings: JournalSource) -> str:
+    """What tells another filter from this one (W2): positions carry it."""
+    return _backend_of(settings)[1]("").signature
+
+
 def _backend_of(settings: Settings_) -> tuple[Backend, Callable[[str], Settings]]:
     if isinstance(settings, KmsgSource):
         return Kmsg(settings.path), lambda name: Settings(name, settings.start_at, "kmsg", True)

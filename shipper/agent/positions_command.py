@@ -6,6 +6,7 @@ import json
 import os
 from argparse import ArgumentParser, Namespace
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import Fatal, Usage
@@ -15,7 +16,7 @@ from .status_command import fetch
 if TYPE_CHECKING:
     from ..buffer.positions import Positions
     from ..config.types import Config
-    from .takeover import Entry
+    from ..telemetry import Telemetry
     from .takeover_driver import Plan, Row
 
 
@@ -24,8 +25,10 @@ def add_arguments(parser: ArgumentParser) -> None:
                         help="show: a table of path, position, size, lag and state; import: go on where another agent stands")
     add_state_dir(parser)
     parser.add_argument("--json", action="store_true", help="as JSON; of show, with the file keys")
-    parser.add_argument("--from", dest="from_agent", nargs=2, metavar=("fluentd|fluent-bit", "PATH"),
-                        help="import: whose positions; its pos_file, or its tail input's DB")
+    parser.add_argument("--from", dest="from_agent", nargs=2, metavar=("AGENT", "PATH"),
+                        help="import: fluentd and its pos_file; fluent-bit and its tail input's DB; fluentd-journal and the file "
+                             "with its cursor (with --source)")
+    parser.add_argument("--source", metavar="NAME", help="import --from fluentd-journal: for which journal source of the config")
     parser.add_argument("--dry-run", action="store_true", help="import: say what would happen to each file, and change nothing")
     parser.add_argument("--force", action="store_true",
                         help="import: move on where shipper has a position of its own; never back")
@@ -55,17 +58,31 @@ def show(args: Namespace) -> int:
 def import_positions(args: Namespace) -> int:
     """Take over (takeover_driver). Exit code 0; what was gone, kept or not ours is in the table."""
     agent, path = args.from_agent or ("", "")
-    if agent not in ("fluentd", "fluent-bit") or not args.config:
-        raise Usage("write shipper positions import --from fluentd|fluent-bit PATH -c FILE [--dry-run]")
+    if agent not in ("fluentd", "fluent-bit", "fluentd-journal") or not args.config or (
+            (agent == "fluentd-journal") != bool(args.source)):
+        raise Usage("write shipper positions import --from fluentd|fluent-bit PATH -c FILE [--dry-run], or "
+                    "--from fluentd-journal PATH --source NAME -c FILE")
     if args.missing_ok and not os.path.exists(path):
         print(f"{path} does not exist; nothing to take over")
         return 0
     from ..config.loader import load
-    from .takeover_entries import read_entries
+    from .takeover_driver import TakeOver, journal_plan
+    from .takeover_entries import read_cursor, read_entries
 
     config = load(args.config, os.environ).config
-    entries, problems = read_entries(agent, path)
-    plan = asyncio.run(_take_over(config, entries, dry_run=args.dry_run, force=args.force))
+    problems: list[str] = []
+    if agent == "fluentd-journal":
+        cursor = read_cursor(path)
+
+        def make(positions: Positions, telemetry: Telemetry) -> Plan:
+            return journal_plan(config, positions, args.source, cursor, force=args.force)
+    else:
+        entries, problems = read_entries(agent, path)
+
+        def make(positions: Positions, telemetry: Telemetry) -> Plan:
+            return TakeOver(config, positions, telemetry, force=args.force).plan(entries)
+
+    plan = asyncio.run(_take_over(config, make, dry_run=args.dry_run))
     if args.json:
         print(json.dumps([{"path": r.path, "what": r.what, "offset": r.offset, "size": r.size, "why": r.why} for r in plan.rows],
                          indent=1))
@@ -74,18 +91,18 @@ def import_positions(args: Namespace) -> int:
     return 0
 
 
-async def _take_over(config: Config, entries: list[Entry], *, dry_run: bool, force: bool) -> Plan:
+async def _take_over(config: Config, make: Callable[[Positions, Telemetry], Plan], *, dry_run: bool) -> Plan:
     from ..buffer.driver import Buffer
     from ..buffer.files import OsFiles
     from ..buffer.lock import Lock, holder
     from ..telemetry import Telemetry
-    from .takeover_driver import TakeOver, write
+    from .takeover_driver import write
 
     telemetry = Telemetry(write=lambda level, event, fields: None)
     if dry_run and not os.path.isdir(config.state_dir):
         from ..buffer.positions import Positions
 
-        return TakeOver(config, Positions(), telemetry, force=force).plan(entries)
+        return make(Positions(), telemetry)
     OsFiles().prepare(config.state_dir)
     lock = Lock.try_take(config.state_dir)
     if lock is None:
@@ -93,10 +110,10 @@ async def _take_over(config: Config, entries: list[Entry], *, dry_run: bool, for
                     "are taken over before an agent reads")
     try:
         if dry_run:
-            return TakeOver(config, _positions(config.state_dir), telemetry, force=force).plan(entries)
+            return make(_positions(config.state_dir), telemetry)
         buffer = await Buffer.open(config.state_dir, config.buffer, telemetry)
         try:
-            plan = TakeOver(config, buffer.positions, telemetry, force=force).plan(entries)
+            plan = make(buffer.positions, telemetry)
             await write(config, plan, buffer)
         finally:
             await buffer.close()

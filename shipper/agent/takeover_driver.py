@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import json
 import os
+from base64 import b32encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from ..buffer.driver import Buffer
 from ..buffer.positions import FilePosition, Positions
+from ..config.journal import JournalSource
 from ..config.types import Config
 from ..decode import Budget
 from ..discover.lineage import LogFile
 from ..discover.scan import Discoverer
-from ..errors import GapReason
+from ..errors import GapReason, Usage
 from ..model import FileRef, Gap, Section
 from ..tail.file import TailFile
 from ..tail.identity import digest
@@ -30,6 +33,7 @@ from ..telemetry import Telemetry
 from .directory import NodeDirectory
 from .formats import DecodeFormats, decoder_for
 from .intake import settings_of, specs_of
+from .journals import signature_of, source_of
 from .takeover import BEGIN, CONTINUE, CUT, PASSED, Candidate, Entry, Take, decide, open_pieces
 
 BACK_BYTES = 1 << 20
@@ -204,6 +208,24 @@ class TakeOver:
             if digest(head[: position.file.head_bytes]) == position.file.head_hash:
                 return position
         return None
+
+
+def journal_plan(config: Config, positions: Positions, name: str, cursor: str, *, force: bool = False) -> Plan:
+    """The journal source `name` goes on behind the entry that `cursor` names. Usage where it is no journal source."""
+    settings = config.sources.get(name)
+    if not isinstance(settings, JournalSource):
+        journals = ", ".join(n for n, s in config.sources.items() if isinstance(s, JournalSource)) or "none"
+        raise Usage(f"source {name!r} is no journal of this config; it has {journals}")
+    source = source_of(name, settings, config.node)
+    if positions.keys_of(source.lineage) and not force:
+        return Plan([Row(source.path, "kept", 0, 0, f"source {name} has a position of its own; --force moves it")])
+    key = b32encode(blake2b(f"{source.lineage}\0{cursor}\0{config.node}".encode(), digest_size=10).digest()).decode().lower()
+    if key in positions.files:
+        return Plan([Row(source.path, "kept", 0, 0, "taken over before")])
+    gap = Gap(0, -1, GapReason.IMPORTED)
+    ref = FileRef(key, source, source.path, 0, 0, 0, signature_of(settings))
+    return Plan([Row(source.path, CONTINUE, 0, 0, f"source {name}, behind {cursor.split(';b=')[0]}")],
+                [Section(ref, 0, 0, "", None, gaps=(gap,), cursor=cursor)], {name})
 
 
 def line_start(file: TailFile, offset: int) -> int:

@@ -2,6 +2,7 @@
 
     fluentd     path TAB offset TAB inode, both as 16 hex digits; offset ffffffffffffffff: not watched any more
     fluent-bit  table in_tail_files: name, offset, inode (plugins/in_tail/tail_sql.h)
+    fluentd-journal   fluent-plugin-systemd's cursor of the last entry that it emitted, bare (pos_file) or in JSON (<storage>)
 
 Invariants:
   A1  nothing is written, not even a lock or a journal beside a data base: it is copied first, with its write-ahead log
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from ..errors import Usage
 from .takeover import Entry
 
+_CURSOR = re.compile(r"s=[0-9a-f]{32};i=[0-9a-f]+(?:;[a-z]=[0-9a-f]+)*")
 MOST_BYTES = 256 * 1024 * 1024
 _LINE = re.compile(r"([^\t].*)\t([0-9a-fA-F]{16})\t([0-9a-fA-F]{8,16})")
 _UNWATCHED = 0xFFFFFFFFFFFFFFFF
@@ -32,6 +34,19 @@ def read_entries(agent: str, path: str) -> tuple[list[Entry], list[str]]:
         return READERS[agent](path)
     except OSError as error:
         raise Usage(f"{path}: cannot be read: {error.strerror}; name the file that {agent} keeps its positions in") from error
+
+
+def read_cursor(path: str) -> str:
+    """The journal's cursor in fluentd's file. Usage where there is none."""
+    try:
+        with open(path, "rb") as file:
+            text = file.read(65536).decode("utf-8", "replace")
+    except OSError as error:
+        raise Usage(f"{path}: cannot be read: {error.strerror}; name the file in which fluentd keeps the cursor") from error
+    found = _CURSOR.search(text)
+    if found is None:
+        raise Usage(f"{path}: no cursor of a journal in it (s=...;i=...); is it the pos_file or storage of a systemd source?")
+    return found[0]
 
 
 def parse_pos_file(text: str, path: str) -> tuple[list[Entry], list[str]]:

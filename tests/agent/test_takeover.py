@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from shipper.agent.cli import main
 from shipper.agent.takeover import BEGIN, CONTINUE, CUT, PASSED, Candidate, Entry, Take, decide, open_pieces
 from shipper.agent.takeover_entries import parse_pos_file
 from shipper.buffer.lock import Lock
+from tests.support.journal import Journal
 from tests.tail.conftest import Tree, cri
 
 LIVE, OLD, OLDER = (Candidate("/l/0.log", 3, 300, False), Candidate("/l/0.log.2", 2, 200, False),
@@ -73,6 +75,7 @@ class Node:
     def configure(self, start_at: str = "beginning") -> None:
         self.config.write_text(f"""
 state_dir: {self.root}/state
+admin: {{listen: null}}
 sources:
   pods: {{type: containers, include: ["{self.tree.links}/*.log"], start_at: {start_at},
          allowed_roots: ["{os.path.realpath(self.tree.root)}"]}}
@@ -203,6 +206,32 @@ class TestTheNextLineIsExactlyTheNextOne:
         assert (path.read_bytes(), [n for n in sorted(p.name for p in node.root.iterdir()) if n != "state"]) == before
         base.close()
         assert node.delivered() == ["two"]
+
+
+def test_a_journal_goes_on_behind_the_entry_that_fluentds_cursor_names(tmp_path: Path, capsys):
+    journal = Journal(tmp_path / "journal")
+    journal.add(["one", "two", "three"])
+    entries = [json.loads(line) for line in subprocess.run(
+        ["journalctl", f"--directory={journal.directory}", "--output=json"], check=True, capture_output=True).stdout.splitlines()]
+    cursor = next(entry["__CURSOR"] for entry in entries if entry["MESSAGE"] == "two")
+    storage, config = tmp_path / "journal.pos.json", tmp_path / "c.yaml"
+    storage.write_text(json.dumps({"journal": cursor}))
+    config.write_text(f"""
+state_dir: {tmp_path}/state
+admin: {{listen: null}}
+sources: {{kubelet: {{type: journal, directory: {journal.directory}}}}}
+sinks: {{out: {{type: file, path: {tmp_path}/out.ndjson, start_at: oldest}}}}
+""")
+    take_over = ["positions", "import", "--from", "fluentd-journal", str(storage), "--source", "kubelet", "-c", str(config)]
+    assert [main(take_over), main(take_over)] == [0, 0]
+    assert "1 continue" in (said := capsys.readouterr().out) and "1 kept" in said
+    assert main(["run", "-c", str(config), "--once", "--timeout", "20s"]) == 0
+    assert [json.loads(line)["message"] for line in (tmp_path / "out.ndjson").read_text().splitlines()] == ["three"]
+    assert main(["audit", "--state-dir", f"{tmp_path}/state"]) == 0
+    storage.write_text("nothing")
+    assert main(take_over) == 2
+    assert "no cursor of a journal in it" in capsys.readouterr().err
+    assert main([*take_over[:-3], "other", *take_over[-2:]]) == 2
 
 
 class TestWhatItWillNotDo:

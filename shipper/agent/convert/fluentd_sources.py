@@ -251,11 +251,8 @@ def _systemd(element: Element, draft: Draft) -> Item:
     if storage := element.child("storage"):
         storage.close()
     if cursor:
-        item.comments.append("its cursor in fluentd is not taken over: see the conversion's messages")
-        draft.problems.append((element.file, element.line, (
-            f"{element.title}: the journal's cursor in {cursor} is not taken over; with start_at: beginning entries that were "
-            f"shipped "
-            "come again, with start_at: end those that come between the two agents are passed over")))
+        item.comments.append("before the first start: shipper positions import --from fluentd-journal "
+                             f"{cursor} --source {item.name} -c THIS_FILE")
     if entry := element.child("entry"):
         draft.refuse(entry, "fields keep journald's names; choose them with fields: [...]")
     for key, why in (("@id", "a name"), ("tag", "records are routed by source"), ("@log_level", "see log.level")):
