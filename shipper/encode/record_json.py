@@ -134,7 +134,7 @@ def _below(fields: bytes) -> bytes:
 def _merged(fields: bytes) -> bytes:
     """The members of `fields`; what has a name of ours stays below `fields`."""
     if _OWN_OR_ESCAPE.search(fields) is None:
-        return b'",' + fields[1:-1]
+        return b'",' + fields[1:-1] if len(fields) > 2 else b'"'
     values = orjson.loads(fields)
     own = {name: values.pop(name) for name in values.keys() & OWN_KEYS}
     inside = [orjson.dumps(values)[1:-1]] if values else []

@@ -70,3 +70,8 @@ def test_a_split_message_keeps_its_priority_in_every_part():
     made.messages = [b"x" * 900, b"y"]
     out = Rfc5424Encoder(SyslogOptions(framing="datagram", max_message_bytes=480)).encode([made])
     assert len(out) > 2 and all(one.startswith(b"<15>1 ") for one in out)
+
+
+def test_an_empty_object_of_fields_merges_into_valid_json():
+    lines = record_json.encode(batch(fields=[b"{}", b'{"a":1}']), merge=True).splitlines()
+    assert "fields" not in orjson.loads(lines[0]) and orjson.loads(lines[1])["a"] == 1
