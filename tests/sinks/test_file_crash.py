@@ -45,6 +45,7 @@ def test_after_any_crash_each_record_is_there_exactly_once_and_in_order(tmp_path
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)                                # 10,000 plays: two minutes where nothing else runs
 @pytest.mark.parametrize("power", [False, True], ids=["killed", "power cut"])
 def test_after_any_of_many_crashes_each_record_is_there_exactly_once(tmp_path, power):
     check(tmp_path, range(100, 10_000), power)
