@@ -146,6 +146,7 @@ class DeadLetters:
             if not self._found():
                 return 0
             self._open()
+        self._numbers = self._found()
         evicted = self._evict(now_ns)
         assert self._numbers is not None
         if len(self._numbers) == 1 and now_ns / 1e9 - os.stat(self._path(self._numbers[0])).st_mtime > self.max_age_s:
@@ -191,6 +192,9 @@ class DeadLetters:
     def _write(self, candidates: Sequence[Candidate], now_ns: int) -> tuple[dict[str, int], int]:
         if self._numbers is None:
             self._open()
+        else:                                            # somebody may have removed files by hand
+            os.makedirs(self.directory, mode=0o700, exist_ok=True)
+            self._numbers = self._found()
         lines: list[bytes] = []
         ids: dict[str, None] = {}
         reasons: dict[str, int] = {}

@@ -145,7 +145,7 @@ class JournalReader:
     def _say(self, error: Exception) -> None:
         self.state = "failed"
         self._telemetry.count("shipper_errors_total", 1, "journal")
-        self._telemetry.degraded(self._degraded, str(error) if isinstance(error, Trouble) else f"unexpected {error!r}")
+        self._telemetry.degraded(self._degraded, str(error) if isinstance(error, Trouble) else f"unexpected {type(error).__name__}")
 
     async def _pause(self, limit_s: float) -> None:
         try:
@@ -283,7 +283,8 @@ class JournalReader:
                 entries = self._unread(entries)
                 begins = not entries
             if entries:
-                await self._take(entries)
+                if not await self._take(entries):
+                    return                                # they come again: what stands behind them must not be taken first
                 small = sum(map(entry_bytes, entries)) < FULL_READ_BYTES
                 await self._pause(TICK_S if follow and small else 0.0)
                 await self._output.pace()

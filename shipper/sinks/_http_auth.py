@@ -29,6 +29,7 @@ class SecretFile:
         self._path, self._telemetry = path, telemetry
         self._seen: tuple[int, int, int] | None = None
         self._value = ""
+        self._kept = self._before = ""
 
     def read(self) -> str:
         """Retryable where it cannot be read or is empty. Cost: one stat; the file is a few hundred bytes."""
@@ -39,7 +40,7 @@ class SecretFile:
                 with open(self._path, encoding="utf-8") as file:
                     self._value = file.read(64 * 1024).strip()
                 self._seen = seen
-                self._telemetry.keep_secret(self._value)
+                self._keep(self._value)
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "not UTF-8"
             raise Retryable(f"cannot read {self._path}: {why}; mend the file") from error
@@ -47,6 +48,14 @@ class SecretFile:
             self._seen = None
             raise Retryable(f"{self._path} holds no usable secret; write one line of ASCII into it")
         return self._value
+
+    def _keep(self, value: str) -> None:
+        """The last two are masked: one that was replaced may still be in an answer, and a token of an hour must not add up."""
+        if value != self._kept:
+            self._telemetry.keep_secret(value)
+            if self._before != value:
+                self._telemetry.forget_secret(self._before)
+            self._before, self._kept = self._kept, value
 
     def forget(self) -> None:
         """Read it again at the next use, whatever its times say."""

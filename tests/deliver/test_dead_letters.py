@@ -166,3 +166,16 @@ async def test_a_removal_that_fails_leaves_every_letter(letters, monkeypatch):
         with pytest.raises(OSError, match="No space"):
             await letters.remove({"key-default-web:3e8+b"})
     assert len(list(letters.read())) == 2
+
+
+@pytest.mark.parametrize("also_the_directory", [False, True])
+async def test_files_that_somebody_removed_by_hand_do_not_stop_the_sink(letters, also_the_directory):
+    """Each later write failed, for ever, and nothing behind the refused record was delivered."""
+    await letters.write([candidate(1)], START_NS)
+    Path(letters.directory, "000001.ndjson").unlink()
+    if also_the_directory:
+        os.rmdir(letters.directory)
+    assert await letters.write([candidate(2)], START_NS) == 1
+    Path(letters.directory, "000001.ndjson").unlink()
+    assert await letters.tidy(START_NS) == 0
+    assert await letters.write([candidate(3)], START_NS) == 1 and len(list(letters.read())) == 1

@@ -9,12 +9,13 @@ import pytest
 from shipper.errors import GapReason
 from shipper.journal import driver
 from shipper.journal.driver import JournalReader
+from shipper.journal.export import Entry
 from shipper.journal.journalctl import Journalctl, Wanted
 from shipper.journal.ports import Trouble
 from shipper.process.chain import Processing
 from shipper.process.redact import Redactor, builtin_rules
 from shipper.telemetry import Telemetry
-from tests.journal.harness import FakeBackend, FakeBuffer, entry, reader_of, settled, until
+from tests.journal.harness import FakeBackend, FakeBuffer, FakeStream, entry, reader_of, settled, until
 from tests.support.journal import Journal
 
 
@@ -171,6 +172,54 @@ async def test_w4_a_stop_while_the_buffer_is_full_is_heard_and_loses_nothing() -
     buffer.room.set()
     await reader_of(buffer, backend).once(settled)
     assert buffer.messages() == texts(1)
+
+
+async def test_w4_what_found_no_room_at_the_stop_is_not_passed_over_by_what_stands_behind_it() -> None:
+    """The buffer was full at the stop, and had room again when the last sweep read on: the cursor moved over what was dropped."""
+    buffer, backend = FakeBuffer(), FakeBackend([entry(i) for i in range(1, 7)], at_once=2)
+    buffer.room.clear()
+    reader, opened = reader_of(buffer, backend, unfiltered=False), backend.stream
+    reads: list[int] = []
+
+    async def watched(cursor: str, *, follow: bool) -> FakeStream:
+        stream = await opened(cursor, follow=follow)
+        read = stream.read
+
+        async def reading(quiet_s: float = 0.0) -> list[Entry] | None:
+            reads.append(len(reads))
+            if len(reads) > 1:
+                buffer.room.set()
+            return await read(quiet_s)
+
+        stream.read = reading                              # type: ignore[method-assign]
+        return stream
+
+    backend.stream = watched                               # type: ignore[method-assign]
+    running = asyncio.create_task(reader.run())
+    await until(lambda: reads)
+    await settled()
+    reader.stop()
+    await running
+    buffer.room.set()
+    backend.stream = opened                                # type: ignore[method-assign]
+    await reader_of(buffer, backend, unfiltered=False).once(settled)
+    assert buffer.messages() == texts(*range(1, 7))
+
+
+async def test_w5_a_mistake_of_ours_is_said_without_what_the_entry_holds() -> None:
+    buffer, backend, telemetry = FakeBuffer(), FakeBackend([entry(1)]), Telemetry()
+    reader = reader_of(buffer, backend, telemetry)
+
+    def broken(*_: object, **__: object) -> None:
+        raise UnicodeDecodeError("utf-8", b"secret of an entry", 0, 1, "not UTF-8")
+
+    reader._decoder.decode = broken                        # type: ignore[method-assign, assignment]
+    running = asyncio.create_task(reader.run())
+    await until(lambda: telemetry.degraded_since)
+    said = dict(telemetry.degraded_since)
+    reader.stop()
+    await running
+    assert [why for _, why in said.values()] == ["unexpected UnicodeDecodeError"]
 
 
 async def test_w5_a_stream_that_fails_is_begun_again_and_shown_as_degraded_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
