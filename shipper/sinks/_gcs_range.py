@@ -69,9 +69,9 @@ class Range:
         return found
 
     def _grow(self, growing: Growing, pieces: Sequence[bytes]) -> None:
-        data = b"".join(pieces)
-        growing.records_bytes += len(data)
-        self._write(growing, data if growing.stream is None else growing.stream.compress(data))
+        for piece in pieces:
+            growing.records_bytes += len(piece)
+            self._write(growing, piece if growing.stream is None else growing.stream.compress(piece))
 
     def _write(self, growing: Growing, data: bytes) -> None:
         if not data:

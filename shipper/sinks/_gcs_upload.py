@@ -19,6 +19,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -44,10 +45,10 @@ class Upload:
 
     def __init__(
         self, client: HttpClient, endpoint: str, spec: Mapping[str, Any], path: str, session: str,
-        note: Callable[[str], Any],
+        note: Callable[[str], Any], executor: Executor | None = None,
     ) -> None:
         self._client, self._endpoint, self._spec, self._path = client, endpoint, spec, path
-        self._session, self._note = session, note
+        self._session, self._note, self._executor = session, note, executor
         self._size: int = spec["size"]
         self._must_ask = bool(session)
         self._held = 0
@@ -124,7 +125,7 @@ class Upload:
 
     def _pieces(self, start: int, end: int) -> list[bytes | Later]:
         lengths = [(at, min(PIECE_BYTES, end - at)) for at in range(start, end, PIECE_BYTES)]
-        return [Later(length, partial(_read, self._path, at, length)) for at, length in lengths]
+        return [Later(length, partial(_read, self._path, at, length), self._executor) for at, length in lengths]
 
     def _got(self, answer: Answer, low: int, high: int) -> int:
         """How many bytes the far side holds, by its Range; none without one."""

@@ -18,6 +18,7 @@ import time
 import urllib.request
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -41,16 +42,17 @@ _WRITE_BYTES = 128 * 1024
 
 
 class Later:
-    """A piece of a body, `length` bytes, that `read` (on a thread) gives when its turn comes: an upload costs no memory."""
+    """A piece of a body, `length` bytes, that `read` gives when its turn comes, on a thread of `executor`: an upload costs no
+    memory."""
 
-    def __init__(self, length: int, read: Callable[[], bytes]) -> None:
-        self._length, self._read = length, read
+    def __init__(self, length: int, read: Callable[[], bytes], executor: Executor | None) -> None:
+        self._length, self._read, self._executor = length, read, executor
 
     def __len__(self) -> int:
         return self._length
 
     async def load(self) -> bytes:
-        return await asyncio.to_thread(self._read)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._read)
 
 
 @dataclass(slots=True, eq=False)

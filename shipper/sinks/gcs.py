@@ -320,7 +320,7 @@ class GcsSink:
 
         upload = Upload(
             self._client, endpoint(self._config, "storage"), spec, self._store.path(plan.number, file),
-            plan.progress.get(key, {}).get("session", ""), note)
+            plan.progress.get(key, {}).get("session", ""), note, self._thread)
         async with self._uploads:
             while not upload.done:
                 await self._context.plans.persist(upload.step)
@@ -384,6 +384,6 @@ SINK = SinkSpec(
     guarantee=guarantee,
     confirms="later",
     targets=lambda config: [f"gs://{config.bucket}/{config.prefix.strip('/')}"],
-    request_bytes=1024 * 1024,
+    request_bytes=768 * 1024,
     concurrency=1,
 )

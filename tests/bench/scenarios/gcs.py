@@ -3,6 +3,7 @@
 `--once` ends the last object; timed is from the start of the process until the last object is stored."""
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -51,7 +52,8 @@ def _wait(receiver: subprocess.Popen[bytes], process: Measured) -> tuple[Any, fl
     """What the receiver says, and the peak of an agent that ends by itself: looked at while it lives."""
     peak_mb, end_s = 0.0, time.monotonic() + TIMEOUT_S
     while time.monotonic() < end_s:
-        peak_mb = max(peak_mb, process.peak_mb())
+        with contextlib.suppress(KeyError):     # it has ended just now
+            peak_mb = max(peak_mb, process.peak_mb())
         if heard := _hear(receiver, 0.05):
             return heard.get("done"), peak_mb
     return None, peak_mb
