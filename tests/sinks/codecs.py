@@ -16,6 +16,7 @@ import json
 import orjson
 
 from tests.support.bad_http import Reply, Seen
+from tests.support.discovery import wrong_shape
 
 
 class HttpNdjson:
@@ -222,4 +223,34 @@ class Splunk:
         return None
 
 
-CODECS = [HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch, Loki, Otlp, Datadog, Splunk]
+class CloudLogging:
+    """entries:write with partialSuccess. Small requests are held against the discovery document."""
+
+    type = "cloud_logging"
+    keys = "endpoint: '{url}', project: p1, cluster_name: c1, location: l1, anonymous: true"
+
+    def records(self, seen: Seen) -> list[bytes]:
+        assert seen.method == "POST" and seen.path == "/v2/entries:write", seen.path
+        assert seen.headers["content-type"] == "application/json" and len(seen.body) <= 10_000_000
+        body = orjson.loads(seen.body)
+        assert body.keys() == {"partialSuccess", "entries"} and body["partialSuccess"] is True and body["entries"]
+        if len(body["entries"]) <= 20:
+            assert wrong_shape("logging.v2", "WriteLogEntriesRequest", body) == []
+        for entry in body["entries"]:
+            assert entry["logName"] == "projects/p1/logs/stdout" and entry["resource"]["type"] == "k8s_container"
+            assert len(entry["insertId"]) < 512 and ("textPayload" in entry) != ("jsonPayload" in entry)
+        return [orjson.dumps(entry) for entry in body["entries"]]
+
+    def taken(self, seen: Seen, records: list[bytes]) -> Reply:
+        return Reply(200, b"{}")
+
+    def partial(self, seen: Seen, records: list[bytes], dead: dict[int, str], retry: set[int]) -> Reply:
+        errors = {str(i): {"code": 3, "message": words} for i, words in dead.items()}
+        errors |= {str(i): {"code": 14, "message": "try again"} for i in retry}
+        kind = "type.googleapis.com/google.logging.v2.WriteLogEntriesPartialErrors"
+        first = next(iter(errors.values()))
+        error = {**first, "status": "X", "details": [{"@type": kind, "logEntryErrors": errors}]}
+        return Reply(400 if first["code"] == 3 else 503, orjson.dumps({"error": error}))
+
+
+CODECS = [CloudLogging, HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch, Loki, Otlp, Datadog, Splunk]
