@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from shipper.agent import takeover_driver
 from shipper.agent.cli import main
 from shipper.agent.takeover import BEGIN, CONTINUE, CUT, PASSED, Candidate, Entry, Take, decide, open_pieces
+from shipper.agent.takeover_driver import line_start
 from shipper.agent.takeover_entries import parse_pos_file
 from shipper.buffer.lock import Lock
 from tests.support.journal import Journal
@@ -83,6 +85,11 @@ sinks:
   out: {{type: file, path: {self.out}, start_at: oldest}}
 """)
 
+    def host_file(self) -> None:
+        """The same file, as one of a host."""
+        self.config.write_text(self.config.read_text().replace("type: containers", "type: files, format: cri").replace(
+            f"{self.tree.links}/*.log", str(self.tree.log)))
+
     @property
     def link(self) -> Path:
         return next(self.tree.links.iterdir())
@@ -118,7 +125,35 @@ def node(tmp_path: Path) -> Node:
     return Node(tmp_path)
 
 
+class Bytes:
+    """As much of a TailFile as line_start looks at."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def pread(self, size: int, offset: int) -> bytes:
+        return self.data[offset : offset + size]
+
+
+def test_each_offset_leads_to_the_start_of_the_line_that_it_is_in(monkeypatch):
+    monkeypatch.setattr(takeover_driver, "BACK_BYTES", 7)
+    data = b"one\n\na longer line than a look\r\nlast without end"
+    for offset in range(len(data) + 1):
+        assert line_start(Bytes(data), offset) == data.rfind(b"\n", 0, offset) + 1
+
+
 class TestTheNextLineIsExactlyTheNextOne:
+    @pytest.mark.parametrize("name", ["pods", "files"])
+    def test_rotated_between_the_import_and_the_first_start(self, node: Node, name: str):
+        if name == "files":
+            node.host_file()
+        node.tree.write(cri("one"), cri("two", second=1))
+        node.shipped(len(cri("one")))
+        assert node.take_over() == 0
+        node.tree.rotate("20261120-090002")
+        node.tree.write(cri("three", second=3))
+        assert node.delivered() == ["two", "three"]
+
     def test_behind_fluentds_position_and_the_ledger_knows(self, node: Node, capsys):
         before = cri("one") + cri("two", second=1)
         node.tree.write(before, cri("three", second=2))

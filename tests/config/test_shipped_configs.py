@@ -6,7 +6,7 @@ import pytest
 
 from shipper import sinks
 from shipper.config.convert import struct_type
-from shipper.config.loader import load
+from shipper.config.loader import load, load_text
 from shipper.config.schema import json_schema
 from shipper.config.types import Admin, BufferSettings, Config, ContainersSource, FilesSource, Log, SinkCommon
 from shipper.errors import Usage
@@ -17,7 +17,7 @@ SYSLOG = {"SYSLOG_ADDRESS": "logs.example.com:6514"}
 RSYSLOG = {"RSYSLOG_TARGET": "10.0.0.1", "RSYSLOG_PORT": "514", "RSYSLOG_PROTOCOL": "tcp"}
 NEEDS = {
     "quickstart.yaml": {"HOME": "/home/me"}, "bare-host.yaml": SYSLOG, "daemonset.yaml": {"NODE_NAME": "n1", **SYSLOG},
-    "rsyslog-compat.yaml": RSYSLOG,
+    "rsyslog-compat.yaml": RSYSLOG, "gke.yaml": {"NODE_NAME": "n1"},
 }
 
 
@@ -97,3 +97,33 @@ class TestReading:
         path.write_bytes(b"#" * (1024 * 1024 + 1))
         with pytest.raises(Usage, match="larger than 1048576 bytes"):
             load(str(path), {})
+
+
+def _block(text: str, name: str) -> str:
+    """A sink or source that stands in the text as a comment, without its #."""
+    begin = text.index(f"  # {name}:")
+    lines = []
+    for line in text[begin:].splitlines():
+        if not line.startswith("  # "):
+            break
+        lines.append("  " + line[4:])
+    return "\n".join(lines) + "\n"
+
+
+GKE_BLOCKS = [("archive", "gcs"), ("warehouse", "bigquery")]
+
+
+@pytest.mark.parametrize(("name", "type_name"), [pair for pair in GKE_BLOCKS if pair[1] in sinks.available()])
+def test_each_block_of_gke_is_ready(name, type_name):
+    text = (ROOT / "config/gke.yaml").read_text()
+    before, _, after = text.partition("sinks:\n")
+    whole = f"{before}sinks:\n{_block(text, name)}\nadmin{after.partition('admin')[2]}"
+    config = load_text(whole, "gke.yaml", NEEDS["gke.yaml"]).config
+    assert config.sinks[name].type == type_name
+
+
+def test_the_rest_of_the_journal_is_ready_in_gke():
+    text = (ROOT / "config/gke.yaml").read_text()
+    whole = text.replace("kubernetes:\n", _block(text, "node-journal") + "\nkubernetes:\n", 1)
+    config = load_text(whole, "gke.yaml", NEEDS["gke.yaml"]).config
+    assert config.sources["node-journal"].drop[0].field == "_SYSTEMD_UNIT"

@@ -137,8 +137,11 @@ def _cloud_logging(element: Element, item: Item, draft: Draft) -> None:
     ):
         if why:
             draft.note(element, key, why)
-    if "labels" in element.params:
-        draft.problem(element, "fixed labels on each entry: see docs/sinks/cloud_logging.md", "labels")
+    if labels := element.take("labels"):
+        try:
+            item.set("labels", {str(k): str(v) for k, v in json.loads(labels).items()})
+        except ValueError:
+            draft.problem(element, "is no JSON object; write labels: {name: value}", "labels")
 
 
 def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:

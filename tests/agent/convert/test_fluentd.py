@@ -14,6 +14,7 @@ from shipper.agent.cli import main
 from shipper.agent.convert.draft import Draft
 from shipper.agent.convert.fluentd import convert, matches
 from shipper.agent.convert.fluentd_sources import python_regex
+from shipper.config.loader import load_text
 from tests.tail.conftest import Tree, cri
 
 GCP = Path(__file__).with_name("fluentd-gcp.yaml")
@@ -60,6 +61,7 @@ class TestFluentdGcp:
         assert main(["convert", "fluentd", str(GCP)]) == 0
         out, err = capsys.readouterr()
         assert err == ""
+        assert {s.type for s in load_text(out, "c.yaml", {"CLUSTER_NAME": "c"}).config.sinks.values()} == {"cloud_logging"}
         config = yaml.safe_load(out)
         assert config["sources"]["containers"] == {
             "type": "containers", "include": ["/var/log/containers/*.log"], "start_at": "beginning", "format": "auto",
