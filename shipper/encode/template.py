@@ -5,6 +5,7 @@
     {field|default}    the default stands where the value is empty; without one an empty value is "_" in paths
     {time:%Y/%m/%d}    the batch's read time in UTC; %Y %m %d %H %M %S %j %y %s %F %T and %%; {time} alone is RFC 3339
     {{ }}              a brace
+A template says what is the same for a whole batch: severity and parsed fields are of a record, and no part of one.
 
 Values come from pods, so each use says what may stay (`Use`): whatever a pod is called, its value stays one path component,
 one header value, one syslog field. What may not stay is written %XX (as is % itself), so two names never become one.
@@ -39,6 +40,7 @@ _FIELDS: dict[str, Callable[[Source], str]] = {
 }
 _MAPS: dict[str, Callable[[Source], object]] = {"labels": lambda s: s.labels, "annotations": lambda s: s.annotations}
 _KNOWN = ", ".join([*_FIELDS, "labels.NAME", "annotations.NAME", "time", "time:%Y-%m-%d"])
+_OF_A_RECORD = ("severity", "fields", "message", "stream", "id")
 _TIME_CODES = "YmdHMSjysFT%"
 # Bytes that stay as they are, per use. A path keeps what names of Kubernetes objects have; NUL, /, % and controls never stay.
 _KEEP: dict[str, frozenset[int]] = {
@@ -178,6 +180,9 @@ def _compile_field(inside: str, column: int, use: Use) -> _Field | _Time:
     if group in _MAPS and dot and key:
         read = _MAPS[group]
         return _Field(lambda source: _look_up(read(source), key), kept_default)
+    if group in _OF_A_RECORD:
+        raise ValueError(f"column {column}: {{{name}}} is of a record, and a template of what is the same for all of a batch; give "
+                         f"the records a sink of their own by `when` (severity, namespace, ...); known are {_KNOWN}")
     raise ValueError(f"column {column}: unknown field {{{name}}}; known are {_KNOWN}")
 
 

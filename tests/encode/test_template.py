@@ -44,6 +44,8 @@ def test_fields_are_filled_in(text, expected):
 @pytest.mark.parametrize(("text", "message"), [
     ("/a/{pood}", r"column 4: unknown field \{pood\}; known are node, source, .*labels.NAME.*time"),
     ("/a/{labels.}", r"column 4: unknown field"),
+    ("/a/{severity}", r"column 4: \{severity\} is of a record, .* `when`"),
+    ("/a/{fields.user}", r"column 4: \{fields.user\} is of a record"),
     ("/a/{pod", r"column 4: a single '\{'; write \{\{"),
     ("/a/pod}", r"column 7: a single '\}'"),
     ("/a/{time:%Q}", r"column 4: unknown time code %Q; known are %Y"),

@@ -313,7 +313,7 @@ def logs(draw: st.DrawFn) -> bytes:
 MACHINES = st.sampled_from(["auto", MultilinePattern(start="^[a-z]"), MultilinePattern(continue_=r"^\s")])
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=logs(), machine=MACHINES, seed=st.data())
 def test_whatever_the_lines_and_cuts_and_restarts_the_records_are_the_same(
     data: bytes, machine: object, seed: st.DataObject,
@@ -335,7 +335,7 @@ def test_whatever_the_lines_and_cuts_and_restarts_the_records_are_the_same(
     assert sum(source_bytes(row.item) for row in everything) == len(data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=logs())
 def test_the_lines_of_each_stream_come_out_in_order_whatever_is_joined(data: bytes) -> None:
     off, on = by_stream(joined(data, multiline="off")), by_stream(joined(data))

@@ -203,7 +203,7 @@ LINES = st.lists(
     min_size=1, max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(LINES, st.sampled_from(["json", "klog", "syslog", "logfmt", "auto"]), st.data())
 def test_any_input_any_cut_gives_equal_columns_and_the_same_records(lines, how, data):
     whole = rows(how, *lines)
@@ -219,7 +219,7 @@ def test_any_input_any_cut_gives_equal_columns_and_the_same_records(lines, how, 
         assert b"\n" not in fields and (not fields or isinstance(orjson.loads(fields), dict))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(st.lists(st.fixed_dictionaries({
     "time": st.sampled_from(["2026-11-20T09:04:05Z", "2026-11-20T09:59:59.123456789Z"]),
     "level": st.sampled_from(["info", "err"]),
