@@ -145,7 +145,8 @@ class JournalReader:
     def _say(self, error: Exception) -> None:
         self.state = "failed"
         self._telemetry.count("shipper_errors_total", 1, "journal")
-        self._telemetry.degraded(self._degraded, str(error) if isinstance(error, Trouble) else f"unexpected {type(error).__name__}")
+        why = str(error) if isinstance(error, Trouble) else f"unexpected {type(error).__name__}"
+        self._telemetry.degraded(self._degraded, why)
 
     async def _pause(self, limit_s: float) -> None:
         try:

@@ -22,6 +22,10 @@ class Credentials(Protocol):
     def refused(self) -> None: ...
 
 
+MOST_KEPT = 8
+"""Values of one file that are masked: the last ones."""
+
+
 class SecretFile:
     """A secret in a file, read again when the file changes (mtime, size or inode; a ConfigMap swap changes the inode)."""
 
@@ -29,7 +33,7 @@ class SecretFile:
         self._path, self._telemetry = path, telemetry
         self._seen: tuple[int, int, int] | None = None
         self._value = ""
-        self._kept = self._before = ""
+        self._kept: list[str] = []
 
     def read(self) -> str:
         """Retryable where it cannot be read or is empty. Cost: one stat; the file is a few hundred bytes."""
@@ -50,12 +54,12 @@ class SecretFile:
         return self._value
 
     def _keep(self, value: str) -> None:
-        """The last two are masked: one that was replaced may still be in an answer, and a token of an hour must not add up."""
-        if value != self._kept:
+        """One that was replaced may still be in an answer, and tokens of an hour must not add up."""
+        if value not in self._kept:
             self._telemetry.keep_secret(value)
-            if self._before != value:
-                self._telemetry.forget_secret(self._before)
-            self._before, self._kept = self._kept, value
+            self._kept.append(value)
+            if len(self._kept) > MOST_KEPT:
+                self._telemetry.forget_secret(self._kept.pop(0))
 
     def forget(self) -> None:
         """Read it again at the next use, whatever its times say."""

@@ -3,11 +3,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shipper.sinks._http_auth import SecretFile
+from shipper.sinks._http_auth import MOST_KEPT, SecretFile
 from shipper.telemetry import HIDDEN, Telemetry
 
 
-def test_a_token_that_is_replaced_each_hour_is_masked_with_the_one_before_it_and_they_do_not_add_up(tmp_path: Path) -> None:
+def test_a_token_that_is_replaced_each_hour_is_masked_with_those_before_it_and_they_do_not_add_up(tmp_path: Path) -> None:
     path, telemetry = tmp_path / "token", Telemetry()
     secret = SecretFile(str(path), telemetry)
     for hour in range(50):
@@ -15,4 +15,4 @@ def test_a_token_that_is_replaced_each_hour_is_masked_with_the_one_before_it_and
         secret.forget()
         assert secret.read() == f"token-of-hour-{hour:04}"
     assert telemetry.scrub("token-of-hour-0049 token-of-hour-0048") == f"{HIDDEN} {HIDDEN}"
-    assert len(telemetry._secrets) == 2
+    assert len(telemetry._secrets) == MOST_KEPT
