@@ -1,13 +1,17 @@
 """Who we say we are at Google: tokens of every kind, the key file that is none, the metadata server, endpoints."""
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shipper.agent.check_command import run_check
 from shipper.errors import Retryable
 from shipper.sinks import _gcp_config, _gcp_key
 from shipper.sinks._gcp_auth import Anonymous, GcpCredentials, credentials
@@ -144,8 +148,6 @@ async def test_a_refused_token_is_asked_for_anew_once_and_not_at_every_401(googl
 
 
 async def test_many_requests_at_once_ask_for_one_token(google: IdentityServer) -> None:
-    import asyncio
-
     async with Held(google) as held:
         tokens = await asyncio.gather(*(held.token() for _ in range(20)))
         assert len(set(tokens)) == 1 and len(google.asked) == 1
@@ -160,8 +162,6 @@ async def test_old_tokens_are_not_kept_as_secrets_for_ever(google: IdentityServe
 
 
 async def _quietly(task: Any) -> None:
-    import asyncio
-
     await asyncio.gather(task, return_exceptions=True)
 
 
@@ -277,3 +277,41 @@ def test_an_emulator_variable_is_warned_of_and_a_wrong_one_refused() -> None:
     assert "nothing to Google" in text
     [(_, text)] = _gcp_config.problems(GcpConfig(), "pubsub", {"PUBSUB_EMULATOR_HOST": "local host"})
     assert "PUBSUB_EMULATOR_HOST" in text
+
+
+# ------------------------------------------------------------ the whole command
+
+
+def test_check_names_the_file_the_line_and_what_is_wrong_with_the_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key, config = tmp_path / "key.json", tmp_path / "shipper.yaml"
+    key.write_text('{"type": "service_account"')
+    config.write_text(
+        "sources: {c: {type: containers}}\nsinks:\n  archive:\n    type: gcs\n    bucket: logs\n"
+        f"    credentials_file: {key}\n")
+    assert run_check(str(config), False, {}) == 2
+    said = capsys.readouterr().err
+    assert f"{config}:6:" in said and "sinks.archive.credentials_file" in said and f"{key} is not JSON" in said
+
+
+def test_nothing_of_googles_is_imported_until_a_sink_asks_for_it() -> None:
+    code = (
+        "import sys, asyncio, shipper.sinks as s\n"
+        "s.find('syslog'); spec = s.find('gcs')\n"
+        "from shipper.telemetry import Telemetry\n"
+        "from shipper.sinks._gcs_config import GcsConfig\n"
+        "spec.build(GcsConfig(bucket='logs'), s.SinkContext('a', 'n', '/nonexistent', Telemetry()))\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('gcloud', 'google_crc32c', 'jwt', 'cryptography', 'aiohttp')])\n")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert found.stdout.strip() == "[]"
+
+
+async def test_the_metadata_servers_token_needs_no_cryptography(google: IdentityServer) -> None:
+    code = (
+        "import sys, asyncio\n"
+        "from shipper.sinks._gcp_auth import GcpCredentials\nfrom shipper.sinks._gcp_config import GcpConfig\n"
+        "from shipper.telemetry import Telemetry\n"
+        f"held = GcpCredentials(GcpConfig(), 'storage', Telemetry(), {{'GCE_METADATA_HOST': '{google.host}'}})\n"
+        "print(asyncio.run(held.headers())['Authorization'][:6], 'cryptography' in sys.modules)\n")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE)
+    said, _ = await process.communicate()
+    assert said.decode().strip() == "Bearer False"
