@@ -3,6 +3,7 @@
 Invariants (tests/kube/test_api.py):
   B1  one GET per namespace and LABELS_FOR_S, at most MOST_NAMESPACES; one that fails is tried again after a growing pause
   B2  nothing waits for these labels, and their failing is no trouble of the pods' list and watch
+  B3  a namespace that is not there MISSING_TIMES in a row is forgotten, until a pod of it is seen again
 """
 from __future__ import annotations
 
@@ -18,17 +19,18 @@ from .source import NAMESPACE, NODE, pause_s, until_set
 
 LABELS_FOR_S = 600.0
 MOST_NAMESPACES = 1000
+MISSING_TIMES = 3
 
 
 class Thing:
     """The node, or a namespace."""
 
-    __slots__ = ("due_s", "failures", "labels", "path", "wanted")
+    __slots__ = ("due_s", "failures", "labels", "missing", "path", "wanted")
 
     def __init__(self, path: str, wanted: Names) -> None:
         self.path, self.wanted = path, wanted
         self.labels: dict[str, str] = {}
-        self.due_s, self.failures = 0.0, 0
+        self.due_s, self.failures, self.missing = 0.0, 0, 0
 
 
 class Beside:
@@ -68,6 +70,8 @@ class Beside:
             for mark, thing in list(self._things.items()):
                 if self._now_s() >= thing.due_s and await self._get(thing):
                     changed({mark})
+                if thing.missing >= MISSING_TIMES and mark != NODE:
+                    del self._things[mark]
             next_s = min((thing.due_s for thing in self._things.values()), default=self._now_s() + LABELS_FOR_S)
             await until_set(self._new, max(0.0, next_s - self._now_s()))
 
@@ -79,8 +83,10 @@ class Beside:
             self._telemetry.count("shipper_metadata_errors_total", 1, error.reason)
             self._telemetry.say("warning", "metadata_failed", about=thing.path, why=str(error))
             thing.failures += 1
+            thing.missing = thing.missing + 1 if error.reason == "404" else 0
             thing.due_s = self._now_s() + self._pace * pause_s(thing.failures)
             return False
-        thing.failures, thing.due_s = 0, self._now_s() + LABELS_FOR_S
+        thing.failures = thing.missing = 0
+        thing.due_s = self._now_s() + LABELS_FOR_S
         before, thing.labels = thing.labels, thing.wanted.of(found.metadata.labels)
         return before != thing.labels

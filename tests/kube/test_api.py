@@ -238,6 +238,20 @@ async def test_a_namespace_that_may_not_be_asked_for_costs_nothing_else(api: Fak
         await rig.until("tried again", lambda: rig.pods.labels_of_namespace("default") == {"team": "t1"})
 
 
+async def test_a_namespace_that_was_deleted_is_not_asked_for_for_ever(api: FakeApi) -> None:
+    """Clusters with a namespace per build: each node asked for each of them once a minute, with a warning."""
+    api.namespaces = {"build-1": {"team": "t1"}}
+    async with Rig(api, namespace_labels=("team",)).running() as rig:
+        for name in ("build-1", "build-2"):
+            rig.pods.labels_of_namespace(name)
+        beside = rig.pods._beside
+        await rig.until("forgotten", lambda: set(beside._things) == {NAMESPACE + "build-1"})
+        assert rig.telemetry.value("shipper_metadata_errors_total", "404") > 1
+        api.namespaces["build-2"] = {"team": "t2"}
+        rig.pods.labels_of_namespace("build-2")
+        await rig.until("wanted again", lambda: rig.pods.labels_of_namespace("build-2") == {"team": "t2"})
+
+
 async def test_what_the_code_asks_and_what_the_role_allows_are_the_same(api: FakeApi) -> None:
     api.namespaces = {"default": {}}
     async with Rig(api, node_labels=("*",), namespace_labels=("*",)).running() as rig:
