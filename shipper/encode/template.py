@@ -181,8 +181,8 @@ def _compile_field(inside: str, column: int, use: Use) -> _Field | _Time:
         read = _MAPS[group]
         return _Field(lambda source: _look_up(read(source), key), kept_default)
     if group in _OF_A_RECORD:
-        raise ValueError(f"column {column}: {{{name}}} is of a record, and a template of what is the same for all of a batch; give "
-                         f"the records a sink of their own by `when` (severity, namespace, ...); known are {_KNOWN}")
+        raise ValueError(f"column {column}: {{{name}}} is of a record, and a template of what is the same for all of a batch; "
+                         f"give the records a sink of their own by `when` (severity, namespace, ...); known are {_KNOWN}")
     raise ValueError(f"column {column}: unknown field {{{name}}}; known are {_KNOWN}")
 
 

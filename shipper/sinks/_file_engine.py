@@ -192,7 +192,9 @@ class Engine:
 
     def _restore(self, path: str, stored: Output | None, marks: list[Mark], generation: int) -> None:
         seen = self._disk.look(path)
-        length = length_to_keep(seen, stored, marks, generation) if seen is not None else None
+        length = None
+        if seen is not None and not self._came_again(seen.inode, marks):
+            length = length_to_keep(seen, stored, marks, generation)
         if stored is not None and (seen is None or seen.inode != stored.inode) and not was_rotated(path, stored.inode, marks):
             self._note("warning", "output file was moved or removed", path, "somebody else did it while it was written; records "
                        "that were not confirmed may be there and come again; use this sink's own `rotate` instead")
@@ -210,6 +212,12 @@ class Engine:
             self._disk.sync(output.descriptor)
         output.generation = generation
         self._shut(output)
+
+    def _came_again(self, inode: int, marks: list[Mark]) -> bool:
+        """Our file with this inode was renamed and compressed, and its inode given to another one, in which nothing of ours
+        stands yet: the first write to it would have been announced."""
+        last = next((mark for mark in reversed(marks) if mark.inode == inode), None)
+        return last is not None and bool(last.rotated_to) and self._disk.look(last.rotated_to + ".gz") is not None
 
     # ------------------------------------------------------------ one output
 

@@ -96,3 +96,35 @@ def test_an_unreadable_journal_line_is_passed_over_and_the_next_one_counts(tmp_p
     world.start()
     world.finish()
     assert world.content() == world.expected()
+
+
+def test_a_new_output_that_got_the_inode_of_a_compressed_one_is_not_taken_for_it_after_a_crash(tmp_path):
+    """It was made and nothing was written to it yet: "confirmed bytes are gone", and the next crash left records twice."""
+    requests = requests_for(f"{tmp_path}/out", 6, random.Random(1), paths=1)
+    world = World(str(tmp_path), requests, rules=Rules(max_size_bytes=1, compress=True))
+    path = requests[0][0][0]
+    world.send()
+    world.sync()
+    world.passed = world.passed[-1:]
+    inode = os.stat(path).st_ino
+    world.engine.durable(world.passed[0][1])                    # renamed
+    world.background()                                          # compressed, its inode is free
+    world.crash()
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o640))    # as far as the next write came
+    again, look, look_at = os.stat(path).st_ino, world.disk.look, world.disk.look_at
+
+    def given_again(seen):
+        return seen and seen._replace(inode={again: inode, inode: -1}.get(seen.inode, seen.inode) if again != inode else inode)
+
+    world.disk.look = lambda found: given_again(look(found))
+    world.disk.look_at = lambda descriptor: given_again(look_at(descriptor))
+    world.start()
+    assert not world.notices
+    survivor = world.passed[:]
+    for _ in range(3):
+        world.send()
+    world.crash()
+    world.passed = survivor
+    world.start()
+    world.disk.look, world.disk.look_at = look, look_at
+    assert os.path.getsize(path) == 0, "what comes again is not there yet"
