@@ -163,8 +163,8 @@ def ledger_for(audit: Mapping[str, Any], sink: str) -> dict[str, Any]:
 
 def _in_records(file: Mapping[str, Any]) -> int:
     """Bytes of a file that records hold or held: sections that are not routed are counted with all that is in them."""
-    gaps = sum(gap["end"] - gap["start"] for gap in file["gaps"] if gap["end"] >= 0)
-    return int(file["read_bytes"]) - gaps - int(file["open_bytes"])
+    gaps = sum(int(gap["end"]) - int(gap["start"]) for gap in file["gaps"] if gap["end"] >= 0)
+    return int(file["read_bytes"]) - int(file["open_bytes"]) - gaps
 
 
 def _unread(file: FileAudit) -> int:
