@@ -8,12 +8,13 @@ Driver: at most PROBE_RECORDS requests each 30 s, one after the other.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..errors import ShipperError
+from ..errors import Rejected, ShipperError
 from ..model import Batch, Frame, Request
 from .account import Position
 from .form import between
+from .retry import describe
 from .route import Predicate
 from .split import samples
 from .view import BufferView, SinkView
@@ -32,19 +33,29 @@ class Answer(NamedTuple):
 
 
 async def probe(sink: SinkView, buffer: BufferView, window: Window, routed: Predicate) -> Answer:
-    """One round, from the cursor on. Errors of a class that sinks may raise are answers; others are bugs and pass through."""
+    """One round, from the cursor on. Errors of a class that sinks may raise are answers, and so is a record that cannot be
+    encoded (courier.C4); others are bugs and pass through."""
     start = window.position
     pieces = located(await buffer.read(start.seq, PROBE_BYTES), start, routed)
     last_error = None
     for position, batch in samples(pieces, PROBE_RECORDS):
         request = Request(window.next_number(), [batch])
         try:
-            await sink.send(request, sink.encode([batch]))
+            await sink.send(request, _encoded(sink, batch))
         except ShipperError as error:
             last_error = error
         else:
             return Answer(True, position)
     return Answer(bool(pieces), None, last_error)
+
+
+def _encoded(sink: SinkView, batch: Batch) -> Any:
+    try:
+        return sink.encode([batch])
+    except ShipperError:
+        raise
+    except Exception as error:
+        raise Rejected(f"cannot be encoded: {describe(error)}") from error
 
 
 def located(frames: Iterable[Frame], start: Position, routed: Predicate) -> list[tuple[Position, Batch]]:

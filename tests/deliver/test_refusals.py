@@ -288,3 +288,19 @@ async def test_a_refusing_sink_that_goes_down_and_comes_back_mended_gets_everyth
         await rig.until_done()
         assert rig.letters.records == {}
         assert set(rig.sink.messages) == set(lines(500))
+
+
+async def test_a_whole_pod_that_cannot_be_encoded_does_not_end_the_delivery_when_it_is_asked_with_single_records():
+    """The probe let the encoder's mistake through: the delivery ended, was started anew, and got to the same place for ever."""
+    async with Rig(max_request_records=100) as rig:
+        plain = rig.sink.encode
+
+        def encode(batches):
+            if any(POISON in m for b in batches for m in b.messages):
+                raise IndexError("a bug in the encoder")
+            return plain(batches)
+        rig.sink.encode = encode
+        rig.buffer.write(WEB, *[POISON + b"%d" % n for n in range(450)])
+        rig.buffer.write(API, *lines(100))
+        await rig.until_done(limit_s=300)
+        assert len(rig.letters.records) == 450 and set(rig.sink.messages) == set(lines(100))
