@@ -161,6 +161,8 @@ class TestTheNextLineIsExactlyTheNextOne:
         assert node.take_over() == 0
         assert node.delivered() == ["three"]
         assert node.proven(capsys) == {"imported": len(before)}
+        (file,) = json.loads((node.root / "ledger.json").read_text())["files"]
+        assert file["gaps"] == [{"start": 0, "end": len(before), "reason": "imported", "at_least": 0}] and file["dropped"] == {}
 
     def test_in_the_middle_of_a_line_that_line_comes_whole(self, node: Node):
         node.tree.write(cri("one"), cri("two", second=1))
@@ -188,6 +190,18 @@ class TestTheNextLineIsExactlyTheNextOne:
         Path(f"{old}.gz").write_bytes(gzip.compress(old.read_bytes()))
         old.unlink()
         assert node.delivered() == ["two"]
+
+    def test_an_older_file_that_goes_before_the_first_start_is_no_loss(self, node: Node, capsys):
+        node.tree.write(cri("oldest"))
+        old = node.tree.rotate("20261120-090001")
+        node.tree.write(cri("one", second=1), cri("two", second=2))
+        node.shipped(len(cri("one", second=1)))
+        assert node.take_over() == 0
+        old.unlink()
+        assert node.delivered() == ["two"]
+        assert node.proven(capsys) == {"imported": len(cri("oldest")) + len(cri("one", second=1))}
+        ledger = json.loads((node.root / "ledger.json").read_text())
+        assert [gap["reason"] for file in ledger["files"] for gap in file["gaps"]] == ["imported", "imported"]
 
     def test_a_file_whose_inode_is_gone_is_read_from_the_beginning(self, node: Node, capsys):
         node.tree.write(cri("one"))
