@@ -227,6 +227,7 @@ class CloudLogging:
     """entries:write with partialSuccess. Small requests are held against the discovery document."""
 
     type = "cloud_logging"
+    schedules = 15
     keys = "endpoint: '{url}', project: p1, cluster_name: c1, location: l1, anonymous: true"
 
     def records(self, seen: Seen) -> list[bytes]:

@@ -20,6 +20,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("http", {"url": "http://127.0.0.1:1/", "format": "raw"}),
     *((kind, {"url": "http://127.0.0.1:1/", "headers": {"X-Sink": kind}}) for kind in (
         "elasticsearch", "loki", "otlp_http", "splunk_hec", "datadog")),
+    ("cloud_logging", {"project": "p1", "anonymous": True}),
 ]
 
 

@@ -1,0 +1,222 @@
+"""Each row of the mapping from a record to a LogEntry. CL: encode/cloud_logging.py. Entries are held against the API's own
+discovery document."""
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from shipper.encode.cloud_logging import FRAME, CloudLoggingEncoder, Place, resource_of
+from shipper.encode.template import compile_template
+from shipper.model import Batch
+from tests.sinks.syslog_kit import KEY, READ_NS, batch, source
+from tests.support.discovery import wrong_shape
+
+ON_GKE = Place("p1", "c1", "l1")
+
+
+def entries(one: Batch, place: Place = ON_GKE, **changed: Any) -> list[dict[str, Any]]:
+    body = json.loads(b"".join(FRAME.around([CloudLoggingEncoder(place, **changed).part(one)])))
+    assert wrong_shape("logging.v2", "WriteLogEntriesRequest", body) == []
+    return body["entries"]
+
+
+def entry(fields: Any = None, message: bytes = b"hello", severity: bytes = b"", **changed: Any) -> dict[str, Any]:
+    one = batch([message], **changed)
+    if fields is not None:
+        one = replace(one, fields=[fields if isinstance(fields, bytes) else json.dumps(fields).encode()])
+    if severity:
+        one = replace(one, severities=[severity])
+    return entries(one)[0]
+
+
+def test_a_line_of_a_container_whole():
+    assert entry() == {
+        "timestamp": "2026-11-20T09:04:05.123456789Z", "severity": "INFO", "logName": "projects/p1/logs/stdout",
+        "resource": {"type": "k8s_container", "labels": {
+            "project_id": "p1", "namespace_name": "default", "pod_name": "web-0", "container_name": "web",
+            "cluster_name": "c1", "location": "l1"}},
+        "labels": {"compute.googleapis.com/resource_name": "node1"}, "insertId": f"{KEY}:0+64", "textPayload": "hello",
+    }
+
+
+@pytest.mark.parametrize(("stream", "name", "severity"), [
+    (b"stdout", "stdout", "INFO"), (b"stderr", "stderr", "ERROR"), (b"", "c", None)])
+def test_stream_or_source_name_the_log_and_the_severity_of_what_says_none(stream, name, severity):
+    found = entry(stream=stream)
+    assert found["logName"] == f"projects/p1/logs/{name}" and found.get("severity") == severity
+
+
+def test_the_name_of_a_log_holds_only_what_the_api_takes():
+    found = entries(batch([b"x"], container="a:b/c d"), log_name=compile_template("{container}"))[0]
+    assert found["logName"] == "projects/p1/logs/a_b%2Fc_d"
+
+
+@pytest.mark.parametrize(("kind", "place", "resource"), [
+    ("containers", ON_GKE, "k8s_container"), ("files", ON_GKE, "k8s_node"), ("journal", ON_GKE, "k8s_node"),
+    ("files", Place("p1", "", "z", "42", "z"), "gce_instance"), ("containers", Place("p1", "", "z", "42", "z"), "gce_instance"),
+    ("files", Place("p1"), "generic_node"),
+])
+def test_the_monitored_resource(kind, place, resource):
+    found = resource_of(source(kind=kind), place)
+    assert found["type"] == resource and found["labels"]["project_id"] == "p1"
+    if resource == "gce_instance":
+        assert found["labels"] == {"project_id": "p1", "instance_id": "42", "zone": "z"}
+    if resource == "k8s_node":
+        assert found["labels"] == {"project_id": "p1", "node_name": "node1", "cluster_name": "c1", "location": "l1"}
+
+
+def test_without_a_cluster_labels_say_the_pod():
+    labels = entries(batch([b"x"]), Place("p1", "", "z", "42", "z"))[0]["labels"]
+    assert labels["namespace_name"] == "default" and labels["pod_name"] == "web-0" and labels["container_name"] == "web"
+
+
+def test_labels_of_the_pod_stand_behind_k8s_pod():
+    assert entry(labels={"app": "web"})["labels"]["k8s-pod/app"] == "web"
+
+
+@pytest.mark.parametrize(("said", "meant"), [
+    ("warn", "WARNING"), (" Info ", "INFO"), ("FATAL", "CRITICAL"), ("F", "CRITICAL"), ("C", "CRITICAL"), ("crit", "CRITICAL"),
+    ("TRACE", "DEBUG"), ("FINEST", "DEBUG"), ("CONFIG", "DEBUG"), ("D", "DEBUG"), ("SEVERE", "ERROR"), ("ERR", "ERROR"),
+    ("E", "ERROR"), ("EMERG", "EMERGENCY"), ("I", "INFO"), ("INFORMATION", "INFO"), ("N", "NOTICE"), ("W", "WARNING"),
+    ("A", "ALERT"), ("105", "DEBUG"), (200, "INFO"), (999, "EMERGENCY"), ("NOTICE", "NOTICE"),
+])
+def test_severities_as_people_write_them(said, meant):
+    found = entry({"severity": said, "a": 1})
+    assert found["severity"] == meant and found["jsonPayload"] == {"message": "hello", "a": 1}
+
+
+def test_a_severity_that_names_none_is_default_and_stays_in_the_payload():
+    found = entry({"severity": "loud"}, stream=b"stderr")
+    assert "severity" not in found and found["jsonPayload"] == {"message": "hello", "severity": "loud"}
+
+
+def test_what_parse_found_is_the_severity():
+    assert entry(severity=b"ALERT", stream=b"stderr")["severity"] == "ALERT"
+
+
+@pytest.mark.parametrize(("fields", "time"), [
+    ({"timestamp": {"seconds": 1795165445, "nanos": 5}}, "2026-11-20T09:04:05.000000005Z"),
+    ({"timestampSeconds": "1795165446", "timestampNanos": 7}, "2026-11-20T09:04:06.000000007Z"),
+    ({"timeNanos": 1795165447000000009}, "2026-11-20T09:04:07.000000009Z"),
+    ({"time": "2026-11-20T10:04:08.123456789+01:00"}, "2026-11-20T09:04:08.123456789Z"),
+    ({"timestamp": {"seconds": 1795165445}, "timeNanos": 1}, "2026-11-20T09:04:05.000000000Z"),
+])
+def test_times_that_a_record_says(fields, time):
+    found = entry({**fields, "a": 1})
+    assert found["timestamp"] == time
+    assert found["jsonPayload"].keys() - {"timeNanos"} == {"message", "a"}
+
+
+@pytest.mark.parametrize("fields", [
+    {"timestamp": "2026-11-20T09:00:00Z"}, {"time": "noon"}, {"timestamp": {"seconds": "x"}}, {"timeNanos": -1},
+    {"timestamp": {"seconds": 1, "nanos": 10**9}}])
+def test_what_is_no_time_stays_in_the_payload(fields):
+    found = entry(fields)
+    assert found["timestamp"] == "2026-11-20T09:04:05.123456789Z" and found["jsonPayload"] == {"message": "hello", **fields}
+
+
+def test_http_request_known_members_are_taken_and_unknown_ones_stay():
+    found = entry({"httpRequest": {
+        "requestMethod": "GET", "status": "404", "responseSize": 12, "latency": " 1.5 s", "cacheHit": True, "weather": "fine",
+        "requestSize": "many"}})
+    assert found["httpRequest"] == {
+        "requestMethod": "GET", "status": 404, "responseSize": "12", "latency": "1.5s", "cacheHit": True}
+    assert found["jsonPayload"] == {"message": "hello", "httpRequest": {"weather": "fine", "requestSize": "many"}}
+
+
+@pytest.mark.parametrize(("said", "taken"), [
+    ("1.5s", "1.5s"), ("  3 s ", "3s"), ("0.12345678999s", "0.123456789s"), ("1.5ms", None), ("-1s", None), (1.5, None)])
+def test_latency(said, taken):
+    assert entry({"httpRequest": {"status": 200, "latency": said}})["httpRequest"].get("latency") == taken
+
+
+def test_all_special_fields_at_once_leave_a_text():
+    found = entry({
+        "logging.googleapis.com/labels": {"a": 1, "b": True, "c": "x"}, "logging.googleapis.com/insertId": "mine",
+        "logging.googleapis.com/spanId": "000000000000004a", "logging.googleapis.com/trace": "0123456789abcdef0123456789ABCDEF",
+        "logging.googleapis.com/trace_sampled": True, "logging.googleapis.com/operation": {"id": "o", "first": True},
+        "logging.googleapis.com/sourceLocation": {"file": "a.py", "line": 7, "function": "f"}})
+    assert found["labels"] == {
+        "a": "1", "b": "true", "c": "x", "shipper/id": f"{KEY}:0+64", "compute.googleapis.com/resource_name": "node1"}
+    assert found["insertId"] == "mine" and found["spanId"] == "000000000000004a" and found["traceSampled"] is True
+    assert found["trace"] == "projects/p1/traces/0123456789abcdef0123456789ABCDEF"
+    assert found["operation"] == {"id": "o", "first": True}
+    assert found["sourceLocation"] == {"file": "a.py", "line": "7", "function": "f"}
+    assert found["textPayload"] == "hello" and "jsonPayload" not in found
+
+
+def test_a_trace_that_has_its_full_name_stays_as_it_is():
+    assert entry({"logging.googleapis.com/trace": "projects/x/traces/1"})["trace"] == "projects/x/traces/1"
+
+
+def test_special_fields_of_the_wrong_type_stay_in_the_payload():
+    fields = {"logging.googleapis.com/trace": 5, "logging.googleapis.com/labels": "x", "httpRequest": "GET /",
+              "logging.googleapis.com/trace_sampled": "maybe", "logging.googleapis.com/operation": []}
+    assert entry(fields)["jsonPayload"] == {"message": "hello", **fields}
+
+
+def test_payloads():
+    assert entry(b"")["textPayload"] == "hello" and entry(b"{}")["textPayload"] == "hello"
+    assert entry({"a": [1, {"b": None}]})["jsonPayload"] == {"message": "hello", "a": [1, {"b": None}]}
+    assert entry({"a": 1}, message=b"")["jsonPayload"] == {"a": 1}
+    assert entry({"message": 5})["jsonPayload"] == {"message": "hello", "fields.message": 5}
+
+
+@pytest.mark.parametrize("message", [b"a trace\n  at x\n  at y", b"halfway stdout F through", b"\xff broken", b'"quoted" \\'])
+def test_a_message_is_one_entry_whatever_it_holds(message):
+    assert entry(message=message)["textPayload"] == message.decode("utf-8", "replace")
+    assert entry({"a": 1}, message=message)["jsonPayload"]["message"] == message.decode("utf-8", "replace")
+
+
+def test_marks_are_labels():
+    one = replace(batch([b"x"]), marks={0: {"truncated": 5000, "partial": True}})
+    assert {"shipper/truncated": "5000", "shipper/partial": "true"}.items() <= entries(one)[0]["labels"].items()
+
+
+@pytest.mark.parametrize(("time", "written", "label"), [
+    (b"2026-11-21T09:13:13.298593Z", "2026-11-21T09:13:13.298593000Z", None),            # a day ahead, to the microsecond
+    (b"2026-11-21T09:13:13.298594Z", "2026-11-20T09:13:13.298593000Z", "2026-11-21T09:13:13.298594Z"),
+    (b"2026-11-21T09:13:13.298593001Z", "2026-11-20T09:13:13.298593000Z", "2026-11-21T09:13:13.298593001Z"),
+    (b"9999-99-99T99:99:99.000000000Z", "2026-11-20T09:13:13.298593000Z", None),
+    (b"2026-11-20T09:04:05+01:00", "2026-11-20T08:04:05.000000000Z", None), (b"", "2026-11-20T09:13:13.298593000Z", None),
+    (b'"},{', "2026-11-20T09:13:13.298593000Z", None),
+])
+def test_cl2_no_entry_is_refused_for_its_time(time, written, label):
+    assert READ_NS == 1795165993298593000
+    found = entry(time=time)
+    assert found["timestamp"] == written and found["labels"].get("shipper/time") == label
+
+
+def test_cl2_a_time_ahead_among_the_fields_is_not_taken():
+    found = entry({"timeNanos": READ_NS + 86_400 * 10**9 + 1})
+    assert found["timestamp"] == "2026-11-20T09:04:05.123456789Z"
+    assert found["labels"]["shipper/time"] == "2026-11-21T09:13:13.298593001Z"
+
+
+@pytest.mark.parametrize(("length", "cut"), [(511, False), (512, True)])
+def test_cl3_an_insert_id_has_fewer_than_512_characters(length, cut):
+    one = batch([b"x"])
+    one = replace(one, ids=[b"0+64," + b"k" * (length - len(KEY) - 1 - 5)])
+    found, whole = entries(one)[0], f"{KEY}:{one.ids[0].decode()}"
+    assert len(whole) == length and (found["insertId"] != whole) is cut and len(found["insertId"]) < 512
+    assert (found["labels"].get("shipper/id") == whole) is cut
+
+
+def test_cl3_an_entry_has_at_most_64_labels():
+    labels = {f"l{n}": n for n in range(70)}
+    found = entry({"logging.googleapis.com/labels": labels}, labels={f"p{n}": "x" for n in range(70)})
+    assert len(found["labels"]) == 64 and found["labels"]["l63"] == "63"
+    assert found["jsonPayload"]["logging.googleapis.com/labels"] == {f"l{n}": n for n in range(64, 70)}
+    assert len(entry(labels={f"p{n}": "x" for n in range(70)})["labels"]) == 64
+
+
+def test_cl1_the_quick_way_gives_what_the_careful_one_gives():
+    one = batch([b"one", b"two\nlines", b"", b"\xff", b"five"])
+    one = replace(one, fields=[b"", b'{"a":1}', b'{"b":"\\"x\\\\"}', b"{}", b'{"c":[1.5,null]}'],
+                  severities=[b"", b"ERROR", b"DEBUG", b"", b"EMERGENCY"],
+                  streams=[b"stdout", b"stderr", b"", b"stderr", b"stdout"])
+    encoder = CloudLoggingEncoder(ON_GKE)
+    assert entries(one) == [json.loads(encoder.entry(one, row)) for row in range(len(one))]
