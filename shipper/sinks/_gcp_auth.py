@@ -152,7 +152,7 @@ class GcpCredentials:
         except ImportError as error:
             raise Fatal(EXTRA_MEND) from error
         logging.getLogger("gcloud.aio.auth").setLevel(logging.CRITICAL)    # it logs the bodies of answers
-        token = Token(io.StringIO(json.dumps(data)), session=self._open(), scopes=[self._scope])
+        token = Token(io.StringIO(json.dumps(_with_source_type(data))), session=self._open(), scopes=[self._scope])
         answer = await token.refresh(timeout=TIMEOUT_S)
         return answer.value, float(answer.expires_in or _UNKNOWN_LIFE_S)
 
@@ -194,6 +194,14 @@ class GcpCredentials:
         if isinstance(error, ValueError) and "subject token" in str(error):
             return Retryable(f"no token {who}: the subject token's file cannot be read; check credential_source and its mount")
         return Retryable(f"no token {who}: {where} gave an answer that is none ({type(error).__name__})")
+
+
+def _with_source_type(data: dict[str, Any]) -> dict[str, Any]:
+    """gcloud writes no `type` into credential_source, and gcloud-aio-auth before 5.6 (Python before 3.11.3) wants one."""
+    source = data.get("credential_source")
+    if not isinstance(source, dict) or "type" in source:
+        return data
+    return {**data, "credential_source": {**source, "type": "file" if "file" in source else "url"}}
 
 
 def _oauth_error(text: str) -> str:

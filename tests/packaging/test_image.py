@@ -41,7 +41,8 @@ def locked(name: str) -> dict[str, tuple[str, int]]:
 
 def wanted() -> list[Requirement]:
     project = PYPROJECT["project"]
-    return [Requirement(each) for each in (*project["dependencies"], *project["optional-dependencies"]["fast"])]
+    extras = project["optional-dependencies"]
+    return [Requirement(each) for each in (*project["dependencies"], *extras["fast"], *extras["gcp"])]
 
 
 def test_the_dockerfile_has_no_fault_that_hadolint_knows():
