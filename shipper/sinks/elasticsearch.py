@@ -4,11 +4,12 @@ Invariants (tests/sinks/test_elasticsearch.py):
   EL1  a record is delivered when its own item says 2xx, or 409: it is there already, under an id that only it has
   EL2  an answer whose items do not number the request's records proves nothing: all goes again, and is 409 where it was taken
   EL3  what is wrong with the cluster or the config (429, 5xx, 401, 403, 404: no such index) is never a record's fault
+  EL4  what the server quotes of a record stands in its dead letter, not in a message for log and status
 """
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
 
 from ..config.units import Bytes
@@ -23,6 +24,7 @@ from ._http_parts import PartsSink
 from ._http_status import Answer, again, retry_after_s, shorten
 
 MIB = 1024 * 1024
+_PREVIEW = " Preview of field's value"
 _FILTER = "filter_path=errors,error,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
 
 
@@ -73,10 +75,10 @@ class ElasticsearchSink(PartsSink):
         if said["errors"]:
             self._judge(results, retry_after_s(answer.headers, 0.0) if "Retry-After" in answer.headers else None)
 
-    def _judge(self, results: Sequence[tuple[int, str]], wait_s: float | None) -> None:
+    def _judge(self, results: Sequence[Result], wait_s: float | None) -> None:
         dead: dict[int, str] = {}
         retry: list[int] = []
-        for index, (status, words) in enumerate(results):
+        for index, (status, words, _) in enumerate(results):
             if 200 <= status < 300 or status == 409:
                 continue                                                                                        # EL1
             if again(status, self._config.retry_statuses, self._config.reject_statuses):
@@ -84,22 +86,33 @@ class ElasticsearchSink(PartsSink):
             else:
                 dead[index] = f"{status}: {words}"
         if dead or retry:
-            first = dead[min(dead)] if dead else "{}: {}".format(*results[retry[0]])
-            message = f"{self.what}: {len(dead)} records refused, {len(retry)} put off; the first: {first}"
+            first = results[min(dead) if dead else retry[0]]
+            message = f"{self.what}: {len(dead)} records refused, {len(retry)} put off; the first: {first.status}: {first.brief}"
             raise Partial(message, dead=dead, retry=retry, retry_after_s=wait_s)
 
 
-def _result(item: Any) -> tuple[int, str]:
-    """Status and words of an item; 0 where it is not understood, which is asked again."""
+class Result(NamedTuple):
+    """Of one item. brief: its words without what they quote of the record (EL4)."""
+
+    status: int
+    words: str
+    brief: str
+
+
+def _result(item: Any) -> Result:
+    """0 as the status where it is not understood, which is asked again."""
     found = next(iter(item.values()), None) if isinstance(item, dict) else None
     if not isinstance(found, dict) or not isinstance(found.get("status"), int):
-        return 0, "an item that is not understood"
+        return Result(0, *["an item that is not understood"] * 2)
     error = found.get("error")
     if not isinstance(error, dict):
-        return found["status"], shorten(str(error or "no reason given"))
+        return Result(found["status"], *[shorten(str(error or "no reason given"))] * 2)
     cause = error.get("caused_by")
-    words = [error.get("type"), error.get("reason"), cause.get("reason") if isinstance(cause, dict) else None]
-    return found["status"], shorten(": ".join(str(word) for word in words if word))
+    words = [str(word) for word in (error.get("type"), error.get("reason")) if word]
+    brief = ": ".join(words).partition(_PREVIEW)[0]
+    if isinstance(cause, dict) and cause.get("reason"):
+        words.append(str(cause["reason"]))
+    return Result(found["status"], shorten(": ".join(words)), shorten(brief))
 
 
 def _problems(config: ElasticsearchConfig) -> Problems:

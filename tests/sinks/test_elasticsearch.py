@@ -40,6 +40,17 @@ def test_each_item_is_judged_alone_and_dead_ones_have_the_servers_words():
     assert caught.value.retry == (2, 4)
 
 
+def test_what_the_server_quotes_of_a_record_stands_in_its_dead_letter_and_not_in_the_log():
+    cause = {
+        "type": "document_parsing_exception", "caused_by": {"reason": 'For input string: "hunter2"'},
+        "reason": "failed to parse field [fields.n] of type [long] in document with id 'k'. Preview of field's value: 'hunter2'",
+    }
+    with pytest.raises(Partial) as caught:
+        read(201, 400, **cause)
+    assert "hunter2" in caught.value.dead[1]
+    assert "failed to parse field [fields.n]" in str(caught.value) and "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("status", [429, 500, 503, 401, 403, 404, 408, 0, 302])
 def test_el3_what_is_the_clusters_fault_goes_again(status):
     with pytest.raises(Partial) as caught:
