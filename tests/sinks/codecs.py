@@ -11,6 +11,7 @@ Put it into CODECS; tests/sinks/test_http_contract.py does the rest.
 """
 from __future__ import annotations
 
+import base64
 import json
 
 import orjson
@@ -254,4 +255,34 @@ class CloudLogging:
         return Reply(400 if first["code"] == 3 else 503, orjson.dumps({"error": error}))
 
 
-CODECS = [CloudLogging, HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch, Loki, Otlp, Datadog, Splunk]
+class Pubsub:
+    """publish takes all or nothing. Small requests are held against the discovery document."""
+
+    type = "pubsub"
+    schedules = 10
+    grain = (3, 4)
+    keys = "endpoint: '{url}', topic: logs, project: p1, anonymous: true, ordering_key: '{pod}'"
+
+    def records(self, seen: Seen) -> list[bytes]:
+        assert seen.method == "POST" and seen.path == "/v1/projects/p1/topics/logs:publish", seen.path
+        assert seen.headers["content-type"] == "application/json" and len(seen.body) <= 10_000_000
+        body = orjson.loads(seen.body)
+        assert body.keys() == {"messages"} and 1 <= len(body["messages"]) <= 1000
+        if len(body["messages"]) <= 20:
+            assert wrong_shape("pubsub.v1", "PublishRequest", body) == []
+        found = []
+        for message in body["messages"]:
+            assert message.keys() == {"data", "attributes", "orderingKey"}, message.keys()
+            assert all(0 < len(value.encode()) <= 1024 for value in message["attributes"].values())
+            found.append(base64.b64decode(message["data"], validate=True))
+            assert orjson.loads(found[-1])["id"] == message["attributes"]["id"]
+        return found
+
+    def taken(self, seen: Seen, records: list[bytes]) -> Reply:
+        return Reply(200, orjson.dumps({"messageIds": [str(i) for i in range(len(records))]}))
+
+    def partial(self, seen: Seen, records: list[bytes], dead: dict[int, str], retry: set[int]) -> Reply | None:
+        return None
+
+
+CODECS = [CloudLogging, Pubsub, HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch, Loki, Otlp, Datadog, Splunk]

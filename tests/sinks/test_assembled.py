@@ -21,6 +21,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     *((kind, {"url": "http://127.0.0.1:1/", "headers": {"X-Sink": kind}}) for kind in (
         "elasticsearch", "loki", "otlp_http", "splunk_hec", "datadog")),
     ("cloud_logging", {"project": "p1", "anonymous": True}),
+    ("pubsub", {"topic": "logs", "project": "p1", "anonymous": True}),
 ]
 
 
