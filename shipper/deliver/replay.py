@@ -63,15 +63,17 @@ class Replays:
         return done
 
     def rewind(self) -> None:
-        """Y2."""
-        self.waiting.extendleft(reversed(self._under_way))
-        self._under_way = []
+        """Y2. What is part of a plan is delivered by the plan, as its entry stays in the window (window.W7)."""
+        planned = [replay for replay in self._under_way if replay.entry is not None and replay.entry.planned]
+        self.waiting.extendleft(reversed([replay for replay in self._under_way if replay not in planned]))
+        self._under_way = planned
 
     def fail(self, error: Exception) -> None:
         """The sink ends."""
-        self.rewind()
-        while self.waiting:
-            done = self.waiting.popleft().done
+        ended = [*self._under_way, *self.waiting]
+        self._under_way = []
+        self.waiting.clear()
+        for done in [replay.done for replay in ended]:
             if not done.done():
                 done.set_exception(error)
                 done.exception()                 # seen: whoever asked may have gone

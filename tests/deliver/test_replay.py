@@ -5,7 +5,9 @@ import asyncio
 
 import pytest
 
-from shipper.deliver.account import Position
+from shipper.deliver.account import Position, Tally
+from shipper.deliver.replay import Replays
+from shipper.deliver.window import Window
 from shipper.errors import Rejected, Retryable
 
 from .support import Rig, balance, ids_of, messages_of, section, source
@@ -140,3 +142,21 @@ async def test_whoever_asked_may_go_and_it_is_delivered_all_the_same():
         gate.set()
         await rig.clock.until(lambda: bool(rig.sink.sent))
         assert rig.sink.messages == [b"old"]
+
+
+async def test_y2_a_letter_that_is_part_of_a_plan_is_not_sent_again_when_the_stream_goes_back_and_fails_with_the_sink():
+    """A sink that plans delivers it once: a second request would be a second object."""
+    replays, window = Replays(), Window(Position(0, 0))
+    planned, other = replays.add(letters(b"one")), replays.add(letters(b"two"))
+    replays.launch(window.launch(Position(0, 0), Tally())).entry.planned = True
+    replays.launch(window.launch(Position(0, 0), Tally()))
+    replays.rewind()
+    assert list(replays.waiting) == [other]
+    planned.entry.passed = True
+    assert list(replays.passed()) == [planned]
+    replays.add(letters(b"three"))
+    third = replays.launch(window.launch(Position(0, 0), Tally()))
+    third = replays.launch(window.launch(Position(0, 0), Tally()))
+    third.entry.planned = True
+    replays.fail(Retryable("stopped"))
+    assert third.done.done() and other.done.done()
