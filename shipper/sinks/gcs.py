@@ -20,6 +20,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
@@ -51,6 +52,7 @@ from ._plan_store import PlanStore
 MAX_PLANS = 4
 UPLOADS = 2
 TICK_S = 1.0
+DURABLE_S = 1.0
 _ENCODERS: dict[str, ModuleType] = {"ndjson": record_json, "raw": raw}
 _T = TypeVar("_T")
 Payload = list[tuple[str, list[bytes]]]
@@ -164,6 +166,11 @@ class GcsSink:
         except TimeoutError:
             waiting = sum(plan.files for plan in self._plans)
             raise Retryable(f"{waiting} objects are not uploaded after {deadline_s:g} s; they stay planned") from None
+        with suppress(TimeoutError):                # else the next start would find them, and send them in vain
+            async with asyncio.timeout(DURABLE_S):
+                while self._plans:
+                    self._news.clear()
+                    await self._news.wait()
 
     def durable(self, number: int) -> None:
         self._durable_number = max(self._durable_number, number)

@@ -136,6 +136,7 @@ def test_a_wiped_state_directory_makes_new_objects_and_no_false_already_there(tm
         agent.configure(sinks={"far": sink(google, prefix="p")})
         assert agent.once(env=google.environ) == 0
         assert set(Found(google).look().values()) == {1}
+        assert list(agent.state.glob("spool/far/*")) == [], "nothing for the next start to send in vain"
         shutil.rmtree(agent.state)
         assert agent.once(env=google.environ) == 0
         assert set(Found(google).look().values()) == {2} and google.gcs.precondition_failures == 0 and google.gcs.wrong == []
