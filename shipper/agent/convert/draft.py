@@ -8,6 +8,7 @@ from typing import Any
 from .syntax import Element
 
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./*-]*|[0-9]+(?:\.[0-9]+)?(?:[KMG]i?B|ms|s|m|h)|[0-9]+")
+_SECRET = re.compile(r"pass|token|secret|(?:shared|api|access|sec|private|json|account)_?key|cred|auth|header")
 _NOT_TEXT = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n"))
 
 
@@ -107,7 +108,8 @@ class Draft:
 
 
 def secret_key(key: str) -> bool:
-    return re.search(r"password|token|secret|shared_key|api_key|private_key", key) is not None
+    """May its value be one? Then it is never shown."""
+    return _SECRET.search(key.lower()) is not None
 
 
 def _oneline(text: str) -> str:
@@ -115,7 +117,7 @@ def _oneline(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    text = _oneline(text)
+    text = re.sub(r"://[^/@\s]*@", "://***@", _oneline(text))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

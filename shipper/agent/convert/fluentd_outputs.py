@@ -81,6 +81,14 @@ def secret(element: Element, key: str, draft: Draft, variable: str) -> str | Non
     return f"${{{variable}}}"
 
 
+def _url(text: str, element: Element, key: str, draft: Draft) -> str:
+    """Without a name and password in it."""
+    plain = re.sub(r"://[^/@\s]*@", "://", text)
+    if plain != text:
+        draft.problem(element, "a name and password in a URL are not copied; use auth: {user: ..., password_file: ...}", key)
+    return plain
+
+
 def _buffer(element: Element, item: Item, draft: Draft) -> None:
     for where in [element, *(c for c in element.children if c.name == "buffer")]:
         if where is not element:
@@ -116,7 +124,10 @@ def _bytes(text: str) -> int:
 
 def _copy(element: Element, item: Item, keys: dict[str, str], to_type: Callable[[str], Any] = str) -> None:
     for theirs, ours in keys.items():
-        if (value := element.take(theirs)) is not None:
+        value = element.take(theirs)
+        if value is not None and ours == "credentials_file" and not value.startswith(("/", "$")):
+            item.set(ours, "/etc/shipper-secrets/key.json", "a key that stands in the config is not copied: put it there")
+        elif value is not None:
             item.set(ours, to_type(value))
 
 
@@ -152,7 +163,8 @@ def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:
         if "," in hosts:
             draft.problem(element, "one url: name a load balancer, or one sink a server", "hosts")
     path = (element.take("path") or "").rstrip("/")
-    item.set("url", host if "://" in host else f"{scheme}://{host if ':' in host else f'{host}:{port}'}{path}")
+    where = host if "://" in host else f"{scheme}://{host if ':' in host else f'{host}:{port}'}{path}"
+    item.set("url", _url(where, element, "hosts" if hosts else "host", draft))
     user = element.take("user")
     if user:
         item.set("auth", {"user": user, "password": secret(element, "password", draft, "ELASTICSEARCH_PASSWORD") or ""})
@@ -188,7 +200,7 @@ def _splunk(element: Element, item: Item, draft: Draft) -> None:
     scheme = element.take("protocol") or ("https" if truth(element.take("use_ssl"), True) else "http")
     host = element.take("hec_host") or element.take("host") or "localhost"
     port = element.take("hec_port") or element.take("port") or "8088"
-    item.set("url", element.take("full_url") or f"{scheme}://{host}:{port}")
+    item.set("url", _url(element.take("full_url") or f"{scheme}://{host}:{port}", element, "full_url", draft))
     for key in ("hec_token", "token"):
         if (value := secret(element, key, draft, "SPLUNK_HEC_TOKEN")) is not None:
             item.set("token", value)
@@ -199,7 +211,7 @@ def _splunk(element: Element, item: Item, draft: Draft) -> None:
 
 
 def _loki(element: Element, item: Item, draft: Draft) -> None:
-    item.set("url", element.take("url") or "http://localhost:3100")
+    item.set("url", _url(element.take("url") or "http://localhost:3100", element, "url", draft))
     _copy(element, item, {"tenant": "tenant"})
     if user := element.take("username"):
         item.set("auth", {"user": user, "password": secret(element, "password", draft, "LOKI_PASSWORD") or ""})
@@ -216,7 +228,8 @@ def _loki(element: Element, item: Item, draft: Draft) -> None:
 
 
 def _http(element: Element, item: Item, draft: Draft) -> None:
-    item.set("url", element.take("endpoint") or element.take("endpoint_url") or "")
+    key = "endpoint" if "endpoint" in element.params else "endpoint_url"
+    item.set("url", _url(element.take(key) or "", element, key, draft))
     if (method := element.params.get("http_method")) is None or method.value.lower() == "post":
         draft.note(element, "http_method", "POST")
     if truth(element.take("json_array")):

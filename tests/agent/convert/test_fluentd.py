@@ -288,6 +288,21 @@ class TestOutputs:
                             "takes records to a "
                             "fluentd that keeps this output)"]
 
+    @pytest.mark.parametrize("text", [
+        "  @type http\n  endpoint https://u:hunter2@h/x",
+        "  @type elasticsearch\n  hosts https://u:hunter2@es:9200",
+        "  @type loki\n  url http://u:hunter2@l:3100",
+        '  @type http\n  endpoint https://h/\n  headers {"Authorization": "hunter2"}',
+        "  @type splunk_hec\n  hec_host s\n  hec_token hunter2",
+        "  @type stdout\n  aws_sec_key hunter2",
+        "  @type s3\n  aws_sec_key hunter2",
+        "  @type forward\n  <security>\n    shared_key hunter2\n  </security>",
+        '  @type bigquery_insert\n  mystery 1\n  json_key {"private_key": "hunter2"}',
+    ])
+    def test_no_secret_comes_out_wherever_it_stands(self, text: str):
+        _, problems, draft = converted(f"{TAIL}  format none\n</source>\n<match **>\n{text}\n</match>\n")
+        assert problems and "hunter2" not in draft.yaml() + "".join(problems)
+
     def test_a_secret_is_neither_copied_nor_shown(self):
         text = "  @type elasticsearch\n  host es\n  user u\n  password hunter2"
         sink, problems = sink_of(text)
