@@ -30,7 +30,8 @@ CASES = [
      "7:5: process[0]: says nothing to be done; give it one of"),
     ("a severity in a rule's when", "process:\n  - {when: {severity: ERROR}, parse: json}\n",
      "process[0].when.severity: a rule is chosen once per file"),
-    ("a broken expression", "process:\n  - parse: {regex: '(?P<a>'}\n", "7:13: process[0].parse.regex: not a regular expression:"),
+    ("a broken expression", "process:\n  - parse: {regex: '(?P<a>'}\n",
+     "7:13: process[0].parse.regex: not a regular expression:"),
     ("an expression without a group", "process:\n  - parse: {regex: 'a+'}\n", "process[0].parse.regex: no named group"),
     ("a type of a group that is not there", "process:\n  - parse: {regex: '(?P<a>x)', types: {b: integer}}\n",
      "process[0].parse.types.b: the expression has no group of this name; it has a"),
@@ -54,7 +55,8 @@ def test_a_sinks_severity_that_nobody_parses_is_warned_of():
 
 
 def test_a_rules_keys_win_over_the_sources_and_a_later_rules_over_an_earlier_ones():
-    rules = config("node: node1\nsources:\n  c: {type: containers, parse: klog, drop: [{match: a}]}\nsinks:\n  out: {type: stdout}\n"
+    rules = config("node: node1\nsources:\n  c: {type: containers, parse: klog, drop: [{match: a}]}\n"
+                   "sinks:\n  out: {type: stdout}\n"
                    "process:\n  - {when: {namespace: shop}, parse: json, drop: [{match: b}]}\n"
                    "  - {when: {pod: 'web-*'}, parse: auto}\n")
     wanted = Rules(rules.process).wanted
