@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+JOBS ?= 3
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
@@ -25,7 +26,7 @@ test: $(STAMP) ## the suite (installs Debian's rsyslog, kubectl, promtool, chrom
 	@sh tests/support/need_kubectl.sh
 	@sh tests/support/need_chromium.sh
 	@sh tests/support/need_journal.sh
-	$(BIN)/python -m pytest -m 'not long' $(ARGS)
+	$(BIN)/python -m pytest -m 'not long' -n $(JOBS) --dist worksteal $(ARGS)
 
 test-long: $(STAMP) ## the full numbers: thousands of kills, long fuzzing; writes tests/results/
 	@sh tests/support/need_rsyslogd.sh
