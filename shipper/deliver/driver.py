@@ -497,6 +497,8 @@ class Delivery:
         if self._trouble.state is not SinkState.OK:
             await self._end_tasks()
             self._rewind()
+            if getattr(self._sink, "pinned", False):    # it was fixed while the tasks ended
+                return
             self._window.set_aside()
             self._advance()
         await give_away(drop, self._progress, self._buffer, self._routed, self._telemetry)

@@ -1,6 +1,7 @@
 """The keys of a `type: gcs` sink, what is wrong with them, what they promise, and how objects are named. Makes no request."""
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -76,7 +77,10 @@ def object_name(prefix: str, buffer_id: str, receipt: Mapping[str, Any], crc32c:
     high = f"{end}.{end_record}" if end_record else str(end - 1)
     base = f"{buffer_id}-{low}-{high}-{crc32c:08x}{suffix}"
     room = MAX_NAME_BYTES - len(base) - 1
-    kept = prefix.encode()[:room].decode("utf-8", "ignore").rstrip("/")
+    kept = prefix
+    if len(prefix.encode()) > room:             # what is cut off must still tell two prefixes apart
+        digest = hashlib.blake2b(prefix.encode(), digest_size=8).hexdigest()
+        kept = prefix.encode()[:room - 17].decode("utf-8", "ignore").rstrip("/") + "~" + digest
     return f"{kept}/{base}" if kept else base
 
 

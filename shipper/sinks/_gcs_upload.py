@@ -48,9 +48,10 @@ class Upload:
         note: Callable[[str], Any], executor: Executor | None = None,
     ) -> None:
         self._client, self._endpoint, self._spec, self._path = client, endpoint, spec, path
-        self._session, self._note, self._executor = session, note, executor
+        here = bool(session) and _origin(session) == _origin(endpoint)      # the config may have left it since: begun again
+        self._session, self._note, self._executor = session if here else "", note, executor
         self._size: int = spec["size"]
-        self._must_ask = bool(session)
+        self._must_ask = here
         self._held = 0
         self.done = False
 
@@ -94,7 +95,7 @@ class Upload:
             await self._end(answer)
             return
         session = answer.headers.get("Location", "")
-        if urlsplit(session)[:2] != urlsplit(self._endpoint)[:2]:
+        if _origin(session) != _origin(self._endpoint):
             raise Retryable(f"{place(self._endpoint)} began an upload at another place ({place(session)[:100]}); not followed")
         await self._note(session)
         self._session, self._held, self._must_ask = session, 0, False
@@ -202,6 +203,11 @@ class Upload:
                 return Retryable(f"{error}; it is sent again")
             return Fatal(f"{error}; check bucket, prefix and storage_class")
         return error or Retryable(f"{self.what}: answered {answer.status}, which means nothing here")
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def wire_crc32c(value: int) -> str:

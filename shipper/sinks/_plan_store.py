@@ -59,6 +59,10 @@ class PlanStore:
         """A descriptor of a new spool file (PS3)."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
+    def reopen(self, path: str) -> int:
+        """A descriptor that appends to a spool file that is there."""
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW)
+
     def write(self, number: int, manifest: Mapping[str, Any]) -> None:
         """PS1. The files are fsynced already; again and again until it succeeds."""
         self._sync_directory()

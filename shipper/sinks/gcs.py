@@ -10,6 +10,8 @@ Invariants (tests/sinks/test_gcs.py, test_gcs_exactly_once.py):
   GS2  a record is in one plan: ranges end where delivery is settled, and what is fixed is not formed again (Plans)
   GS3  plans are confirmed in order, and their files stay until the cursor is durable *and* all objects are there
   GS4  at most MAX_PLANS ranges wait to be uploaded: behind them `send` waits, and the buffer keeps the rest
+  GS6  from the moment on in which a range has failed until delivery has gone back, nothing is planned: the next plan would cover
+       that range without its records
   GS5  where a spool file of a plan is missing or was changed, that plan and those behind it are given up, said as an error,
        and sent again from the buffer: then a record may be in two objects, and none is lost
 Driver: per request one hop to the thread.
@@ -61,11 +63,13 @@ Manifests = list[tuple[int, dict[str, Any]]]
 
 @dataclass(slots=True, eq=False)
 class Plan:
-    """A durable manifest being carried out. `request`: what is confirmed with it; 0: the cursor is past it already."""
+    """A manifest being carried out. `request`: what is confirmed with it; 0: the cursor is past it already. `written`: it is
+    durable."""
 
     number: int
     manifest: dict[str, Any]
     request: int
+    written: bool = True
     done: bool = False
     confirmed: bool = False
     progress: dict[str, Any] = field(default_factory=dict)
@@ -133,15 +137,18 @@ class GcsSink:
         """All of it in the range's spool files. Retryable where the disk does not take it: then all of the range comes again."""
         if request.number <= self._cut_number:
             return                          # a send that was called off had got there (S2)
-        while len(self._sealing) + sum(1 for plan in self._plans if not plan.confirmed) >= MAX_PLANS:
+        while self._waiting_ranges >= MAX_PLANS and self._going_back is None:
             self._news.clear()
             await self._news.wait()
+        if self._going_back is not None:
+            raise Retryable(str(self._going_back))          # GS6; delivery goes back once this has returned
         if self._is_due(payload):
             self._cut()
         growing = self._range
         if growing is None:
             growing = self._range = Range(
-                self._store, self._store.new_number(), self._config.compression, self._now_s(), self._sent_bytes)
+                self._store, self._store.new_number(), self._config.compression, self._now_s(), self._sent_bytes,
+                self._config.max_open_objects)
         assert self._thread is not None
         try:
             self._appending = self._thread.submit(growing.append, request.number, payload)
@@ -171,6 +178,15 @@ class GcsSink:
                 while self._plans:
                     self._news.clear()
                     await self._news.wait()
+
+    @property
+    def pinned(self) -> bool:
+        """What is fixed and not on disk yet: the cursor must not pass it (GS1), else a crash would lose it."""
+        return any(not plan.written for plan in self._plans)
+
+    @property
+    def _waiting_ranges(self) -> int:
+        return len(self._sealing) + sum(1 for plan in self._plans if not plan.confirmed)
 
     def durable(self, number: int) -> None:
         self._durable_number = max(self._durable_number, number)
@@ -218,17 +234,19 @@ class GcsSink:
         if growing is None or not growing.last_request:
             return False
         held_bytes = self._context.plans.sent_bytes - growing.began_bytes
-        more = sum(1 for prefix, _ in payload if prefix not in growing.objects)
+        objects, more = len(growing.objects), sum(1 for prefix, _ in payload if prefix not in growing.by_prefix)
         return (
             growing.largest_bytes >= config.max_bytes or self._now_s() - growing.began_s >= config.max_age
             or held_bytes >= self._context.buffer_bytes // 4
-            or bool(more and len(growing.objects) + more > config.max_open_objects)
+            or objects > config.max_open_objects or bool(more and objects + more > config.max_open_objects)
         )
 
     def _cut(self) -> None:
         """The open range takes no more, where it can end here (GS2)."""
         growing = self._range
-        if growing is None or (self._appending is not None and not self._appending.done()):
+        if growing is None or growing.broken or self._going_back is not None:
+            return                                      # GS6
+        if self._appending is not None and not self._appending.done():
             return
         if not growing.last_request or not self._context.plans.settled(growing.last_request):
             return
@@ -259,11 +277,11 @@ class GcsSink:
         plans = self._context.plans
         async with self._sealing_lock:
             try:
-                if growing.void:
-                    return
+                if growing.void or self._going_back is not None:
+                    return                              # GS6
                 await self._run(growing.seal)
                 await plans.synced(growing.last_request)
-                if growing.void:
+                if growing.void or self._going_back is not None:
                     return
                 receipt = plans.fix(growing.last_request)
             except ShipperError as error:
@@ -271,9 +289,10 @@ class GcsSink:
                     self._go_back(error)
                 return
             self._sealing.remove(growing)
-            plan = Plan(growing.number, self._manifest(growing, receipt), growing.last_request)
+            plan = Plan(growing.number, self._manifest(growing, receipt), growing.last_request, written=False)
             self._plans.append(plan)
             await plans.persist(lambda: self._run(self._store.write, plan.number, plan.manifest))
+            plan.written = True
         self._spawn(self._carry_out(plan))
 
     def _manifest(self, growing: Range, receipt: dict[str, Any]) -> dict[str, Any]:
@@ -283,7 +302,7 @@ class GcsSink:
             "size": one.size_bytes, "crc32c": one.crc32c, "content_type": content_type(config),
             "storage_class": config.storage_class,
             "metadata": {"shipper-node": self._context.node, "shipper-uncompressed-bytes": str(one.records_bytes)},
-        } for one in growing.objects.values()]
+        } for one in growing.objects]
         return {"version": 1, "buffer": buffer_id, "receipt": receipt, "objects": objects}
 
     # ------------------------------------------------------------ plans

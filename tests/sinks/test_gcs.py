@@ -157,8 +157,11 @@ async def test_a_big_object_goes_on_in_another_process_where_it_stood(world: Gcs
     gcs.schedule = iter(["ok", "ok", *["503"] * 100_000])
     for _ in range(3):
         world.write(700, padding=5000)
-    world.run(compression="none", age_s=0.05)
+    world.run(compression="none")                     # no clock ends the object, however slow the machine: the flush does
+    flushing = asyncio.create_task(world.flushed())
     await world.until(lambda: gcs.seen.count("put") > 1)
+    flushing.cancel()
+    await asyncio.gather(flushing, return_exceptions=True)
     await world.stop()
     gcs.seen.clear()
     gcs.schedule = iter(())
