@@ -21,6 +21,7 @@ from ..config.process_redact import ByField, Limit
 from ..errors import DropReason
 from ..model import Batch, Source
 from .chain import Work
+from .filter import values_of
 from .limits import Limits
 
 TELL_EVERY_S = 30.0
@@ -125,9 +126,7 @@ class Limiter:
 
     def _values(self, work: Work) -> list[bytes]:
         assert self._path is not None
-        if work.values is None:
-            return [b""] * len(work.batch)
-        return [at_path(values, self._path) for values in work.values]
+        return [at_path(values, self._path) for values in values_of(work)]
 
     # -------------------------------------------------------- telling
 

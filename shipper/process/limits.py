@@ -24,10 +24,11 @@ class Bucket:
 
 
 class Limits:
-    """All buckets of the agent, by (limit, value). `delays`: False for `run --once`, which has to end."""
+    """All buckets of the agent, by (limit's name, value, its rates): two limits without a name are
+    two. `delays`: False for `run --once`, which has to end."""
 
     def __init__(self, most: int = MOST_BUCKETS) -> None:
-        self._buckets: OrderedDict[tuple[str, bytes], Bucket] = OrderedDict()
+        self._buckets: OrderedDict[tuple[str, bytes, float | None, float | None], Bucket] = OrderedDict()
         self._most = most
         self.delays = True
 
@@ -37,7 +38,7 @@ class Limits:
     def bucket(self, limit: Limit, name: str, value: bytes, now_s: float) -> Bucket:
         """The bucket of this value, filled up to `now_s`."""
         most_records, most_bytes = (limit.records_per_s or 0.0) * limit.burst, (limit.bytes_per_s or 0) * limit.burst
-        key = name, value
+        key = name, value, limit.records_per_s, limit.bytes_per_s
         found = self._buckets.get(key)
         if found is None:
             found = self._buckets[key] = Bucket(max(1.0, most_records), max(1.0, most_bytes), now_s)

@@ -10,6 +10,7 @@ of dicts with a newline between is 0.24 us a line, a `dumps` for each 1.6: every
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from datetime import tzinfo
 from itertools import compress
@@ -27,10 +28,12 @@ SEVERITY_KEYS = ("level", "severity", "lvl", "log.level", "loglevel", "levelname
 TIME_KEYS = ("time", "ts", "timestamp", "@timestamp")
 _PINO = {10: b"DEBUG", 20: b"DEBUG", 30: b"INFO", 40: b"WARNING", 50: b"ERROR", 60: b"CRITICAL"}
 _NEWLINE = orjson.Fragment(b"\n")
+_SPACED_COLON = re.compile(rb'"[ \t\r\n]{1,16}:|"[ \t\r\n]{17}')
 _DIGITS = bytes(48 if 48 <= byte < 58 else 1 for byte in range(256))
 _RUN = b"0" * 19
 _BEFORE_A_NUMBER = (b":", b",", b"[", b" ", b"\t", b"\r", b"\n")
 _KEPT_SEVERITIES = 512
+_LONGEST_SEVERITY = 32
 _LATER = b"later"
 _NUMBERS = frozenset((int, float))
 
@@ -40,7 +43,8 @@ class _Severities(dict[Any, bytes]):
 
     def __missing__(self, value: Any) -> bytes:
         found = severity_of(value)
-        if len(self) < _KEPT_SEVERITIES and isinstance(value, (str, int)):
+        is_short = isinstance(value, int) or (isinstance(value, str) and len(value) <= _LONGEST_SEVERITY)
+        if is_short and len(self) < _KEPT_SEVERITIES:
             self[value] = found
         return found
 
@@ -214,7 +218,7 @@ def loaded(line: bytes) -> dict[str, Any] | None:
         value = orjson.loads(line)
         if not isinstance(value, dict):
             return None
-        if has_long_number(line) or line.count(b'":') != len(value):
+        if has_long_number(line) or line.count(b'":') != len(value) or _SPACED_COLON.search(line):
             _exact(line)
         return value
     except (ValueError, RecursionError):

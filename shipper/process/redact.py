@@ -31,6 +31,9 @@ EDGES = (b"\n", b"\x00", b"\x1e")
 HASH_BYTES = 8
 MOST_MATCHED_BYTES = 1 << 28
 MOST_KEY_LINES = 200
+FOREIGN_LINE_COSTS = 20
+"""So many lines of other threads may stand among those of a key: ten."""
+
 KEY_LOOK_BACK_BYTES = 64 * 1024
 """More than MOST_KEY_LINES lines of a key take in a log, and some of other programs between them."""
 
@@ -106,6 +109,8 @@ class Redactor:
         fields = batch.fields
         if fields is not None:
             fields = self._json_column(fields)
+            if fields is not batch.fields:
+                work.values = None                        # what parse read is not what the steps behind this one may see
         if messages is not batch.messages or fields is not batch.fields:
             work.batch = replace(batch, messages=messages, fields=fields)
 
@@ -120,28 +125,30 @@ class Redactor:
         if self._key_rule is not None and (self._in_key or _KEY in blob):
             messages = self._keys_over_lines(messages, streams)
             blob = edge.join(messages)
+        if _is_escaped(blob):                             # first: else half of what is found stays, from the backslash on
+            messages = _same_or([self._unescaped(message) if _is_escaped(message) else message for message in messages], messages)
+            blob = edge.join(messages)
         found = messages
         cleaned = _applied(self._joined, blob, edge)
         if cleaned is not blob:
             found = cleaned.split(edge) if len(messages) > 1 else [cleaned]
-        if b"\\u00" in cleaned:
-            found = [self._unescaped(message) if b"\\u00" in message else message for message in found]
+            if len(found) != len(messages):               # a finder's mistake must never shift records (D2)
+                found = [_applied(self._joined, message, b"") for message in messages]
         if self._alone:
             found = _same_or([_applied(self._alone, message, b"") for message in found], found)
         return found
 
     def text(self, message: bytes) -> bytes:
         """One message, or any other text, without secrets."""
-        edge = next((edge for edge in EDGES if edge not in message), b"\n")
-        cleaned = _applied(self._joined, message, edge)
-        if b"\\u00" in cleaned:
-            cleaned = self._unescaped(cleaned)
+        plain = self._unescaped(message) if _is_escaped(message) else message
+        cleaned = _applied(self._joined, plain, b"")
         return _applied(self._alone, cleaned, b"") if self._alone else cleaned
 
     def _unescaped(self, message: bytes) -> bytes:
-        r"""bob\u0040example.com is an address too: JSON may write any character so."""
-        plain = _ESCAPED.sub(lambda match: bytes((int(match[1], 16),)), message)
-        cleaned = _applied(self._joined, plain, b"\x00")
+        r"""bob\u0040example.com is an address too, and https:\/\/ is https://: JSON may write any character so. The same object
+        where that shows no secret."""
+        plain = _ESCAPED.sub(lambda match: b"/" if match[1] is None else bytes((int(match[1], 16),)), message)
+        cleaned = _applied(self._joined, plain, b"")
         return message if cleaned is plain else cleaned
 
     # -------------------------------------------------------- private keys, one line a record
@@ -155,19 +162,21 @@ class Redactor:
         self._in_key = dict.fromkeys(streams, MOST_KEY_LINES) if self._key_rule is not None else {}
 
     def _keys_over_lines(self, messages: Sequence[bytes], streams: Sequence[bytes]) -> Sequence[bytes]:
-        """A key that was printed line by line is many records: from the one with BEGIN on, what looks like its body goes."""
+        """A key that was printed line by line is many records: from the one with BEGIN on, what looks like its body goes.
+        Lines of other threads between them pass, and cost FOREIGN_LINE_COSTS of its lines each."""
         if self._key_rule is None:
             return messages
         out = []
         for message, stream in zip(messages, streams):
             left = self._in_key.pop(stream, 0)
-            if left and _BODY.fullmatch(message):
-                if _KEY not in message:
-                    self._in_key[stream] = left - 1
-                message = self._key_rule.replace(message)
-            elif _OPEN_KEY.search(message[-100:]):
-                self._in_key[stream] = MOST_KEY_LINES
-            out.append(message)
+            is_body = left > 0 and _BODY.fullmatch(message) is not None
+            if _KEY in message and not is_body:
+                left = MOST_KEY_LINES if _OPEN_KEY.search(message) else left - FOREIGN_LINE_COSTS
+            elif left:
+                left = 0 if _KEY in message else left - (1 if is_body else FOREIGN_LINE_COSTS)
+            if left > 0:
+                self._in_key[stream] = left
+            out.append(self._key_rule.replace(message) if is_body else message)
         return _same_or(out, messages)
 
     # -------------------------------------------------------- JSON
@@ -189,7 +198,7 @@ class Redactor:
     def json(self, line: bytes) -> bytes:
         """One JSON object without secrets, in its strings, keys and numbers, however they are escaped (D4)."""
         rules = [*self._joined, *self._alone]
-        if b"\\" not in line:
+        if b"\\" not in line and not self._alone:         # ^ and $ of an own pattern are the ends of a string, not of the line
             cleaned = _applied(rules, line, b"\n")
             if cleaned is line or _is_json(cleaned):
                 return cleaned
@@ -208,10 +217,14 @@ class Redactor:
 
 _KEY = b"PRIVATE KEY"
 _BODY = re.compile(
-    rb"\s{0,16}(?:[A-Za-z0-9+/=]{1,120}|[A-Za-z-]{1,20}: .{0,100}|-----END [A-Z0-9 ]{0,40}PRIVATE KEY.{0,20})?\s{0,16}")
-_OPEN_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----\s{0,16}\Z")
-_ESCAPED = re.compile(rb"\\u00((?!22|5[Cc])[2-7][0-9A-Fa-f])")
+    rb"\s{0,16}(?:[A-Za-z0-9+/=]{1,16384}|[A-Za-z-]{1,20}: .{0,100}|-----END [A-Z0-9 ]{0,40}PRIVATE KEY.{0,20})?\s{0,16}")
+_OPEN_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\r\n]{0,16384}\s{0,16}\Z")
+_ESCAPED = re.compile(rb"(?<!\\)\\++(?:u00((?!22|5[Cc])[2-7][0-9A-Fa-f])|/)")
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9][0-9.eE+-]*+')
+
+
+def _is_escaped(text: bytes) -> bool:
+    return b"\\u00" in text or b"\\/" in text
 
 
 def _plain(token: bytes) -> bytes:
@@ -250,7 +263,7 @@ def _pieces(make: Replace, blob: bytes, spans: Sequence[Span]) -> Iterator[bytes
     at = 0
     for start, end in spans:
         if start < at:
-            continue
+            continue                                      # within what is cut out already
         yield blob[at:start]
         new = make(blob[start:end])
         # A bare number behind a JSON name: what stands in its place is a string.

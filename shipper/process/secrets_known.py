@@ -8,7 +8,7 @@ ns for a line of 238 bytes, where a class or a word in front costs 20 to 100 tim
 Invariants:
   K1  linear in len(blob), whatever the bytes: every look around a hit is bounded, and no search begins inside a run that an
       earlier one has read (tests/process/test_redact_linear.py counts)
-  K2  no span crosses `edge`, the byte that stands between messages
+  K2  no span crosses `edge`, the byte that stands between messages; b"" where there is one alone
   K3  on a batch without a hit nothing is done per line
 Sources: RFC 5321 4.5.3.1 and RFC 1035 2.3.4 (lengths of addresses), ISO/IEC 7812 (card numbers), RFC 4291 2.2 (IPv6 text),
 RFC 7519 (JWT), RFC 6750 2.1 (bearer), RFC 7468 (PEM); GitHub's, Slack's, AWS's and Google's pages on the forms of their tokens.
@@ -178,10 +178,10 @@ _KEY_ENDS = re.compile(rb"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 
 
 def _private_keys(blob: bytes, edge: bytes) -> Iterator[Span]:
-    """From BEGIN to END; where END is not there, to the end of the message."""
+    """From BEGIN to END; where END is not there, to the end of the message. `edge` b"": it is one message."""
     match = _KEY_BEGINS.search(blob)
     while match is not None:
-        last = blob.find(edge, match.end())
+        last = blob.find(edge, match.end()) if edge else -1
         last = len(blob) if last < 0 else last
         end = _KEY_ENDS.search(blob, match.end(), last)
         done = end.end() if end else last
@@ -218,7 +218,7 @@ FINDERS: dict[str, Find] = {
     "slack_token": _all_of(
         rb"x(?<![0-9A-Za-z]x)(?:ox[abeoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,255}|app-[0-9]-[A-Za-z0-9-]{10,255})", 0),
     "slack_hook": _all_of(
-        rb"k(?<=hooks\.slack)[.]com/(?:services|workflows|triggers)/[A-Za-z0-9+/]{20,255}", 11),
+        rb"k(?<=hooks\.slack)[.]com/(?:services|workflows|triggers)/[A-Za-z0-9+/]{20,255}", 10),
     "aws_key": _aws,
     "gcp_key": _all_of(
         rb"A(?<![0-9A-Za-z_-]A)[I]za[0-9A-Za-z_-]{35}(?![0-9A-Za-z_-])", 0),

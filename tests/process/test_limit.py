@@ -1,6 +1,7 @@
 """Rate limits (process/limit.py L1 to L3)."""
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from shipper.agent.verify_report import Tally, make_report
@@ -97,3 +98,23 @@ def test_verify_takes_the_record_of_the_agent_for_no_bytes() -> None:
     report = make_report(tally, None)
     assert (report.unparsed, report.records, tally.of_the_agent) == (0, 2, 1)
     assert report.total("missing_bytes") == 50
+
+
+def test_a_limit_by_a_field_works_whichever_parser_found_the_field() -> None:
+    """Parsers that work line by line leave no values, only the column of fields."""
+    limiter = Limiter(Limit(by=ByField(field="user"), records_per_s=1, burst=1.0, action="drop"),  # type: ignore[arg-type]
+                      source(), Limits())
+    one = work(4, 0.0)
+    one.batch = replace(one.batch, fields=[b'{"user":"%b"}' % name for name in (b"bob", b"eve", b"bob", b"eve")])
+    limiter(one)
+    assert len(one.batch) == 2 and one.drops["rate_limited"] == 2
+    found = limiter.overdue(1.0, 0)
+    assert found is not None and found[1].messages == [b"1 records of bob, 1 records of eve dropped by limit 'by user' in 1 s"]
+
+
+def test_two_limits_without_a_name_do_not_pay_each_others_debts() -> None:
+    limits = Limits()
+    Limiter(Limit(records_per_s=1, burst=1.0), source(), limits)(work(1000, 0.0))  # type: ignore[arg-type]
+    other = work(10, 0.0)
+    Limiter(Limit(records_per_s=1000, burst=1.0), source(), limits)(other)  # type: ignore[arg-type]
+    assert other.hold_until_s == 0.0

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from shipper.config.processing import ParseRegex
 from shipper.model import Batch, Source
+from shipper.process import parse_json
 from shipper.process import times as clock
 from shipper.process.chain import Work
 from shipper.process.parse import parse_step
@@ -233,3 +234,16 @@ def test_the_straight_path_gives_what_the_careful_one_gives(objects):
     if straight is not None:
         careful = parser._careful(batch(*lines))
         assert straight[:4] == careful[:4]
+
+
+def test_a_key_that_stands_twice_is_seen_also_where_a_blank_stands_before_its_colon():
+    line = b'{"msg":"m","level":"info","a":1,"a" :2}'
+    found = JsonParser(UTC)(batch(line))
+    assert (found.unparsed, list(found.messages)) == (1, [line])
+
+
+def test_levels_of_a_hostile_pod_are_not_kept_in_memory():
+    """Each may be a MiB long; what is remembered of them is bounded."""
+    lines = [b'{"level":"%b%d","msg":"m"}' % (b"x" * 100_000, n) for n in range(5)]
+    JsonParser(UTC)(batch(*lines))
+    assert sum(len(key) for key in parse_json._severities if isinstance(key, str)) < 512 * 33

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.config.process_redact import BuiltinName, RedactRule
+from shipper.config.process_redact import BuiltinName, ByField, Limit, RedactRule
 from shipper.config.processing import Processing
 from shipper.model import Batch, Source
 from shipper.process.chain import Work
+from shipper.process.limit import Limiter
+from shipper.process.limits import Limits
 from shipper.process.redact import Redactor
 from shipper.process.redact_rules import redactor_for
 
@@ -160,3 +162,74 @@ def test_a_redacted_batch_keeps_its_other_columns() -> None:
     batch = replace(batch_of([b"bob@x.com", b"b"]), severities=[b"INFO", b""])
     found = run(every(), batch)
     assert (found.ids, found.severities, found.times) == (batch.ids, batch.severities, batch.times)
+
+
+@pytest.mark.parametrize("secret", [
+    "Bearer abcdefghijkl0/mnopqrstuvwxyz0123456789", "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
+    "aws_secret_access_key=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+])
+@pytest.mark.parametrize("slash", [r"\/", r"\u002f", r"\u002F", r"\\/"])
+def test_no_half_of_a_secret_stays_whose_slashes_json_escaped(secret: str, slash: str) -> None:
+    """PHP writes every slash so. Messages in which nothing is found keep their escapes."""
+    message = b'{"a":"%b"}' % secret.replace("/", slash).encode()
+    found = run(every(), batch_of([b"before", message, rb'{"path":"\/a\/b"}'], newlines=False)).messages
+    assert found[0] == b"before" and found[2] == rb'{"path":"\/a\/b"}'
+    assert not any(part in found[1] for part in (b"mnopqrs", b"T0000", b"XXXX", b"K7MDENG", b"bPxRf")), found[1]
+    assert every().text(message) == found[1]
+
+
+def test_a_secret_at_the_very_beginning_of_a_message_neither_stays_nor_shifts_the_other_records() -> None:
+    for _, text, value in TRUE:
+        if "\n" in text or "PRIVATE" in text:
+            continue
+        alone = text[text.index(value):].encode()
+        if every().text(b" " + alone) == b" " + alone:
+            continue                                      # what stood in front says that it is one
+        assert value.encode() not in every().text(alone), alone
+        found = run(every(), batch_of([b"one", alone, b"three"], newlines=False)).messages
+        assert len(found) == 3 and (found[0], found[2]) == (b"one", b"three"), alone
+    hook = b"hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX"
+    assert list(run(every(), batch_of([hook, hook], newlines=False)).messages) == [b"[slack_token]"] * 2
+
+
+BODY = [b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7", b"VJTUt9Us8cKjMzEfYyjiWA4R4ypbHqGC0H0XiH6XGhPKNl", b"aGVsbG8="]
+
+
+@pytest.mark.parametrize("lines", [
+    [b"-----BEGIN PRIVATE KEY-----", BODY[0], b"GET /health 200 in 3 ms", BODY[1], BODY[2], b"-----END PRIVATE KEY-----"],
+    [b"-----BEGIN PRIVATE KEY-----", b"".join(BODY * 20), b"-----END PRIVATE KEY-----"],
+    [b"key: -----BEGIN PRIVATE KEY-----" + BODY[0], BODY[1], BODY[2], b"-----END PRIVATE KEY-----"],
+    [b"-----BEGIN PRIVATE KEY-----\n" + BODY[0], BODY[1], b"-----END PRIVATE KEY-----"],
+    [b"\x00\x1e\n-----BEGIN PRIVATE KEY-----\n" + BODY[0] + b"\n" + BODY[1] + b"\n-----END PRIVATE KEY-----"],
+])
+def test_a_private_key_goes_whole_however_it_was_printed(lines: list[bytes]) -> None:
+    redactor = every()
+    found = [message for line in [*lines, b"done"] for message in run(redactor, batch_of([line])).messages]
+    assert not any(part in b"\n".join(found) for part in (*BODY, BODY[0][:20])), found
+    assert found[-1] == b"done" and not redactor.remembered()
+    assert all(line in found for line in lines if line.startswith(b"GET"))
+
+
+def test_a_begin_without_an_end_costs_ordinary_lines_little() -> None:
+    redactor = every()
+    lines = [b"-----BEGIN PRIVATE KEY-----", *[b"an ordinary line", b"word"] * 20]
+    found = [message for line in lines for message in run(redactor, batch_of([line])).messages]
+    assert found.count(b"an ordinary line") == 20 and found.count(b"word") > 10 and not redactor.remembered()
+
+
+def test_the_ends_of_an_own_pattern_are_those_of_a_fields_value() -> None:
+    redactor = redactor_for(Processing(redact=[RedactRule(name="ssn", pattern=r"^\d{9}$")]))
+    found = run(redactor, batch_of([b"m"], fields=[b'{"ssn":"123456789","n":123456789,"other":"123456789 "}'])).fields
+    assert found is not None and orjson.loads(found[0]) == {"ssn": "[ssn]", "n": "[ssn]", "other": "123456789 "}
+
+
+def test_what_stands_behind_redaction_sees_no_field_as_it_was() -> None:
+    """Else a limit would tell half of a token that it cut, and a filter would see what is on no disk."""
+    values = [{"token": "eyJ" + "a" * 300 + ".eyJ" + "b" * 50 + ".c"}]
+    work = Work(batch_of([b"m"], fields=[orjson.dumps(values[0])]), 0.0, values)
+    every()(work)
+    limiter = Limiter(Limit(by=ByField(field="token"), records_per_s=1, burst=1.0, action="drop"), SOURCE, Limits())  # type: ignore[arg-type]
+    for _ in range(2):
+        limiter(Work(work.batch, 0.0, work.values))
+    told = limiter.overdue(1.0, 0)
+    assert told is not None and told[1].messages == [b"1 records of [jwt] dropped by limit 'by token' in 1 s"]
