@@ -30,7 +30,7 @@ from .early import Early, encode_early
 from .engine import Engine
 from .files import Files, OsFiles
 from .jobs import BUFFER_FULL, Job, Outcome
-from .limits import Usage
+from .limits import Usage, is_full
 from .log import Damaged
 from .positions import Positions
 from .recovery import CURSORS, SEGMENTS, Recovered, recover
@@ -39,6 +39,7 @@ from .segment import join_columns
 from .writer import WriterThread
 
 OnDurable = Callable[[int, int], None]
+RECORD_BYTES, SECTION_BYTES = 48, 512  # what a frame holds beside messages, about: time, stream, id; file and positions
 
 
 class Buffer:
@@ -53,6 +54,8 @@ class Buffer:
         self._engine, self._telemetry, self._loop = engine, telemetry, asyncio.get_running_loop()
         self._ring = Ring()
         self._futures: dict[int, asyncio.Future[int]] = {}
+        self._submitted: deque[tuple[int, int]] = deque()  # (seq, expected bytes) of the frames that `usage` does not have yet
+        self._submitted_bytes = 0
         self._writer = WriterThread(engine, self._loop, self._apply, self._die, lambda: bool(self._futures))
         self._reading = ThreadPoolExecutor(1, "shipper-buffer-read")
         self._changed: set[asyncio.Future[None]] = set()
@@ -124,6 +127,9 @@ class Buffer:
         frame = Frame(seq, sections, self.positions.total_bytes, read_ns, joined=join_columns(sections))
         if self.early:
             encode_early(frame, self.early)
+        expected_bytes = sum([section.held_bytes + SECTION_BYTES for section in sections]) + RECORD_BYTES * sum(map(len, batches))
+        self._submitted.append((seq, expected_bytes))
+        self._submitted_bytes += expected_bytes
         self._put(Job(delta, frame))
         future = self._futures[seq] = self._loop.create_future()  # after `put`, which asks whether there was work before
         return future
@@ -141,12 +147,19 @@ class Buffer:
 
     @property
     def full(self) -> bool:
-        """Whether appending should wait: no room, or the disk does not take writes at present."""
-        return bool(self._degraded)
+        """Whether appending should wait: no room, what is on its way to the disk included, or the disk does not take writes
+        at present."""
+        return bool(self._degraded) or self._fills_up
+
+    @property
+    def _fills_up(self) -> bool:
+        """A writer that is late must not let the reader put megabytes into the last one (limits.L1)."""
+        waiting_bytes = self._submitted_bytes
+        return waiting_bytes > 0 and is_full(False, self.usage.total + waiting_bytes, self.limit_bytes, self._engine.max_size)
 
     async def wait_room(self) -> None:
         """Returns at once where `full` is False."""
-        await self._until(lambda: not self._degraded)
+        await self._until(lambda: not self.full)
 
     def seen(self, keys: Collection[str], now_s: float) -> None:
         """Files with these keys exist (wall clock `now_s`). Those unseen for 7 days are forgotten. Call it after a scan of
@@ -325,6 +338,7 @@ class Buffer:
             if future is not None and not future.done():
                 future.set_result(frame.seq)
         self.synced_seq = max(self.synced_seq, outcome.synced_seq)
+        self._settle(self.appended_seq)
         self.usage, self.limit_bytes = outcome.usage, outcome.limit_bytes
         if outcome.lost is not None:
             self._lose(*outcome.lost)
@@ -337,6 +351,11 @@ class Buffer:
                 callback(cursor.seq, cursor.index)
         self._wake()
 
+    def _settle(self, seq: int) -> None:
+        """The frames up to `seq` are not on their way any more."""
+        while self._submitted and self._submitted[0][0] <= seq:
+            self._submitted_bytes -= self._submitted.popleft()[1]
+
     def _lose(self, positions: Positions, why: str) -> None:
         self._ring.cut(self.synced_seq)
         self._abandoned_seqs.append((self.synced_seq + 1, self._next_seq))
@@ -345,6 +364,7 @@ class Buffer:
         self._epoch += 1
         self._must_reload = True
         futures, self._futures = self._futures, {}
+        self._settle(self._next_seq)
         for future in futures.values():
             if not future.done():
                 future.set_exception(BufferLost(f"{self.directory}: {why}; positions went back to the last synced frame"))

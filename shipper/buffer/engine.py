@@ -40,8 +40,8 @@ class Engine:
         self, files: Files, directory: str, settings: Any, found: Recovered, wall_s: Callable[[], float],
     ) -> None:
         self._files, self._directory = files, directory
-        self._max_size, self._interval_s = int(settings.max_size), float(settings.sync_interval)
-        segment_bytes = effective_segment_bytes(int(settings.segment_size), self._max_size)
+        self.max_size, self._interval_s = int(settings.max_size), float(settings.sync_interval)
+        segment_bytes = effective_segment_bytes(int(settings.segment_size), self.max_size)
         self._degraded: dict[str, str] = {}
         self._keeper = Keeper(files, directory, found, self._degraded, wall_s)
         self.log = Log(
@@ -59,6 +59,7 @@ class Engine:
         self._retry_at_s, self._retry_s = 0.0, RETRY_FIRST_S
         self._commit_s = -1e9
         self._space: Space | None = None
+        self._space_used_bytes = 0              # by us, when `_space` was looked at
         # Since the last commit. Not log.dirty_bytes: that is 0 again after each full segment, so that a reader in
         # catch-up put 60 MB into a buffer of 8 MiB between two commits.
         self._base_bytes, self._appended_bytes = self.log.used_bytes, 0
@@ -218,7 +219,7 @@ class Engine:
         self._keeper.write(out, self.log, now_s)
         self._make_room(out, now_s)
         self._base_bytes, self._appended_bytes = self.log.used_bytes, 0
-        self._look_at_space()
+        self._look_at_space(out)
 
     def _sync(self, out: Outcome, now_s: float) -> None:
         dirty = self.log.dirty_bytes
@@ -247,27 +248,32 @@ class Engine:
 
     # ------------------------------------------------------------ limits
 
-    def _look_at_space(self) -> None:
+    def _look_at_space(self, out: Outcome) -> None:
+        # Our use first: what is written meanwhile makes the limit lower, not higher.
+        self._space_used_bytes = self._count_used(out).total
         try:
             self._space = self._files.space(self._directory)
+            if self._keeper.small.restore_ballast(self._space):
+                self._space = self._files.space(self._directory)  # without the ballast that was just made
         except OSError:
             self._space = None  # then max_size alone limits
-            return
-        self._keeper.small.restore_ballast(self._space)
 
     def _limits(self, out: Outcome) -> None:
-        self._usage = Usage(self._base_bytes + self._appended_bytes, self._quarantine.bytes, self._count_others(out))
+        self._usage = self._count_used(out)
         used = self._usage.total
         # The free bytes are as old as the last commit, and so must be the use that they are added to: else the limit
         # rises with what is appended, and a reader in catch-up takes the last byte of the disk.
-        allowed = limit_bytes(self._max_size, used - self._appended_bytes, self._space)
-        if is_full(BUFFER_FULL in self._degraded, used, allowed, self._max_size):
-            what = "max_size" if allowed == self._max_size else "90 % of the filesystem"
+        allowed = limit_bytes(self.max_size, self._space_used_bytes, self._space)
+        if is_full(BUFFER_FULL in self._degraded, used, allowed, self.max_size):
+            what = "max_size" if allowed == self.max_size else "90 % of the filesystem"
             self._degraded[BUFFER_FULL] = f"{self._directory}: {used} of {allowed} bytes used ({what}); reading waits"
         else:
             self._degraded.pop(BUFFER_FULL, None)
         out.usage, out.limit_bytes = self._usage, allowed
         out.degraded, out.synced_seq = dict(self._degraded), self.log.synced_seq
+
+    def _count_used(self, out: Outcome) -> Usage:
+        return Usage(self._base_bytes + self._appended_bytes, self._quarantine.bytes, self._count_others(out))
 
     def _count_others(self, out: Outcome) -> int:
         try:

@@ -32,9 +32,9 @@ class SmallFiles:
             self._files.replace(path, data)
 
     def restore_ballast(self, space: Space) -> bool:
-        """Make it again where there is room (S2). False where there is none."""
+        """Make it again where there is room (S2). True where it was made now."""
         if self.has_ballast:
-            return True
+            return False
         if space.free_bytes < max(4 * self._bytes, space.total_bytes // 20):
             return False
         try:

@@ -10,7 +10,7 @@ from shipper.buffer.cursors import REMOVED_KEEP_S, decode
 from shipper.buffer.engine import RETRY_MAX_S
 from shipper.buffer.files import Space
 from shipper.buffer.jobs import Job
-from shipper.buffer.limits import BALLAST_BYTES
+from shipper.buffer.limits import BALLAST_BYTES, MIB
 from shipper.buffer.smallfiles import SmallFiles
 from tests.buffer.nouns import file_of, source
 from tests.buffer.rig import ROOT, Rig, settings
@@ -279,6 +279,22 @@ def test_the_last_tenth_of_the_filesystem_stays_free() -> None:
     assert "90 % of the filesystem" in out.degraded["buffer_full"]
     rig.files.room = 500 << 20
     assert rig.tick().degraded == {}
+
+
+def test_a_ballast_that_was_just_made_is_not_taken_for_room() -> None:
+    """A node's first start with a sink that is down filled a disk of 24 MiB to the last byte."""
+    files = FaultyFiles()
+    files.total = files.room = 24 * MIB
+    rig = Rig(files)
+    assert rig.out.limit_bytes <= 24 * MIB - 24 * MIB // 10 - BALLAST_BYTES
+
+
+def test_the_limit_does_not_rise_with_dead_letters_that_were_written_since_the_last_look() -> None:
+    rig = started()
+    rig.files.total, rig.files.room = 1 << 30, 200 << 20
+    limit = rig.tick().limit_bytes
+    rig.engine.others = lambda: 50 << 20
+    assert rig.append(FILE, 1).limit_bytes == limit
 
 
 # ---------------------------------------------------------------- sinks come and go
