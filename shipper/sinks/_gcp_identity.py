@@ -7,7 +7,7 @@ GCE_METADATA_ROOT), else metadata.google.internal.
 
 Invariants (tests/sinks/test_gcp_auth.py):
   GI1  nothing is guessed: "" means that there is no such thing here (no metadata server, no cluster); a server that is there and
-       does not answer is Retryable, since on GKE it starts seconds after the pod
+       does not answer is Retryable, since on GKE it starts seconds after the pod; and so is a name server that does not
   GI2  an answer without `Metadata-Flavor: Google` is not the metadata server's
 """
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ._gcp_config import GcpConfig
 METADATA_HEADERS = {"Metadata-Flavor": "Google"}
 TIMEOUT_S = 5.0
 _MAX_ANSWER_BYTES = 64 * 1024
+_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
 def metadata_base(environ: Mapping[str, str] = os.environ) -> str:
@@ -65,11 +66,13 @@ class Identity:
         return found
 
     async def cluster_name(self) -> str:
-        return self._config.cluster_name or await self._ask("instance/attributes/cluster-name")
+        if self._config.cluster_name is not None:
+            return self._config.cluster_name
+        return await self._ask("instance/attributes/cluster-name")
 
     async def location(self) -> str:
         """The cluster's location; outside a cluster the zone."""
-        if self._config.location:
+        if self._config.location is not None:
             return self._config.location
         return await self._ask("instance/attributes/cluster-location") or await self.zone()
 
@@ -77,7 +80,9 @@ class Identity:
         return (await self._ask("instance/zone")).rpartition("/")[2]
 
     async def instance_id(self) -> str:
-        return self._config.instance_id or await self._ask("instance/id")
+        if self._config.instance_id is not None:
+            return self._config.instance_id
+        return await self._ask("instance/id")
 
     def _of_file(self) -> str:
         place = _gcp_key.find(self._config.credentials_file, self._environ)
@@ -91,10 +96,14 @@ class Identity:
 
     async def _ask(self, path: str) -> str:
         if path not in self._found:
-            self._found[path] = await self._look_up(path)
+            found = await self._look_up(path)
+            if found is None:
+                return ""
+            self._found[path] = found
         return self._found[path]
 
-    async def _look_up(self, path: str) -> str:
+    async def _look_up(self, path: str) -> str | None:
+        """None where there is no metadata server."""
         import aiohttp
 
         url = f"{metadata_base(self._environ)}/{path}"
@@ -104,8 +113,8 @@ class Identity:
                     session.get(url, headers=METADATA_HEADERS, allow_redirects=False) as response:
                 return await _answer(response)
         except aiohttp.ClientConnectorError as error:
-            if not named and isinstance(error.os_error, socket.gaierror):
-                return ""                   # no such name: this is not Google's network
+            if not named and isinstance(error.os_error, socket.gaierror) and error.os_error.errno in _NO_SUCH_NAME:
+                return None                 # this is not Google's network
             raise Retryable(f"cannot connect to the metadata server at {metadata_base(self._environ)}; set {_key(path)} "
                             "in the config, or see to the server") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

@@ -79,7 +79,7 @@ class CloudLoggingSink(PartsSink):
         cluster = await who.cluster_name() if self._gcp.kubernetes else ""
         location = await who.location()
         instance = "" if cluster else await who.instance_id()
-        zone = (await who.zone() or location) if instance else ""
+        zone = (self._gcp.location or await who.zone() or location) if instance else ""
         self._encoder.place = Place(project, cluster, location, instance, zone)
 
     @property

@@ -115,6 +115,16 @@ async def test_the_metadata_server_says_project_cluster_and_location(monkeypatch
         assert google.wrong == []
 
 
+async def test_whoever_says_everything_needs_no_metadata_server(monkeypatch):
+    monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:1")
+    far = sink("project: p1, kubernetes: false, instance_id: '42', location: europe-west1-b, anonymous: true")
+    await far.start(None)
+    entry = json.loads(b"".join(far.encode([batch([b"x"])]).pieces))["entries"][0]
+    assert entry["resource"] == {
+        "type": "gce_instance", "labels": {"project_id": "p1", "instance_id": "42", "zone": "europe-west1-b"}}
+    await far.close()
+
+
 @pytest.mark.parametrize(("keys", "says"), [
     ("log_name: '{time}'", "all the time"), ("log_name: ''", "leave it out"), ("labels: {a: '{b}'}", "unknown field"),
     ("max_entry: 1MiB", "refuses an entry"), ("url: 'https://x'", "url")])

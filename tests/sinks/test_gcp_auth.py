@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -260,6 +261,37 @@ async def test_a_metadata_server_that_is_not_there_yet_is_waited_for(google: Ide
     google.broken = 503
     with pytest.raises(Retryable, match="answered 503"):
         await Identity(GcpConfig(), {"GCE_METADATA_HOST": google.host}).project()
+
+
+async def test_a_name_server_that_is_not_up_yet_is_waited_for_and_makes_no_cluster_unknown(
+    google: IdentityServer, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a node that has just started: else entries would say generic_node until the next restart, or the project be unknown."""
+    import aiohttp
+
+    real, down = aiohttp.TCPConnector._resolve_host, [socket.EAI_AGAIN]
+
+    async def resolve(self: Any, host: str, port: int, traces: Any = None) -> Any:
+        if down:
+            raise socket.gaierror(down[0], "no answer")
+        address, _, number = google.host.partition(":")
+        return await real(self, address, int(number), traces)
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "_resolve_host", resolve)
+    who = Identity(GcpConfig(), {"HOME": "/nonexistent"})
+    with pytest.raises(Retryable, match="set `cluster_name`"):
+        await who.cluster_name()
+    with pytest.raises(Retryable, match="set `project`"):
+        await who.project()
+    down.clear()
+    assert (await who.cluster_name(), await who.project()) == ("c1", "p1")
+    down.append(socket.EAI_NONAME)
+    assert await Identity(GcpConfig(), {"HOME": "/nonexistent"}).cluster_name() == "", "there is none here"
+
+
+async def test_an_empty_cluster_name_in_the_config_says_that_there_is_none(google: IdentityServer) -> None:
+    who = Identity(GcpConfig(cluster_name=""), {"GCE_METADATA_HOST": google.host})
+    assert await who.cluster_name() == "" and google.asked == []
 
 
 def test_an_endpoint_of_the_config_wins_over_the_emulators_and_that_over_googles() -> None:
