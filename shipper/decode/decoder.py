@@ -8,7 +8,7 @@ Invariants:
   C2  every source byte is in exactly one record or in one open record (P11)
   C3  a line that does not decode is shipped whole, marked "malformed"; nothing raises, whatever the bytes (P10)
   C4  on the straight path (every line a whole `F`) nothing is done per line but one split, one len and one id:
-      240 ns a line at 238 bytes, ids included (tests/bench); anything else in a chunk takes the careful path for it
+      170 ns a line at 238 bytes, ids included (tests/bench); anything else in a chunk takes the careful path for it
 """
 from __future__ import annotations
 
@@ -177,11 +177,14 @@ class Decoder:
         self, key: str, start: int, lines: list[bytes], read_ns: int, now_s: float, reread: Reread
     ) -> tuple[bool, Batch | None]:
         """(True, batch) where every line is a good CRI line, (False, None) where the careful path has to look."""
-        try:
-            times, streams, tags, messages = zip(*[line.split(b" ", 3) for line in lines])
-        except ValueError:                              # a line with fewer than four fields
-            return False, None
+        fields: list[bytes] = []
+        for line in lines:                              # and not zip(*...) over a list of lists: a third of the cost
+            fields.extend(line.split(b" ", 3))
         count = len(lines)
+        if len(fields) != 4 * count or not fields:      # a line with fewer than four fields; none has more
+            return False, None
+        # The messages as a tuple: model.Section.held_bytes.
+        times, streams, tags, messages = fields[::4], fields[1::4], fields[2::4], tuple(fields[3::4])
         whole = tags.count(b"F")
         if whole != count and whole + tags.count(b"P") != count:
             return False, None
@@ -386,5 +389,5 @@ class Decoder:
 
 
 def _ids(start: int, sizes: list[int]) -> list[bytes]:
-    return [b"%x+%x" % at for at in zip(accumulate(sizes, initial=start), sizes)]
+    return [b"%x+%x" % (at, size) for at, size in zip(accumulate(sizes, initial=start), sizes)]
 
