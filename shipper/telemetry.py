@@ -147,11 +147,12 @@ class Telemetry:
             self.lines.append((level, event, fields))
 
     def degraded(self, reason: str, why: str = "") -> None:
-        """Something outside stops a part of the agent. Said once; shown until `recovered`."""
+        """Something outside stops a part of the agent. Said once; shown until `recovered`, with the `why` that was given last."""
         why = self.scrub(why)
-        if reason not in self.degraded_since:
+        found = self.degraded_since.get(reason)
+        if found is None:
             self.say("warning", "degraded", about=reason, why=why)
-            self.degraded_since[reason] = (self.now_s(), why)
+        self.degraded_since[reason] = (self.now_s() if found is None else found[0], why)
 
     def recovered(self, reason: str, *, said: bool = True) -> None:
         """The end of `degraded(reason)`, without a line where not `said`. Nothing where it was not degraded."""

@@ -2,7 +2,8 @@
 
 Invariants:
   O1  a sink that ends by a bug of ours is said, counted and started again after RESTART_S; the others go on (P5)
-  O2  a changed sink is drained and built anew on the same cursor; a removed one leaves its cursor to the buffer
+  O2  a changed sink is drained, unless it is in trouble, and built anew on the same cursor; a removed one leaves its cursor to
+      the buffer
   O3  all sinks of a new config are built before an old one is stopped: where one cannot be, nothing has changed
   O4  dead letters over their age go, whether their sink writes new ones or not
 """
@@ -139,15 +140,15 @@ class Outlets:
             if name in changed or name not in self._running
         }
         self._config = config
-        await asyncio.gather(*(self._stop(name, CHANGE_DRAIN_S) for name in [*gone, *changed]))
+        await asyncio.gather(*(self._stop(name, CHANGE_DRAIN_S, while_well=True) for name in [*gone, *changed]))
         self._buffer.retain(config.sinks)
         for name, parts in built.items():
             self._start(config.sinks[name], *parts)
 
-    async def _stop(self, name: str, deadline_s: float) -> dict[str, Any]:
+    async def _stop(self, name: str, deadline_s: float, *, while_well: bool = False) -> dict[str, Any]:
         """What it leaves in the buffer (Delivery.drain)."""
         _, delivery, task = self._running[name]
-        held = await delivery.drain(deadline_s)
+        held = await delivery.drain(deadline_s, while_well=while_well)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         self._running.pop(name, None)

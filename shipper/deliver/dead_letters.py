@@ -2,6 +2,7 @@
 
     state_dir/dead-letters/<sink>/000001.ndjson, 000002.ndjson ...        directory 0700, files 0600
     {"at":..,"reason":..,"response":..,"key":..,"source":{..},"read_ns":..,["message_base64":..,]["marks","severity","fields",]
+     ["fields_base64": where JSON that is read and written again would not be the same bytes,]
      "record":{the record's JSON, id included}}                                        letters.py makes a record of it again
 
 Invariants (tests/deliver/test_dead_letters.py):
@@ -11,18 +12,21 @@ Invariants (tests/deliver/test_dead_letters.py):
       where nothing is written any more
   L4  a torn last line is cut on start
   L5  the response is shortened, and what looks like a credential in it is masked (P9)
-  L6  `remove` rewrites a file beside it and renames: a crash leaves the old one or the new one, never a part
+  L6  `remove` rewrites a file beside it and renames: a crash leaves the old one or the new one, never a part; what stays is
+      not written anew but copied
+  L7  what was begun on the thread is ended before anything else begins, whoever was cancelled meanwhile
 Driver: file I/O on a thread. Once per refused record, far from the hot path.
 """
 from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import os
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -32,6 +36,7 @@ from ..model import Batch
 from ..telemetry import Telemetry
 from .split import Candidate
 
+_T = TypeVar("_T")
 MIB = 1024 * 1024
 MAX_BYTES = 64 * MIB
 MAX_AGE_S = 7 * 86400.0
@@ -82,6 +87,8 @@ def dead_line(batch: Batch, reason: str, response: str, at_ns: int) -> bytes:
         line["severity"] = batch.severities[0].decode("ascii", "replace")
     if batch.fields and batch.fields[0]:
         line["fields"] = orjson.Fragment(batch.fields[0])
+        if not _survives(batch.fields[0]):
+            line["fields_base64"] = base64.b64encode(batch.fields[0]).decode()
     message = batch.messages[0]
     try:
         message.decode("utf-8")
@@ -91,10 +98,23 @@ def dead_line(batch: Batch, reason: str, response: str, at_ns: int) -> bytes:
     return orjson.dumps(line) + b"\n"
 
 
+def _survives(fields: bytes) -> bool:
+    """Whether reading the JSON and writing it again gives these very bytes: not with integers over 64 bits, 1.10, escapes."""
+    try:
+        return orjson.dumps(orjson.loads(fields)) == fields
+    except (orjson.JSONDecodeError, TypeError):
+        return False
+
+
 def _plain(value: Any) -> Any:
-    """Names from the file system may hold lone surrogates, which are no UTF-8: escaped as Python shows them."""
+    """What orjson can write. Names from the file system may hold lone surrogates, which are no UTF-8: escaped as Python shows
+    them; integers over 64 bits become floats."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int) and not -1 << 63 <= value < 1 << 64:
+        return float(value) if abs(value) < 1 << 1000 else str(value)
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
     if isinstance(value, dict):
         return {_plain(key): _plain(inner) for key, inner in value.items()}
     return value
@@ -113,11 +133,14 @@ class DeadLetters:
     _seen: dict[str, None] = field(default_factory=dict)
     _numbers: list[int] | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def write(self, candidates: Sequence[Candidate], now_ns: int) -> int:
         """L1, L2, L3. Returns how many records were new. Raises OSError; then nothing may pass, and writing again is safe."""
-        async with self._lock:
-            reasons, evicted = await asyncio.to_thread(self._write, candidates, now_ns)
+        return await self._alone(self._write, self._written, candidates, now_ns)
+
+    def _written(self, found: tuple[dict[str, int], int]) -> int:
+        reasons, evicted = found
         for reason, records in reasons.items():
             self.telemetry.count("shipper_sink_dead_letters_total", records, self.sink, reason)
         self._say_evicted(evicted)
@@ -125,21 +148,34 @@ class DeadLetters:
 
     async def tidy(self, now_ns: int) -> int:
         """What is over its age goes, the newest file too (L3). Returns how many records went. Raises OSError."""
-        async with self._lock:
-            evicted = await asyncio.to_thread(self._tidy, now_ns)
-        self._say_evicted(evicted)
-        return evicted
+        return await self._alone(self._tidy, self._say_evicted, now_ns)
 
     async def remove(self, ids: Container[str]) -> int:
         """Forget these letters, durably (L6): they were delivered, or nobody wants them. Returns how many there were."""
-        async with self._lock:
-            return await asyncio.to_thread(self._remove, ids)
+        return await self._alone(self._remove, int, ids)
 
-    def _say_evicted(self, evicted: int) -> None:
+    async def _alone(self, work: Callable[..., _T], done: Callable[[_T], int], *args: Any) -> int:
+        """L7. `done` is given what the thread found, cancelled or not, so that it is counted."""
+        async def locked() -> int:
+            async with self._lock:
+                return done(await asyncio.to_thread(work, *args))
+
+        task = asyncio.create_task(locked())
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()                             # seen: whoever asked may have been cancelled, and will ask again
+
+    def _say_evicted(self, evicted: int) -> int:
         if evicted:
             reason = DropReason.DEAD_LETTER_EVICTED.value
             self.telemetry.count("shipper_sink_dropped_records_total", evicted, self.sink, reason)
             self.telemetry.say("warning", "dead letters evicted", about=self.sink, records=evicted, mend="replay or purge them")
+        return evicted
 
     def _tidy(self, now_ns: int) -> int:
         if self._numbers is None:
@@ -168,12 +204,12 @@ class DeadLetters:
     def _rewrite(self, number: int, gone: Container[str]) -> None:
         """L6. The file keeps its time: its age counts."""
         path, temporary = self._path(number), self._path(number) + ".tmp"
-        left = [orjson.dumps(line) for line in self._lines(number) if line["record"]["id"] not in gone]
+        left = [line for line, found in self._raw_lines(number) if found["record"]["id"] not in gone]
         if left:
             seen = os.stat(path)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             with open(descriptor, "wb") as file:
-                file.write(b"\n".join(left) + b"\n")
+                file.write(b"".join(left))
                 file.flush()
                 os.fsync(descriptor)
                 os.utime(descriptor, ns=(seen.st_atime_ns, seen.st_mtime_ns))
@@ -270,21 +306,34 @@ class DeadLetters:
         return sorted(int(name[:-7]) for name in names if name.endswith(".ndjson") and name[:-7].isdigit())
 
     def _lines(self, number: int) -> Iterator[dict[str, Any]]:
+        return (found for _, found in self._raw_lines(number))
+
+    def _raw_lines(self, number: int) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """Each letter as it stands in the file, newline included, and what it says."""
         try:
             file = open(self._path(number), "rb")  # noqa: SIM115 - closed below; only its absence is no error
         except FileNotFoundError:                  # evicted or replayed since it was listed, by the agent
             return
         with file:
             for line in file:
-                try:
-                    found = orjson.loads(line)
-                except orjson.JSONDecodeError:
-                    continue
+                found = _json(line)
                 if isinstance(found, dict) and isinstance(found.get("record"), dict) and "id" in found["record"]:
-                    yield found
+                    yield line if line.endswith(b"\n") else line + b"\n", found
 
     def _path(self, number: int) -> str:
         return os.path.join(self.directory, f"{number:06d}.ndjson")
+
+
+def _json(line: bytes) -> Any:
+    """None where it is none. Parsed fields may hold numbers that orjson does not take (1e999)."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return _plain(json.loads(line))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _cut_torn_line(path: str) -> None:

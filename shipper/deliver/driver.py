@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..config.types import SinkCommon
@@ -132,24 +133,31 @@ class Delivery:
             self._replays.fail(Retryable(f"sink {self.name} was stopped"))
             self._finished.set()
 
-    async def drain(self, deadline_s: float) -> dict[str, Any]:
+    async def drain(self, deadline_s: float, *, while_well: bool = False) -> dict[str, Any]:
         """Shutdown: back-offs end, what is in the buffer is tried for `deadline_s` seconds and flushed; then `run` returns.
 
+        while_well  a sink that is in trouble, or gets into it, is stopped at once: somebody else goes on from its cursor
         Returns what stays: {"records", "source_bytes", "records_exact"}; `records` is an estimate where not all was read.
         """
         if self._main is not None and not self._finished.is_set():
-            self._draining = self._naps.hurry = True
-            self._not_before_s = 0.0
-            try:
-                await self.caught_up(self._buffer.appended_seq, deadline_s)
-            except Retryable as error:
-                self._telemetry.say("warning", "sink_not_drained", about=self.name, why=describe(error))
+            if while_well:
+                self._trouble.on_note = lambda: self._goals.fail(f"sink {self.name} is in trouble")
+            if not while_well or self._trouble.state is SinkState.OK:
+                await self._drain(deadline_s)
             self._stopping = self._trouble.stopping = True
             self._wake_all()
             timer = self._clock.call_later(2.0, self._main.cancel)
             await self._finished.wait()
             timer.cancel()
         return self._progress.remaining()
+
+    async def _drain(self, deadline_s: float) -> None:
+        self._draining = self._naps.hurry = True
+        self._not_before_s = 0.0
+        try:
+            await self.caught_up(self._buffer.appended_seq, deadline_s)
+        except Retryable as error:
+            self._telemetry.say("warning", "sink_not_drained", about=self.name, why=describe(error))
 
     async def caught_up(self, seq: int, timeout_s: float | None = None) -> None:
         """Return once everything up to frame `seq` is confirmed and flushed. Retryable, naming what is held, after
@@ -328,9 +336,10 @@ class Delivery:
             await self._settle_held()
 
     def _launch_replay(self) -> None:
-        """An entry that covers nothing of the buffer: it is confirmed in its turn, and moves the cursor nowhere."""
+        """An entry that covers nothing of the buffer, and moves the cursor nowhere. It is confirmed in its turn where the sink
+        confirms later; else it stands beside the window: letters that are not taken must not hold up the cursor."""
         end = self._window.end
-        entry = self._window.launch(end, Tally())
+        entry = self._window.launch(end, Tally()) if self._later else Entry(self._window.next_number(), end, Tally())
         replay = self._replays.launch(entry)
         batches = [batch for batch, _ in replay.letters]
         message_bytes = sum(len(batch.messages[0]) for batch in batches)
@@ -339,7 +348,10 @@ class Delivery:
     async def _carry_replay(self, entry: Entry, replay: Replay, span: Span) -> None:
         outcome = await self._courier.carry(entry, span)
         replay.refused = outcome.dead
-        if self._later and outcome.accepted:
+        if not self._later:
+            entry.passed = True
+            self._finish_replays()
+        elif outcome.accepted:
             self._window.handed(entry)
         else:
             self._window.done(entry)
@@ -377,9 +389,11 @@ class Delivery:
             except OSError as error:
                 raise Retryable(f"cannot write dead letters: {error}; make room or mend the state directory") from error
 
-        await self._patient.persist(
-            write, self._is_called_off, lambda error, pause_s: self._trouble.note("disk", error, pause_s=pause_s))
-        self._trouble.clear("disk")
+        try:
+            await self._patient.persist(
+                write, self._is_called_off, lambda error, pause_s: self._trouble.note("disk", error, pause_s=pause_s))
+        finally:                                 # called off, it is nobody's trouble any more
+            self._trouble.clear("disk")
 
     def _is_called_off(self) -> bool:
         return self._stopping or self._resend is not None
@@ -418,7 +432,7 @@ class Delivery:
         """Everything unconfirmed is to be sent again, from the cursor; called with nothing being sent."""
         if self._refusals.over:
             self._start_refusing()
-        elif self._resend is not None and not self._window.revocable:
+        elif self._resend is not None and not self._window.revocable and not self._replays.under_way:
             self._trouble.clear("resend")
         elif self._resend is not None:
             self._resends += 1
@@ -473,7 +487,8 @@ class Delivery:
         """A refused request, and nothing behind it that could tell whose fault it is. A sink that took others before is
         believed once; the next such request in a row makes it `refusing`."""
         if self._refusals.ever_accepted:
-            await self._settle_held()
+            with suppress(Interrupted):          # called off: they come again
+                await self._settle_held()
         else:
             self._start_refusing()
             self._rewind()

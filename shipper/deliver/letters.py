@@ -88,15 +88,23 @@ def batch_of(letter: Mapping[str, Any]) -> Batch | None:
         return None
     try:
         raw = base64.b64decode(letter["message_base64"], validate=True) if "message_base64" in letter else message.encode()
+        fields = _fields(letter)
         made = Source.from_json(source)
     except (binascii.Error, ValueError, TypeError):
         return None
     marks = letter.get("marks")
     if "read_ns" not in letter:                  # written by a release that kept marks in the record alone
         marks = {name: value for name, value in record.items() if name not in _OWN_KEYS}
-    severity, fields, read_ns = letter.get("severity"), letter.get("fields"), letter.get("read_ns")
+    severity, read_ns = letter.get("severity"), letter.get("read_ns")
     return Batch(
         made, key, [time.encode()], [str(record.get("stream", "")).encode()], [item.encode()], [raw],
         {0: marks} if isinstance(marks, dict) and marks else None, read_ns if isinstance(read_ns, int) else 0,
-        severities=[str(severity).encode()] if severity else None, fields=[orjson.dumps(fields)] if fields is not None else None,
+        severities=[str(severity).encode()] if severity else None, fields=[fields] if fields else None,
     )
+
+
+def _fields(letter: Mapping[str, Any]) -> bytes:
+    """As they were parsed; b"" for none (E1). ValueError or TypeError where they cannot be had."""
+    if "fields_base64" in letter:
+        return base64.b64decode(letter["fields_base64"], validate=True)
+    return orjson.dumps(letter["fields"]) if letter.get("fields") is not None else b""

@@ -56,6 +56,11 @@ class Replays:
         self._under_way.append(replay)
         return replay
 
+    @property
+    def under_way(self) -> int:
+        """How many were launched and are not delivered yet."""
+        return len(self._under_way)
+
     def passed(self) -> Iterable[Replay]:
         """Those that are delivered now (Y1)."""
         done = [replay for replay in self._under_way if replay.entry is not None and replay.entry.passed]

@@ -11,6 +11,7 @@ Invariants:
 """
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -42,6 +43,7 @@ class Troubles:
     last_error_ns: int = 0
     stopped: bool = False
     stopping: bool = False             # what ends now was called off, and is not well again
+    on_note: Callable[[], None] = lambda: None
     _now: dict[object, SinkState] = field(default_factory=dict)
     _due_s: dict[object, float] = field(default_factory=dict)
 
@@ -53,6 +55,7 @@ class Troubles:
         if pause_s is not None:
             self._due_s[_name(about)] = self.clock.now_s() + pause_s
         self.telemetry.degraded(f"sink:{self.name}", f"{state.value}: {self.last_error}")
+        self.on_note()
 
     def clear(self, about: object) -> None:
         """`about` is well, or given up. Cheap where it never failed."""

@@ -114,7 +114,7 @@ async def test_what_a_removed_sink_left_is_not_said_again_at_shutdown(outlets: O
     outlets.start(config_of(out="a", other="a"))
     stopped = []
     for name, (_, delivery, _) in outlets._running.items():
-        async def drain(deadline_s: float, name: str = name, drain: Any = delivery.drain) -> dict[str, Any]:
+        async def drain(deadline_s: float, name: str = name, drain: Any = delivery.drain, **how: Any) -> dict[str, Any]:
             stopped.append(name)
             await drain(deadline_s)
             return {"source_bytes": 5, "records": 1, "records_exact": True}

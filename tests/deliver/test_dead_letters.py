@@ -1,16 +1,21 @@
 """Dead letters on a real disk. L: dead_letters.py."""
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
 import stat
+import threading
 from pathlib import Path
 
+import orjson
 import pytest
 
 from shipper.deliver.dead_letters import DeadLetters, scrub
+from shipper.deliver.letters import batch_of
 from shipper.deliver.split import Candidate
+from shipper.encode import record_json
 from shipper.errors import DropReason
 from shipper.telemetry import Telemetry
 
@@ -179,3 +184,40 @@ async def test_files_that_somebody_removed_by_hand_do_not_stop_the_sink(letters,
     Path(letters.directory, "000001.ndjson").unlink()
     assert await letters.tidy(START_NS) == 0
     assert await letters.write([candidate(3)], START_NS) == 1 and len(list(letters.read())) == 1
+
+
+async def test_a_write_that_was_cancelled_is_ended_before_the_next_one_and_no_id_is_there_twice(letters, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+    append = DeadLetters._append
+
+    def slowly(self, data):
+        if not begun.is_set():
+            begun.set()
+            assert go_on.wait(10)
+        append(self, data)
+
+    monkeypatch.setattr(DeadLetters, "_append", slowly)
+    first = asyncio.create_task(letters.write([candidate(1), candidate(2)], START_NS))
+    await asyncio.to_thread(begun.wait, 10)
+    first.cancel()                                       # the sink is changed, or gives its backlog away
+    await asyncio.wait([first])
+    second = asyncio.create_task(letters.write([candidate(1), candidate(2)], START_NS))
+    await asyncio.sleep(0.05)
+    go_on.set()
+    assert await second == 0
+    assert [line["record"]["id"] for line in letters.read()] == ["key-default-web:3e8+b", "key-default-web:7d0+b"]
+    assert letters.telemetry.value("shipper_sink_dead_letters_total", "central", "rejected") == 2
+
+
+@pytest.mark.parametrize("fields", [
+    b'{"n":123456789012345678901234567890}', b'{"price":1.10,"e":1e5}', b'{"name":"\\u00e9\\/"}', b'{"a":1,"a":2}',
+    b'{"n":1e999}',
+])
+async def test_fields_come_back_byte_for_byte_and_outlive_that_another_letter_is_removed(letters, fields):
+    batch = section(source("web"), 0, [b"x"], key="abcdefghijklmnop").batch
+    batch.fields = [fields]
+    await letters.write([Candidate(batch, DropReason.REJECTED, "400"), candidate(1)], START_NS)
+    await letters.remove({"key-default-web:3e8+b"})
+    [letter] = letters.read()
+    assert record_json.encode(batch_of(letter)) == record_json.encode(batch)
+    assert batch_of(orjson.loads(orjson.dumps(letter))) is not None          # as a command shows it

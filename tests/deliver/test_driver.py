@@ -259,6 +259,25 @@ async def test_a_buffer_that_cannot_be_read_is_tried_again():
         await rig.clock.until(lambda: rig.delivery.status()["state"] == "ok")
 
 
+async def test_what_is_degraded_says_the_present_error_and_since_when_the_first():
+    async with Rig() as rig:
+        errors = iter([Retryable("cannot connect"), Retryable("503"), Retryable("503")])
+
+        def answer(request: Request) -> None:
+            if (error := next(errors, None)) is not None:
+                raise error
+        rig.sink.answer = answer
+        rig.buffer.write(WEB, b"0")
+        degraded = rig.telemetry.degraded_since
+        await rig.clock.until(lambda: len(rig.sink.tries) == 1 and bool(degraded))
+        first_s, why = degraded["sink:central"]
+        assert why == "retrying: cannot connect"
+        await rig.clock.until(lambda: len(rig.sink.tries) == 2 and degraded["sink:central"][1] != why)
+        assert degraded["sink:central"] == (first_s, "retrying: 503")
+        await rig.until_done()
+        assert degraded == {} and [line[1] for line in rig.telemetry.lines].count("degraded") == 1
+
+
 async def test_status_says_when_a_dead_sink_is_tried_again_and_no_more_once_it_takes_the_records():
     async with Rig() as rig:
         busy = [Retryable("busy", retry_after_s=8.0)]
@@ -395,6 +414,36 @@ async def test_drain_ends_back_offs_and_delivers_the_rest():
         assert rig.clock.elapsed_s < 1.0
         assert rig.task.done() and rig.sink.closed
         assert rig.delivery.status()["state"] == "stopped"
+
+
+async def test_a_reload_does_not_wait_for_a_sink_that_is_being_retried():
+    async with Rig() as rig:
+        def answer(request: Request) -> None:
+            raise Retryable("503", retry_after_s=900.0)
+        rig.sink.answer = answer
+        rig.buffer.write(WEB, b"0")
+        await rig.clock.until(lambda: len(rig.delivery._naps) == 1)
+        began_s = rig.clock.elapsed_s
+        stays = await rig.clock.finish(rig.delivery.drain(5.0, while_well=True))
+        assert rig.clock.elapsed_s == began_s and stays["source_bytes"] == 11
+        assert len(rig.sink.tries) == 1 and rig.task.done() and rig.sink.closed
+
+
+async def test_a_reload_drains_a_sink_that_is_well_and_goes_on_at_its_first_error():
+    async with Rig(max_request_records=1) as rig:
+        tries = []
+
+        async def answer(request: Request) -> None:
+            tries.append(request.number)
+            if len(tries) > 3:
+                raise Retryable("503")
+            await rig.clock.sleep(0.5)
+        rig.sink.answer = answer
+        rig.buffer.write(WEB, b"0", b"1", b"2", b"3", b"4")
+        await rig.clock.until(lambda: bool(tries))
+        stays = await rig.clock.finish(rig.delivery.drain(5.0, while_well=True))
+        assert stays["records"] == 2 and rig.sink.messages == [b"0", b"1", b"2"]
+        assert 1.5 <= rig.clock.elapsed_s < 2.0 and len(tries) == 4
 
 
 async def test_drain_tries_until_the_deadline_and_tells_what_stays():

@@ -304,3 +304,30 @@ async def test_a_whole_pod_that_cannot_be_encoded_does_not_end_the_delivery_when
         rig.buffer.write(API, *lines(100))
         await rig.until_done(limit_s=300)
         assert len(rig.letters.records) == 450 and set(rig.sink.messages) == set(lines(100))
+
+
+async def test_a_disk_that_was_full_when_a_letter_was_called_off_is_no_trouble_for_ever():
+    async with Rig(confirms="later", max_request_bytes=10_000_000) as rig:
+        rig.letters.fail = OSError(28, "No space left on device")
+        rig.sink.answer = name_poison(rest_delivered=True)
+        rig.buffer.write(WEB, b"good", b"poison")
+        await rig.clock.until(lambda: "sink:central" in rig.telemetry.degraded_since)
+        rig.sink.answer = lambda request: None               # the receiver was mended meanwhile, and takes it
+        rig.context.resend(Retryable("reset"))
+        await rig.clock.until(lambda: rig.sink.messages[-2:] == [b"good", b"poison"])
+        rig.context.confirmed(rig.sink.sent[-1].number)
+        await rig.until_done()
+        assert rig.delivery.status()["state"] == "ok" and rig.telemetry.degraded_since == {}
+
+
+async def test_a_stop_while_a_full_disk_takes_no_letter_is_no_bug_of_ours():
+    async with Rig(concurrency=1) as rig:
+        rig.letters.fail = OSError(28, "No space left on device")
+        rig.buffer.write(WEB, b"good")
+        await rig.until_done()                               # it took others before
+        rig.sink.answer = refuse_all
+        rig.buffer.write(WEB, b"refused alone")
+        await rig.clock.until(lambda: "disk" in rig.delivery._trouble._now)
+        stays = await rig.clock.finish(rig.delivery.drain(1.0))
+        assert stays["records"] == 1 and rig.task.done()
+        await rig.task                                       # raises what the supervisor would take for a bug

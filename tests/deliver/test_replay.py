@@ -160,3 +160,21 @@ async def test_y2_a_letter_that_is_part_of_a_plan_is_not_sent_again_when_the_str
     third.entry.planned = True
     replays.fail(Retryable("stopped"))
     assert third.done.done() and other.done.done()
+
+
+async def test_letters_that_the_far_side_puts_off_for_ever_hold_up_neither_the_stream_nor_the_cursor():
+    async with Rig(concurrency=2) as rig:
+        def answer(request):
+            if b"no index" in messages_of(request):
+                raise Retryable("404: no such index")
+
+        rig.sink.answer = answer
+        task = asyncio.create_task(rig.delivery.replay(letters(b"no index")))
+        await rig.clock.until(lambda: bool(rig.sink.tries))
+        for number in range(3):
+            rig.buffer.write(WEB, b"%d" % number)
+            await rig.until_done(limit_s=60)
+        assert rig.sink.messages == [b"0", b"1", b"2"] and not task.done()
+        rig.sink.answer = lambda request: None
+        await rig.clock.until(task.done)
+        assert task.result() == [] and rig.sink.messages[-1] == b"no index"
