@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Callable
@@ -67,7 +68,7 @@ def import_positions(args: Namespace) -> int:
         return 0
     from ..config.loader import load
     from .takeover_driver import TakeOver, journal_plan
-    from .takeover_entries import read_cursor, read_entries
+    from .takeover_entries import read_cursor, read_entries, written_ns
 
     config = load(args.config, os.environ).config
     problems: list[str] = []
@@ -78,16 +79,19 @@ def import_positions(args: Namespace) -> int:
             return journal_plan(config, positions, args.source, cursor, force=args.force)
     else:
         entries, problems = read_entries(agent, path)
+        last_ns = written_ns(path)
 
         def make(positions: Positions, telemetry: Telemetry) -> Plan:
-            return TakeOver(config, positions, telemetry, force=args.force).plan(entries)
+            return TakeOver(config, positions, telemetry, force=args.force, written_ns=last_ns).plan(entries)
 
     plan = asyncio.run(_take_over(config, make, dry_run=args.dry_run))
+    if problems:
+        print("\n".join(problems), file=sys.stderr)
     if args.json:
         print(json.dumps([{"path": r.path, "what": r.what, "offset": r.offset, "size": r.size, "why": r.why} for r in plan.rows],
                          indent=1))
     else:
-        print("\n".join([*problems, *table(plan.rows), _summary(plan.rows, args.dry_run)]))
+        print("\n".join([*table(plan.rows), _summary(plan.rows, args.dry_run)]))
     return 0
 
 

@@ -5,6 +5,8 @@
 Invariants (tests/agent/test_takeover_driver.py):
   I1  nothing is written but frames and sources.json; positions stay derived from frames, so audit and verify know of it
   I2  a lineage that has positions of its own stays as it is; with `force` its position is moved on, never back (MOVED_ON)
+  I4  a file whose last line in front of the position is younger than the positions is not the one that was read: its inode came
+      again (the kubelet compresses rotated files, which frees theirs). Told for container logs, whose lines carry their time
   I3  the state lock is held by whoever calls; a dry run writes nothing
 """
 from __future__ import annotations
@@ -40,6 +42,7 @@ BACK_BYTES = 1 << 20
 LONGEST_BYTES = 64 * BACK_BYTES
 WINDOW_BYTES = 64 * 1024
 FRAME_SECTIONS = 500
+YOUNGER_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,13 @@ class Plan:
 
 
 class TakeOver:
-    """One import: what is known (positions), what is here (a scan of the config's sources)."""
+    """One import: what is known (positions), what is here (a scan of the config's sources). `written_ns`: when the other agent
+    wrote its positions for the last time; 0: not known."""
 
-    def __init__(self, config: Config, positions: Positions, telemetry: Telemetry, *, force: bool = False) -> None:
+    def __init__(
+        self, config: Config, positions: Positions, telemetry: Telemetry, *, force: bool = False, written_ns: int = 0,
+    ) -> None:
+        self._written_ns = written_ns
         self._positions, self._force = positions, force
         self._discoverer = Discoverer(specs_of(config), telemetry)
         self._directory = NodeDirectory(self._discoverer, None)
@@ -109,6 +116,10 @@ class TakeOver:
         lineage = Lineage(source, settings, self._make_decoder(source, settings), self._directory, self._claim)
         seen = self._directory.siblings(source)
         files = [Candidate(s.path, s.inode, 0 if s.compressed else s.size, s.compressed) for s in seen]
+        for one in [s for s in seen if not s.compressed and self._came_again(s, entries.get(s.inode), settings)]:
+            entry = entries.pop(one.inode)
+            plan.rows.append(Row(entry.path, "gone", entry.offset or 0, 0, f"another file has its inode now ({one.path}): what "
+                                 "it holds was written after the positions"))
         inodes = {file.inode for file in files if not file.compressed}
         takes = decide(entries, files)
         for entry in entries.values():
@@ -123,6 +134,23 @@ class TakeOver:
             self._file(take, seen[take.index], lineage, settings, plan)
         for file in lineage.done:
             file.close()
+
+    def _came_again(self, seen: Seen, entry: Entry | None, settings: Settings) -> bool:
+        """I4."""
+        if entry is None or not entry.offset or not self._written_ns or entry.offset > seen.size:
+            return False
+        file = TailFile(seen.path, seen.device, seen.inode, live=seen.live, compressed=False)
+        try:
+            file.attach(self._directory.open(seen.path, settings))
+        except Refused:
+            return False                                  # said when its turn comes
+        try:
+            end = line_start(file, entry.offset)
+            lines = file.pread(min(WINDOW_BYTES, end), end - min(WINDOW_BYTES, end)).split(b"\n")[:-1]
+        finally:
+            file.close()
+        form = self._formats.sniff(lines[-1]) if lines else ""
+        return bool(lines) and self._formats.first_ns(lines[-1], form) > self._written_ns + YOUNGER_NS
 
     def _claim(self, key: str) -> bool:
         """See tail.in_flight.InFlight.claim."""

@@ -5,7 +5,8 @@
     fluentd-journal   fluent-plugin-systemd's cursor of the last entry that it emitted, bare (pos_file) or in JSON (<storage>)
 
 Invariants:
-  A1  nothing is written, not even a lock or a journal beside a data base: it is copied first, with its write-ahead log
+  A1  nothing is written, not even a lock or a journal beside a data base: it is copied first, with its write-ahead log, or the
+      journal of a change that was under way when Fluent Bit died
   A2  a line that is none is said, with its number, and never guessed at
 """
 from __future__ import annotations
@@ -24,6 +25,7 @@ _CURSOR = re.compile(r"s=[0-9a-f]{32};i=[0-9a-f]+(?:;[a-z]=[0-9a-f]+)*")
 MOST_BYTES = 256 * 1024 * 1024
 _LINE = re.compile(r"([^\t].*)\t([0-9a-fA-F]{16})\t([0-9a-fA-F]{8,16})")
 _UNWATCHED = 0xFFFFFFFFFFFFFFFF
+_BESIDE = ("-wal", "-journal")
 
 
 def read_entries(agent: str, path: str) -> tuple[list[Entry], list[str]]:
@@ -34,6 +36,12 @@ def read_entries(agent: str, path: str) -> tuple[list[Entry], list[str]]:
         return READERS[agent](path)
     except OSError as error:
         raise Usage(f"{path}: cannot be read: {error.strerror}; name the file that {agent} keeps its positions in") from error
+
+
+def written_ns(path: str) -> int:
+    """When the positions were written for the last time; 0 where the file is gone."""
+    times = [os.stat(path + beside).st_mtime_ns for beside in ("", *_BESIDE) if os.path.exists(path + beside)]
+    return max(times, default=0)
 
 
 def read_cursor(path: str) -> str:
@@ -77,8 +85,9 @@ def _fluent_bit(path: str) -> tuple[list[Entry], list[str]]:
     with tempfile.TemporaryDirectory(prefix="shipper-import-") as directory:        # A1
         copy = os.path.join(directory, "db")
         shutil.copyfile(path, copy)
-        if os.path.exists(path + "-wal"):
-            shutil.copyfile(path + "-wal", copy + "-wal")
+        for beside in _BESIDE:
+            if os.path.exists(path + beside):
+                shutil.copyfile(path + beside, copy + beside)
         try:
             return _rows(copy), []
         except sqlite3.Error as error:
@@ -91,7 +100,8 @@ def _rows(path: str) -> list[Entry]:
         rows = base.execute("SELECT name, inode, offset FROM in_tail_files ORDER BY id").fetchall()
     finally:
         base.close()
-    return [Entry(str(name), int(inode), int(offset)) for name, inode, offset in rows if int(offset) >= 0]
+    return [Entry(str(name), inode, offset) for name, inode, offset in rows
+            if isinstance(inode, int) and isinstance(offset, int) and offset >= 0]
 
 
 READERS: dict[str, Callable[[str], tuple[list[Entry], list[str]]]] = {"fluentd": _fluentd, "fluent-bit": _fluent_bit}

@@ -19,6 +19,7 @@ from shipper.buffer.lock import Lock
 from tests.support.journal import Journal
 from tests.tail.conftest import Tree, cri
 
+STOPPED_S = 1795167000              # 2026-11-20T09:30:00Z: when the other agent wrote its positions for the last time
 LIVE, OLD, OLDER = (Candidate("/l/0.log", 3, 300, False), Candidate("/l/0.log.2", 2, 200, False),
                     Candidate("/l/0.log.1.gz", 1, 0, True))
 
@@ -99,6 +100,7 @@ sinks:
         inode = os.stat(path or self.link).st_ino if inode is None else inode
         self.entries.append(f"{self.link}\t{offset:016x}\t{inode:016x}\n")
         self.pos.write_text("".join(self.entries))
+        os.utime(self.pos, (STOPPED_S, STOPPED_S))
 
     def take_over(self, *more: str, agent: str = "fluentd", path: Path | None = None) -> int:
         return main(["positions", "import", "--from", agent, str(path or self.pos), "-c", str(self.config), *more])
@@ -203,6 +205,42 @@ class TestTheNextLineIsExactlyTheNextOne:
         ledger = json.loads((node.root / "ledger.json").read_text())
         assert [gap["reason"] for file in ledger["files"] for gap in file["gaps"]] == ["imported", "imported"]
 
+    def test_a_new_file_that_got_the_inode_of_the_one_that_fluentd_read_is_read_from_the_beginning(self, node: Node, capsys):
+        """The kubelet compressed the old one meanwhile; its inode went to the next live file."""
+        new = [cri(f"new {n}", second=2000 + n) for n in range(4)]
+        node.tree.write(*new)
+        node.shipped(len(new[0]) * 2)
+        assert node.take_over() == 0
+        assert "has its inode now" in capsys.readouterr().out
+        assert node.delivered() == ["new 0", "new 1", "new 2", "new 3"]
+
+    def test_an_inode_that_came_again_passes_over_no_older_file_either(self, node: Node):
+        node.tree.write(cri("fluentd may have had this", second=10))
+        node.tree.rotate("20261120-090002")
+        node.tree.write(cri("new", second=2000), cri("newer", second=2001))
+        node.shipped(len(cri("new", second=2000)))
+        assert node.take_over() == 0
+        assert node.delivered() == ["fluentd may have had this", "new", "newer"]
+
+    def test_a_path_that_is_no_utf_8_is_taken_over_and_told(self, node: Node, capfdbinary):
+        node.host_file()
+        odd = os.path.join(os.fsencode(node.root), b"caf\xe9.log")
+        with open(odd, "wb") as file:
+            file.write(cri("one") + cri("two", second=1))
+        node.config.write_text(node.config.read_text().replace(str(node.tree.log), f"{node.root}/*.log"))
+        node.pos.write_bytes(odd + b"\t%016x\t%016x\n" % (len(cri("one")), os.stat(odd).st_ino))
+        os.utime(node.pos, (STOPPED_S, STOPPED_S))
+        assert node.take_over() == 0
+        assert node.delivered() == ["two"]
+
+    def test_a_line_in_fluentds_file_that_is_none_is_said_on_stderr_with_json_too(self, node: Node, capsys):
+        node.tree.write(cri("one"))
+        node.entries.append("rubbish\n")
+        node.shipped(0)
+        assert node.take_over("--json", "--dry-run") == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out) and "not a position" in err
+
     def test_a_file_whose_inode_is_gone_is_read_from_the_beginning(self, node: Node, capsys):
         node.tree.write(cri("one"))
         node.shipped(20, inode=4711)
@@ -254,6 +292,74 @@ class TestTheNextLineIsExactlyTheNextOne:
         assert node.take_over(agent="fluent-bit", path=path) == 0
         assert (path.read_bytes(), [n for n in sorted(p.name for p in node.root.iterdir()) if n != "state"]) == before
         base.close()
+        assert node.delivered() == ["two"]
+
+
+class FluentBit:
+    """A data base as Fluent Bit's tail input makes it."""
+
+    def __init__(self, path: Path, mode: str = "WAL") -> None:
+        self.path, self.base = path, sqlite3.connect(path, isolation_level=None)
+        self.base.execute(f"PRAGMA journal_mode={mode}")
+        self.base.execute("CREATE TABLE in_tail_files (id INTEGER PRIMARY KEY, name TEXT NOT NULL, offset INTEGER, "
+                          "inode INTEGER, created INTEGER, rotated INTEGER DEFAULT 0)")
+
+    def row(self, name: Path, offset: int | None, inode: int | None, rotated: int = 0) -> None:
+        self.base.execute("INSERT INTO in_tail_files (name, offset, inode, created, rotated) VALUES (?, ?, ?, 1, ?)",
+                          (str(name), offset, inode, rotated))
+
+
+class TestFluentBit:
+    def test_several_rows_of_one_name_are_several_files(self, node: Node):
+        node.tree.write(cri("one"), cri("two", second=1))
+        old = node.tree.rotate("20261120-090001")
+        node.tree.write(cri("three", second=2), cri("four", second=3))
+        made = FluentBit(node.root / "flb.db")
+        made.row(node.link, 777, 4711)                                        # a file that is gone
+        made.row(node.link, len(cri("one")), os.stat(old).st_ino)
+        made.row(node.link, len(cri("three", second=2)), os.stat(node.link).st_ino)
+        made.base.close()
+        assert node.take_over(agent="fluent-bit", path=made.path) == 0
+        assert node.delivered() == ["two", "four"]
+
+    def test_a_row_under_its_rotated_name(self, node: Node):
+        node.tree.write(cri("one"), cri("two", second=1))
+        old = node.tree.rotate("20261120-090001")
+        node.tree.write(cri("three", second=2))
+        made = FluentBit(node.root / "flb.db")
+        made.row(old, len(cri("one")), os.stat(old).st_ino, rotated=1)
+        made.base.close()
+        assert node.take_over(agent="fluent-bit", path=made.path) == 0
+        assert node.delivered() == ["two", "three"]
+
+    def test_rows_without_an_inode_or_offset_say_nothing(self, node: Node):
+        node.tree.write(cri("one"))
+        made = FluentBit(node.root / "flb.db")
+        made.row(node.link, None, os.stat(node.link).st_ino)
+        made.row(node.link, 10, None)
+        made.base.close()
+        assert node.take_over(agent="fluent-bit", path=made.path) == 0
+        assert node.delivered() == ["one"]
+
+    def test_a_change_that_was_under_way_when_fluent_bit_was_killed_is_taken_back_as_sqlite_does(self, node: Node):
+        node.tree.write(cri("one"), cri("two", second=1))
+        made = FluentBit(node.root / "flb.db", "DELETE")
+        made.row(node.link, len(cri("one")), os.stat(node.link).st_ino)
+        for n in range(300):                                                  # more than the cache holds: it is on disk already
+            made.row(node.root / f"{'x' * 400}{n}", 1, n + 10_000_000)
+        made.base.execute("PRAGMA cache_size=1")
+        made.base.execute("BEGIN IMMEDIATE")
+        made.base.execute("UPDATE in_tail_files SET offset = ?", (len(cri("one")) + len(cri("two")),))
+        kept = node.root / "killed"
+        kept.mkdir()
+        for name in ("flb.db", "flb.db-journal"):
+            (kept / name).write_bytes((node.root / name).read_bytes())
+        made.base.rollback()
+        made.base.close()
+        bare = sqlite3.connect(f"file:{kept / 'flb.db'}?immutable=1", uri=True)
+        assert bare.execute("SELECT offset FROM in_tail_files WHERE id=1").fetchone() != (len(cri("one")),), "half done"
+        bare.close()
+        assert node.take_over(agent="fluent-bit", path=kept / "flb.db") == 0
         assert node.delivered() == ["two"]
 
 
