@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -35,24 +37,35 @@ class Snapshot:
 
 
 def encode(snapshot: Snapshot, written_s: float) -> bytes:
-    """The file's bytes. About 3 us per file."""
+    """The file's bytes. About 5 us per file, and no second copy: with 5,000 files their rows and joins were 20 MB for 6."""
     positions = snapshot.positions
     sources = _Sources()
-    files = [_pair(key, _file(found, sources)) for key, found in positions.files.items()]
-    lineages = [_pair(name, _lineage(found, sources)) for name, found in positions.lineages.items()]
-    lost = [exact_json.dumps({"start": e.start, "end": e.end, **_ref(e.file, sources)}) for e in positions.lost]
+    for source in chain((found.file.source for found in positions.files.values()),
+                        (found.source for found in positions.lineages.values()), (e.file.source for e in positions.lost)):
+        sources.place(source)
     head = exact_json.dumps({
         "version": VERSION, "buffer": snapshot.uuid.hex(), "written_s": round(written_s, 3), "seq": positions.seq,
         "total_bytes": positions.total_bytes, "retired_bytes": positions.retired_bytes,
         "damaged": sorted(snapshot.damaged),
     })
-    return b"".join([
-        head[:-1],
-        b',\n"sources":[\n', b",\n".join(sources.encoded), b"\n],",
-        b'\n"files":{\n', b",\n".join(files), b"\n},",
-        b'\n"lineages":{\n', b",\n".join(lineages), b"\n},",
-        b'\n"lost":[\n', b",\n".join(lost), b"\n]}\n",
-    ])
+    out = BytesIO()
+    out.write(head[:-1])
+    _rows(out, b',\n"sources":[\n', (exact_json.dumps(source.to_json()) for source in sources.all))
+    _rows(out, b'\n],\n"files":{\n', (_pair(key, _file(found, sources)) for key, found in positions.files.items()))
+    _rows(out, b'\n},\n"lineages":{\n', (_pair(name, _lineage(found, sources)) for name, found in positions.lineages.items()))
+    _rows(out, b'\n},\n"lost":[\n', (
+        exact_json.dumps({"start": e.start, "end": e.end, **_ref(e.file, sources)}) for e in positions.lost))
+    out.write(b"\n]}\n")
+    return out.getvalue()
+
+
+def _rows(out: BytesIO, before: bytes, rows: Iterable[bytes]) -> None:
+    for row in rows:
+        out.write(before)
+        out.write(row)
+        before = b",\n"
+    if before != b",\n":
+        out.write(before)
 
 
 def decode(data: bytes, path: str) -> Snapshot:
@@ -78,18 +91,14 @@ class _Sources:
 
     def __init__(self) -> None:
         self._places: dict[int, int] = {}
-        self.encoded: list[bytes] = []
+        self.all: list[Source] = []
 
     def place(self, source: Source) -> int:
         found = self._places.get(id(source))
         if found is None:
-            found = self._places[id(source)] = len(self.encoded)
-            self.encoded.append(source.cached("positions.json", _source_json))
+            found = self._places[id(source)] = len(self.all)
+            self.all.append(source)
         return found
-
-
-def _source_json(source: Source) -> bytes:
-    return exact_json.dumps(source.to_json())
 
 
 def _pair(name: str, value: Any) -> bytes:
