@@ -33,8 +33,10 @@ class NodeDirectory:
         logfile = self.files.get(source.lineage)
         if logfile is None:
             return []
+        live_path = logfile.live_path                    # kept by who asks, as long as the file is there: one string
         return [
-            Seen(s.path, s.device, s.inode, s.size, not s.rotated, s.compressed, order, s.mtime_ns)
+            Seen(live_path if s.path == live_path else s.path, s.device, s.inode, s.size, not s.rotated, s.compressed, order,
+                 s.mtime_ns)
             for order, s in enumerate(self.discoverer.siblings(logfile))
         ]
 

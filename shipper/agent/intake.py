@@ -96,6 +96,7 @@ class Intake:
         )
         self.journals = Journals(self.reader, buffer, telemetry, self._limits, pace)
         self.pods = PodMetadata(config, telemetry, self._retell)
+        self._last_settings: Settings | None = None
         self._untold: dict[str, LogFile] = {}             # found, and not taken by the reader yet
         self._noted = asyncio.Event()
         self._seen_path = os.path.join(config.state_dir, "sources.json")
@@ -249,7 +250,10 @@ class Intake:
         source = logfile.source_config
         assert isinstance(source, LogFiles)
         processing = self._rules.wanted(source, joined.source, joined.asks)
-        return settings_of(logfile.source_name, source, logfile.allowed_roots, processing)
+        made = settings_of(logfile.source_name, source, logfile.allowed_roots, processing)
+        if self._last_settings != made:                  # nearly all logs have the same: kept once
+            self._last_settings = made
+        return self._last_settings
 
     async def _retell(self, logfiles: list[LogFile]) -> None:
         """Something else is known of their pods."""

@@ -27,7 +27,7 @@ class Lineages:
         self._listings = listings
         self._refresh = refresh
         self._files: dict[str, LogFile] = {}
-        self._links: dict[LogFile, set[Hashable]] = {}
+        self._links: dict[LogFile, tuple[Hashable, ...]] = {}        # nearly always one: a set is 216 bytes more
         self._at: dict[str, dict[str, LogFile]] = {}
         self._path_of: dict[tuple[int, ...], str] = {}
         self._place_of: dict[str, tuple[int, ...]] = {}
@@ -67,17 +67,18 @@ class Lineages:
             self._path_of[listing.stamp[:2]] = logfile.directory
             self._place_of[logfile.directory] = listing.stamp[:2]
         self._files[logfile.live_path] = logfile
-        self._links[logfile] = set()
+        self._links[logfile] = ()
         self._at.setdefault(logfile.directory, {})[logfile.name] = logfile
         self._grouped.pop(logfile.directory, None)
 
     def link(self, logfile: LogFile, match: Hashable) -> None:
-        self._links[logfile].add(match)
+        if match not in self._links[logfile]:
+            self._links[logfile] += (match,)
 
     def unlink(self, logfile: LogFile, match: Hashable) -> None:
-        self._links[logfile].discard(match)
+        self._links[logfile] = tuple(other for other in self._links[logfile] if other != match)
 
-    def remove(self, logfile: LogFile) -> set[Hashable]:
+    def remove(self, logfile: LogFile) -> tuple[Hashable, ...]:
         """Forget a lineage; what still led to it."""
         del self._files[logfile.live_path]
         names = self._at[logfile.directory]

@@ -53,8 +53,7 @@ class _Configured:
     def includes(self, path: str) -> bool:
         return any(pattern.matches(path) for pattern in self.patterns) and not self.excluded(path)
 
-    def logfile(self, source: Source, directory: str, name: str) -> LogFile:
-        path = os.path.join(directory, name)
+    def logfile(self, source: Source, path: str, directory: str, name: str) -> LogFile:
         return LogFile(source, path, directory, name, self.spec.name, self.spec.config, self.roots)
 
 
@@ -178,7 +177,7 @@ class Discoverer:
         if listing is None or not group(directory, listing.entries, (name,)).get(name):
             self._forget_directory(directory)
             return None
-        logfile = configured.logfile(source, directory, name)
+        logfile = configured.logfile(source, source.lineage, directory, name)
         self._lineages.add(logfile)
         return logfile
 
@@ -269,9 +268,10 @@ class Discoverer:
         logfile = self._lineages.find(directory, live)
         if logfile is None:
             path = os.path.join(directory, live)
+            path = resolved.path if path == resolved.path else path
             hops = resolved.hops if path == resolved.hops[-1] else (*resolved.hops, path) if path == resolved.path else (path,)
             source = source_of(spec.kind, spec.name, spec.node, hops, path)
-            logfile = match.configured.logfile(source, directory, live)
+            logfile = match.configured.logfile(source, path, directory, live)
             self._lineages.add(logfile)
             changes.appeared.append(logfile)
         elif logfile.source_name != spec.name and (logfile.source_name, spec.name) not in self._overlaps:
