@@ -29,6 +29,7 @@ from ..telemetry import Telemetry
 from ._http_auth import ConfigCredentials, Credentials
 from ._http_config import HttpConfig
 from ._http_status import Answer
+from ._names import resolver
 from ._syslog_config import make_context, reason
 
 if TYPE_CHECKING:
@@ -195,6 +196,7 @@ class HttpClient:
                                     why="anyone on the way can read and fake the receiver; set tls.ca and verify: true")
         connector = aiohttp.TCPConnector(
             ssl=tls, limit=0, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=DNS_TTL_S, enable_cleanup_closed=False,
+            resolver=resolver(),
         )
         self._telemetry.count("shipper_sink_connections_total", 1, self._name)
         session = aiohttp.ClientSession(

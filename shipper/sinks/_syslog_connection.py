@@ -27,6 +27,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ..config.units import Seconds
 from ..errors import Retryable
+from ._names import addresses
 from ._syslog_config import TLS_PROTOCOLS, TlsConfig, host_port, make_context, reason
 
 SEAL_BYTES = 256 * 1024              # what is encrypted at once: bounds the ciphertext that is held
@@ -335,7 +336,7 @@ class Connector:
         address, timeout_s = self._config.address, self._config.connect_timeout
         try:
             async with asyncio.timeout(timeout_s):
-                found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                found = await addresses(self._host, self._port)
         except (OSError, UnicodeError, TimeoutError) as error:
             raise Retryable(f"cannot resolve {self._host} ({_text(error)}); check `address` and the DNS") from error
         failure: BaseException = OSError("it has no address")

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import Retryable, TooLarge
 from ..model import Batch, Request
 from . import SinkContext
+from ._names import addresses
 from ._syslog_config import SyslogConfig, encoder_of, host_port, reason
 
 _DATAGRAMS_PER_TURN = 256        # 0.5 ms; then others get their turn
@@ -55,10 +56,9 @@ class UdpSink:
 
     async def _open(self) -> socket.socket:
         host, port = host_port(self._config.address)
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._config.connect_timeout):
-                found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+                found = await addresses(host, port, socket.SOCK_DGRAM)
         except (OSError, UnicodeError, TimeoutError) as error:
             raise Retryable(f"cannot resolve {host} ({reason(error)}); check `address` and the DNS") from error
         family, kind, protocol, _, target = found[0]

@@ -634,20 +634,20 @@ async def test_every_address_of_a_name_is_tried(receiver: StartReceiver, monkeyp
         closed = server.getsockname()
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", target) for target in (closed, ("127.0.0.1", peer.port))]
 
-    async def resolve(*_: object, **__: object) -> list[Any]:
+    def resolve(*_: object, **__: object) -> list[Any]:
         return found
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     async with delivering(requests(1), peer.port) as delivery:
         await delivery.until_confirmed()
         assert delivery.failures == []
 
 
 async def test_a_name_that_does_not_resolve_is_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def resolve(*_: object, **__: object) -> list[Any]:
+    def resolve(*_: object, **__: object) -> list[Any]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     async with delivering(requests(1), 514) as delivery:
         with pytest.raises(Retryable, match=r"cannot resolve 127.0.0.1 \(Name or service not known\); check `address`"):
             await delivery.sink.send(Request(1, delivery.batches), b"x")
