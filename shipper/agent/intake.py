@@ -388,6 +388,13 @@ class Intake:
         """One row per file, and one per source that is no file."""
         return [*self.reader.facts(), *self.journals.facts()]
 
+    def states(self) -> dict[str, int]:
+        """How many rows of `facts` are in which state, without making them."""
+        counts = self.reader.states()
+        for row in self.journals.facts():
+            counts[row["state"]] = counts.get(row["state"], 0) + 1
+        return counts
+
     async def close(self) -> None:
         """Descriptors and watches."""
         await self.pods.close()

@@ -155,17 +155,14 @@ class Pipeline:
         intake, reader, outlets, buffer = self._intake, self._intake.reader, self._outlets, self._buffer
 
         def files() -> Iterator[tuple[tuple[str, ...], float]]:
-            counts: dict[str, int] = {}
-            for row in intake.facts():
-                counts[row["state"]] = counts.get(row["state"], 0) + 1
-            for state, count in counts.items():
+            for state, count in intake.states().items():
                 yield (state,), count
 
         def lag() -> Iterator[tuple[tuple[str, ...], float]]:
             yield (), reader.lag_bytes()
 
         def held() -> Iterator[tuple[tuple[str, ...], float]]:
-            yield (), sum(r["lag_bytes"] for r in reader.facts() if r["state"] == "deleted")
+            yield (), reader.held_bytes()
 
         def backlog() -> Iterator[tuple[tuple[str, ...], float]]:
             for name, facts in outlets.status().items():

@@ -34,6 +34,14 @@ class FileFacts:
     def lag_bytes(self) -> int:
         return max(0, self.size_bytes - self.position_bytes)
 
+    def to_json(self) -> dict[str, Any]:
+        """Its row of /status. (By dataclasses.asdict 5,000 of them held the loop for 0.1 s.)"""
+        return {
+            "key": self.key, "path": self.path, "source": self.source, "size_bytes": self.size_bytes,
+            "position_bytes": self.position_bytes, "lag_s": round(self.lag_s, 3), "state": self.state,
+            "lag_bytes": self.lag_bytes,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class StatusFacts:
@@ -65,7 +73,7 @@ class AgentFacts:
 
 def assemble(agent: AgentFacts, pipeline: StatusFacts) -> dict[str, Any]:
     """The JSON of /status (U2)."""
-    files = [{**asdict(f), "lag_bytes": f.lag_bytes, "lag_s": round(f.lag_s, 3)} for f in pipeline.files]
+    files = [f.to_json() for f in pipeline.files]
     return {
         "running": True,
         "version": agent.version,
@@ -92,7 +100,7 @@ def assemble(agent: AgentFacts, pipeline: StatusFacts) -> dict[str, Any]:
 
 def offline(pipeline: StatusFacts, state_dir: str) -> dict[str, Any]:
     """The same shape from a state directory without an agent: what the positions and cursors on disk say."""
-    files = [{**asdict(f), "lag_bytes": f.lag_bytes} for f in pipeline.files]
+    files = [f.to_json() for f in pipeline.files]
     return {
         "running": False, "state_dir": state_dir, "ready": False, "lag_bytes": sum(f.lag_bytes for f in pipeline.files),
         "files": files, "sinks": {name: dict(facts) for name, facts in pipeline.sinks.items()},

@@ -28,7 +28,7 @@ from .attention import SWEEPS_BEFORE_WATCH, TICK_S, Attention
 from .closings import Closings, gap_bytes
 from .cutter import Cutter, LineDecoder
 from .ending import AtEnd, Verdict, may_close_open_records, verdict
-from .facts import lag_by_source, rows_of, unread_bytes_of
+from .facts import held_bytes_of, lag_by_source, rows_of, states_of, unread_bytes_of
 from .file import Changed, TailFile
 from .handles import Handles
 from .identity import HEAD_BYTES
@@ -778,6 +778,14 @@ class Reader:
     def unread_bytes(self) -> int:
         """As lag_bytes, less what nothing of ours can read: unfinished lines, and files whose last read failed."""
         return unread_bytes_of(x for name, x in self.lineages.items() if not self._attention.tried_again(name))
+
+    def states(self) -> dict[str, int]:
+        """How many files are in which state."""
+        return states_of(self.lineages.values())
+
+    def held_bytes(self) -> int:
+        """Unread bytes of deleted files that are still open."""
+        return held_bytes_of(self.lineages.values())
 
     def keys(self) -> list[str]:
         """The keys of all files that are there, compressed ones that were read included."""

@@ -1,6 +1,7 @@
 """What the reader knows, as rows. Pure: reads attributes and sizes, changes nothing."""
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,17 @@ def rows_of(lineages: Iterable[Lineage]) -> list[dict[str, Any]]:
                 "last_record_ns": lineage.last_ns, "state": _state_of(lineage, file),
             })
     return rows
+
+
+def states_of(lineages: Iterable[Lineage]) -> Counter[str]:
+    """How many files are in each state; no system call."""
+    return Counter([_state_of(lineage, file) for lineage in lineages for file in (*lineage.done, *lineage.files)])
+
+
+def held_bytes_of(lineages: Iterable[Lineage]) -> int:
+    """Unread bytes of files that were deleted."""
+    return sum(max(0, file.stat_size() - file.offset)
+               for lineage in lineages for file in lineage.files if file.deleted_since_s is not None)
 
 
 def lag_by_source(lineages: Iterable[Lineage]) -> dict[str, int]:
