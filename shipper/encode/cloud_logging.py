@@ -228,11 +228,12 @@ def times_of(batch: Batch) -> tuple[Sequence[bytes], list[int]]:
     ahead = [row for row, ns in enumerate(numbers) if ns > limit_ns]
     for row in ahead:
         numbers[row] = batch.read_ns
-    return [b"%b.%09dZ" % (_second(ns // 1_000_000_000), ns % 1_000_000_000) for ns in numbers], ahead
+    return [b"%b.%09dZ" % (seconds_text(ns // 1_000_000_000), ns % 1_000_000_000) for ns in numbers], ahead
 
 
 @lru_cache(maxsize=4096)
-def _second(seconds: int) -> bytes:
+def seconds_text(seconds: int) -> bytes:
+    """b"2026-11-20T09:04:05"."""
     return rfc3339(seconds * 1_000_000_000)[:19]
 
 

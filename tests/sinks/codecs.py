@@ -285,4 +285,34 @@ class Pubsub:
         return None
 
 
-CODECS = [CloudLogging, Pubsub, HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch, Loki, Otlp, Datadog, Splunk]
+class BigqueryInsertAll:
+    """insertAll: valid rows are taken, the others are named."""
+
+    type = "bigquery"
+    schedules = 15
+    keys = "endpoint: '{url}', dataset: logs, table: all, project: p1, anonymous: true, method: insert_all"
+
+    def records(self, seen: Seen) -> list[bytes]:
+        assert seen.method == "POST", seen.method
+        assert seen.path == "/bigquery/v2/projects/p1/datasets/logs/tables/all/insertAll", seen.path
+        assert seen.headers["content-type"] == "application/json" and len(seen.body) <= 10_000_000
+        body = orjson.loads(seen.body)
+        assert body.keys() == {"skipInvalidRows", "rows"} and 1 <= len(body["rows"]) <= 500
+        if len(body["rows"]) <= 20:
+            assert wrong_shape("bigquery.v2", "TableDataInsertAllRequest", body) == []
+        for row in body["rows"]:
+            assert row.keys() == {"insertId", "json"} and len(row["insertId"]) <= 128
+            assert row["insertId"] == row["json"]["id"]
+        return [orjson.dumps(row) for row in body["rows"]]
+
+    def taken(self, seen: Seen, records: list[bytes]) -> Reply:
+        return Reply(200, b'{"kind":"bigquery#tableDataInsertAllResponse"}')
+
+    def partial(self, seen: Seen, records: list[bytes], dead: dict[int, str], retry: set[int]) -> Reply:
+        named = [(i, "invalid", words) for i, words in dead.items()] + [(i, "stopped", "") for i in retry]
+        errors = [{"index": i, "errors": [{"reason": reason, "location": "x", "message": words}]} for i, reason, words in named]
+        return Reply(200, orjson.dumps({"insertErrors": errors}))
+
+
+CODECS = [
+    CloudLogging, Pubsub, BigqueryInsertAll, HttpNdjson, HttpJsonGzip, HttpRawZstd, Elasticsearch, Loki, Otlp, Datadog, Splunk]

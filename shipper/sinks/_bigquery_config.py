@@ -1,0 +1,83 @@
+"""The keys of the bigquery sink, what is wrong with them, and what they promise. See docs/sinks/bigquery.md."""
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from typing import Literal
+
+from . import Guarantee
+from ._gcp_config import GcpConfig
+from ._gcp_config import problems as gcp_problems
+from ._http_config import Problems
+
+MAX_ROWS = 50_000
+WRITE_IS_HERE = False
+"""Whether this release has `method: storage_write`."""
+_DATASET = re.compile(r"(?:(?P<project>[a-z0-9.:-]+)\.)?(?P<dataset>[A-Za-z0-9_]{1,1024})")
+_TABLE = re.compile(r"[\w-]{1,1024}")
+
+Method = Literal["insert_all", "storage_write"]
+
+
+class BigqueryConfig(GcpConfig, kw_only=True, forbid_unknown_fields=True, frozen=True):
+    """See docs/sinks/bigquery.md.
+
+    dataset          its name, or PROJECT.DATASET
+    method           None: storage_write where its libraries are installed, else insert_all (method_of)
+    schema           auto: the columns of the docs; table: those that the table has
+    create_table     create it where it is not there (schema: auto)
+    overflow_column  schema: table; takes the fields that have no column
+    max_rows         of a request of insert_all
+    """
+
+    dataset: str
+    table: str
+    method: Method | None = None
+    schema: Literal["auto", "table"] = "auto"
+    create_table: bool = False
+    overflow_column: str | None = None
+    max_rows: int = 500
+
+
+def method_of(config: BigqueryConfig) -> Method:
+    """The method that is used. Nothing is imported to find out."""
+    if config.method is not None:
+        return config.method
+    return "storage_write" if WRITE_IS_HERE and find_spec("grpc") is not None else "insert_all"
+
+
+def dataset_of(config: BigqueryConfig) -> tuple[str, str]:
+    """(project, dataset); "" as the project where only the metadata server can say."""
+    found = _DATASET.fullmatch(config.dataset)
+    assert found is not None, "checked"
+    return found["project"] or config.project or "", found["dataset"]
+
+
+def config_problems(config: BigqueryConfig) -> Problems:
+    """What `shipper check` says."""
+    found = gcp_problems(config, "bigquery")
+    if config.method == "storage_write" and not WRITE_IS_HERE:
+        found.append(("method", "storage_write is not there yet in this release; use insert_all (at least once)"))
+    dataset = _DATASET.fullmatch(config.dataset)
+    if dataset is None:
+        found.append(("dataset", f"{config.dataset!r} is not the name of a dataset; write for example logs, or project.logs"))
+    elif dataset["project"] and config.project and dataset["project"] != config.project:
+        found.append(("dataset", f"is in {dataset['project']}, and project says {config.project}; keep one of them"))
+    if not _TABLE.fullmatch(config.table):
+        found.append(("table", f"{config.table!r} is not the name of a table; use letters, digits, _ and -"))
+    if config.schema == "auto" and config.overflow_column is not None:
+        found.append(("overflow_column", "has no effect with schema: auto, whose column `fields` takes all; leave it out"))
+    if config.schema == "table" and config.create_table:
+        found.append(("create_table", "with schema: table it is not known which columns; create the table, or use schema: auto"))
+    if not 1 <= config.max_rows <= MAX_ROWS:
+        found.append(("max_rows", f"must be from 1 to {MAX_ROWS}; BigQuery recommends 500"))
+    return found
+
+
+def insert_all_guarantee(config: BigqueryConfig) -> Guarantee:
+    return Guarantee(
+        delivered_means="insertAll answered 200 and did not name the record's row",
+        can_repeat="after an answer that was lost, where BigQuery's memory of insertIds (about a minute, best effort) does not "
+        "help; equal `id` means equal content",
+        can_lose="nothing that the table keeps; rows that it calls invalid are dead letters with its words",
+    )
