@@ -1,0 +1,124 @@
+"""A whole agent with sinks over HTTP: a poison record and its way back; a hanging and a dead server beside a good one."""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.support.agent import Agent, eventually
+from tests.support.collect import dead_port
+
+
+class Far(ThreadingHTTPServer):
+    """Takes NDJSON. `refused`: 400 where a message begins so. `hangs`: it reads requests and never answers."""
+
+    daemon_threads = True
+
+    def __init__(self, *, refused: str = "", hangs: bool = False) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.refused, self.hangs, self.held = refused, hangs, 0
+        self.records: list[dict[str, str]] = []
+        self.over = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/ingest"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Far
+
+    def do_POST(self) -> None:
+        records = [json.loads(line) for line in self.rfile.read(int(self.headers["Content-Length"])).splitlines()]
+        if self.server.hangs:
+            self.server.held += 1
+            self.server.over.wait(60)
+            return
+        status = 400 if any(self.server.refused and r["message"].startswith(self.server.refused) for r in records) else 200
+        if status == 200:
+            self.server.records += records
+        said = b"" if status == 200 else b"a field is no number"
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, format: str, *args: object) -> None:
+        return
+
+
+@contextlib.contextmanager
+def far(**how: object) -> Iterator[Far]:
+    with Far(**how) as server:  # type: ignore[arg-type]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server
+        finally:
+            server.over.set()
+            server.shutdown()
+
+
+def http_sink(url: str, **keys: object) -> dict[str, object]:
+    return {"type": "http", "url": url, "proxy": "none", "start_at": "oldest", **keys}
+
+
+def letters(agent: Agent, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "shipper", "dead-letters", *argv], capture_output=True, timeout=60, check=False, text=True,
+        env={**os.environ, "SHIPPER_STATE_DIR": str(agent.state)}, stdin=subprocess.DEVNULL)
+
+
+def test_a_poison_record_ends_alone_in_the_dead_letters_and_arrives_with_its_id_at_the_mended_server(agent: Agent) -> None:
+    with far(refused="poison") as server:
+        agent.configure(sinks={"api": http_sink(server.url)})
+        lines = [f"line {number}" if number != 4711 else "poison é \\u00e9" for number in range(10_000)]
+        (agent.logs / "app.log").write_text("".join(f"{line}\n" for line in lines))
+        agent.start()
+        agent.drained(size=(agent.logs / "app.log").stat().st_size)
+        [dead] = map(json.loads, letters(agent, "list", "--json").stdout.splitlines())
+        assert {r["message"] for r in server.records} == set(lines) - {lines[4711]}
+        shown = json.loads(letters(agent, "show", dead["id"]).stdout)
+        assert shown["record"]["message"] == lines[4711] and "a field is no number" in shown["response"]
+
+        server.refused = ""                                  # mended, while the agent runs and goes on
+        with open(agent.logs / "app.log", "a") as file:
+            file.write("and on\n")
+        done = letters(agent, "replay")
+        assert done.returncode == 0 and "api: done: 1 delivered" in done.stdout, done
+        agent.drained()
+        assert [r["id"] for r in server.records if r["message"] == lines[4711]] == [dead["id"]]
+        assert {r["message"] for r in server.records} == {*lines, "and on"}
+        assert letters(agent, "list", "--json").stdout == ""
+        status = agent.status()["sinks"]["api"]
+        assert (status["dead_records"], status["delivered_records"], status["state"]) == (0, 10_001, "ok")
+        assert agent.command("audit").returncode == 0
+        assert agent.terminate() == 0
+
+
+def test_a_sink_that_is_down_and_one_that_holds_all_its_requests_open_delay_no_other(agent: Agent) -> None:
+    with far() as good, far(hangs=True) as hanging:
+        agent.configure(sinks={
+            "good": http_sink(good.url),
+            "hanging": http_sink(hanging.url, request_timeout="60s", max_request_records=2),
+            "dead": http_sink(f"http://127.0.0.1:{dead_port()}/"), "dead_syslog": agent.syslog_sink(dead_port()),
+        }, shutdown_grace="100ms")
+        log = agent.logs / "app.log"
+        log.write_text("".join(f"first {number}\n" for number in range(100)))
+        agent.start()
+        eventually("all that the hanging server may have is held open", lambda: hanging.held == 4)
+        for number in range(30):                             # each batch is there before the next one is written
+            with open(log, "a") as file:
+                file.write(f"batch {number}\n" * 20)
+            eventually(f"batch {number}", lambda: len(good.records) >= 100 + 20 * (number + 1), within_s=5.0,  # noqa: B023
+                       else_say=agent.last_words)
+        sinks = agent.status()["sinks"]
+        assert sinks["hanging"]["in_flight_requests"] == 4 == hanging.held and sinks["hanging"]["delivered_records"] == 0
+        assert sinks["dead"]["state"] == sinks["dead_syslog"]["state"] == "retrying" and sinks["good"]["state"] == "ok"
+        hanging.over.set()
+        assert agent.terminate() == 0
