@@ -2,6 +2,8 @@
 Driver."""
 from __future__ import annotations
 
+import glob
+import os
 import sys
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
@@ -35,7 +37,21 @@ def run(args: Namespace) -> int:
 def _fluentd(text: str, shown: str) -> Draft:
     from .convert.fluentd import convert
 
-    return convert(files_of(text, shown), shown)
+    return convert(files_of(text, shown), shown, nothing if shown == "-" or _is_yaml(text) else beside)
+
+
+def nothing(target: str, file: str) -> list[tuple[str, str]] | None:
+    """@include in what was not a file: see fluentd._include."""
+    return None
+
+
+def beside(target: str, file: str) -> list[tuple[str, str]] | None:
+    """The files that an @include names, as fluentd finds them: relative to the file that says so, in the order of their names.
+    None where there are none, or it is a URL."""
+    if "://" in target or not target:
+        return None
+    paths = sorted(glob.glob(os.path.join(os.path.dirname(file), target)))
+    return [(path, _text(path)) for path in paths] or None
 
 
 def _rsyslog(text: str, shown: str) -> Draft:

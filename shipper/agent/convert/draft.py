@@ -7,7 +7,7 @@ from typing import Any
 
 from .syntax import Element
 
-_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./*-]*|[0-9]+(?:\.[0-9]+)?(?:[KMG]i?B|ms|s|m|h)|[0-9]+")
+_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./*-]*|[0-9]+(?:\.[0-9]+)?(?:[KMG]i?B|ms|s|m|h|d)")
 _SECRET = re.compile(r"pass|token|secret|(?:shared|api|access|sec|private|json|account)_?key|cred|auth|header")
 _NOT_TEXT = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "n"))
 
@@ -86,17 +86,31 @@ class Draft:
         for element, key, param in root.left():
             if not key:
                 self.problem(element, "no record of a source here reaches it, or it is not known; see whether it is needed")
+            elif param.unless:
+                self.problems.append((element.file, param.line, _unset(key, param.unless, element)))
             else:
                 shown = "" if secret_key(key) else f" {_short(param.value)}"
                 self.problems.append((element.file, param.line, f"{key}{shown} in {element.title}: not known here; see docs/"
                                                                "configuration.md whether a key does the same"))
+
+    def unread(self, root: Element) -> None:
+        """Values that were carried over, and hold what is not known here: ruby, or a variable with `use_default`."""
+        written = "\n".join(line.partition("    # ")[0] for line in self.yaml().splitlines() if not line.lstrip().startswith("#"))
+        for element in root.walk():
+            for key, param in element.params.items():
+                if param.unless and key in element.taken:
+                    self.problems.append((element.file, param.line, _unset(key, param.unless, element)))
+                elif "#{" in param.value and param.value.replace("'", "''") in written:
+                    self.problems.append((element.file, param.line, f"{key} in {element.title}: ruby is not run; write in what "
+                                                                    "it gives"))
 
     def yaml(self) -> str:
         """The config."""
         out = [f"# {line}".rstrip() for line in self.header]
         if self.notes:
             out += ["#", "# Not needed here:", *(f"#   {_oneline(note)}" for note in self.notes)]
-        out += ["", "node: ${NODE_NAME:-}", "state_dir: /var/lib/shipper", "", "sources:"]
+        sources = "sources:" if self.sources else "sources: {}    # none was found"
+        out += ["", "node: ${NODE_NAME:-}", "state_dir: /var/lib/shipper", "", sources]
         for item in self.sources.values():
             out += _item(item)
         if self.buffer:
@@ -105,6 +119,10 @@ class Draft:
         for item in self.sinks.values():
             out += _item(item)
         return "\n".join(out) + "\n"
+
+
+def _unset(key: str, variable: str, element: Element) -> str:
+    return f"{key} in {element.title}: its default is taken; where ${variable} is set, write its value in"
 
 
 def secret_key(key: str) -> bool:

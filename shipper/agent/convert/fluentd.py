@@ -16,15 +16,16 @@ from .draft import Draft, Item
 from .fluentd_filters import apply, exceptions
 from .fluentd_outputs import feed, sink
 from .fluentd_sources import source
-from .syntax import Element, parse
+from .syntax import Element, Include, assumed, parse
 
 MOST_HOPS = 20
 
 
-def convert(files: dict[str, str], shown: str) -> Draft:
-    """`files`: name -> text, in the order in which they are read. Usage where one is no fluentd config."""
+def convert(files: dict[str, str], shown: str, include: Include = lambda target, file: None) -> Draft:
+    """`files`: name -> text, in the order in which they are read; `include`: what @include names beside them. Usage where one is
+    no fluentd config."""
     draft = Draft(header=[f"From {shown}, by shipper convert fluentd. Look at the comments, then: shipper check -c FILE"])
-    roots = [parse(text, name) for name, text in files.items()]
+    roots = [parse(text, name, include) for name, text in files.items()]
     whole = Element("ROOT", "", shown, 1)
     for root in roots:
         whole.children += root.children
@@ -36,6 +37,7 @@ def convert(files: dict[str, str], shown: str) -> Draft:
         if set(item.fed_by) != set(draft.sources):
             item.set("when", {"source": item.fed_by})
     draft.leftovers(whole)
+    draft.unread(whole)
     if not draft.sources:
         draft.problems.append((shown, 1, "no source was found; nothing would be read"))
     draft.problems = sorted(set(draft.problems), key=lambda each: (list(files).index(each[0]) if each[0] in files else -1,
@@ -146,6 +148,7 @@ def _new_tags(element: Element, tag: str) -> Iterator[str]:
     if text is None:
         yield tag
         return
+    text = assumed(text)
     quoted = re.findall(r"(?:then|else|\?|:)\s*['\"]([\w.*-]+)['\"]", text)
     if quoted:
         yield from dict.fromkeys(quoted)

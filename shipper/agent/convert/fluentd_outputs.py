@@ -9,7 +9,7 @@ from typing import Any
 from .draft import Draft, Item
 from .fluentd_filters import parse_as
 from .fluentd_sources import size
-from .syntax import Element, truth
+from .syntax import Element, assumed, truth
 
 _BUFFER_NOTES = {
     "@type": "always on disk, in state_dir", "type": "always on disk, in state_dir",
@@ -96,18 +96,21 @@ def _buffer(element: Element, item: Item, draft: Draft) -> None:
                 draft.notes.append(f"{where.place} {where.title}: chunk keys; what varies stands in the sink's templates")
             where.type  # noqa: B018 - taken
         for key in ("overflow_action", "buffer_queue_full_action"):
-            if action := where.take(key):
+            if action := assumed(where.take(key) or ""):
                 item.set("when_full", _WHEN_FULL.get(action, "block"),
                          "" if action != "throw_exception" else "throw_exception lost records; here the logs wait")
         for key in ("flush_thread_count", "num_threads"):
-            if (count := where.params.get(key)) is not None and count.value.isdigit():
-                item.set("concurrency", int(where.take(key) or 1), "requests at once")
-        if (limit := where.take("total_limit_size")) and (wanted := size(limit)):
+            if (count := where.params.get(key)) is not None and assumed(count.value).isdigit():
+                item.set("concurrency", int(assumed(where.take(key) or "") or 1), "requests at once")
+        limit = where.take("total_limit_size")
+        if limit and size(limit) is None:
+            draft.problem(where, "is not a size that is known here; see buffer.max_size", "total_limit_size")
+        if limit and (wanted := size(limit)):
             draft.buffer.setdefault("max_size", wanted)
             if _bytes(wanted) > _bytes(draft.buffer["max_size"]):
                 draft.buffer["max_size"] = wanted
-        if timeout := where.take("retry_timeout"):
-            item.set("give_up_after", timeout, "then records go to the dead letters")
+        if timeout := assumed(where.take("retry_timeout") or ""):
+            item.set("give_up_after", f"{timeout}s" if timeout.isdigit() else timeout, "then records go to the dead letters")
         if where.params.get("retry_max_times"):
             draft.problem(where, "tries are not counted; write give_up_after: DURATION, or leave it: requests are tried for ever",
                           "retry_max_times")
@@ -119,7 +122,7 @@ def _buffer(element: Element, item: Item, draft: Draft) -> None:
 
 def _bytes(text: str) -> int:
     number, unit = re.match(r"(\d+)(\w+)", text).groups()  # type: ignore[union-attr]
-    return int(number) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[unit]
+    return int(number) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}[unit]
 
 
 def _copy(element: Element, item: Item, keys: dict[str, str], to_type: Callable[[str], Any] = str) -> None:
@@ -170,7 +173,8 @@ def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:
         item.set("auth", {"user": user, "password": secret(element, "password", draft, "ELASTICSEARCH_PASSWORD") or ""})
     prefix = element.take("logstash_prefix") or "logstash"
     if truth(element.take("logstash_format")):
-        date = element.take("logstash_dateformat") or "%Y.%m.%d"
+        date = assumed(element.take("logstash_dateformat") or "%Y.%m.%d")
+        draft.note(element, "index_name", "logstash_format names the index")
         separator = element.take("logstash_prefix_separator") or "-"
         item.set("index", f"{_template(prefix, element, draft)}{separator}{{time:{date}}}")
     elif index := element.take("index_name"):
@@ -192,7 +196,7 @@ def _template(text: str, element: Element, draft: Draft) -> str:
         draft.problem(element, f"{text}: placeholders of tags and fields; ours are {{namespace}}, {{pod}}, {{container}}, "
                                f"{{labels.x}}, "
                                "{time:%Y}. It is written without them")
-        text = re.sub(r"\$\{(?![A-Z_]+[:}])[^}]*\}", "x", text)
+        text = re.sub(r"\$\{(?![A-Z_][A-Z0-9_]*[:}])[^}]*\}", "x", text)
     return re.sub(r"(?:%[A-Za-z](?:[./_-]?(?=%))?)+", lambda found: f"{{time:{found[0]}}}", text)
 
 
@@ -212,12 +216,13 @@ def _splunk(element: Element, item: Item, draft: Draft) -> None:
 
 def _loki(element: Element, item: Item, draft: Draft) -> None:
     item.set("url", _url(element.take("url") or "http://localhost:3100", element, "url", draft))
-    _copy(element, item, {"tenant": "tenant"})
+    _copy(element, item, {"tenant": "tenant"}, lambda value: _template(value, element, draft))
     if user := element.take("username"):
         item.set("auth", {"user": user, "password": secret(element, "password", draft, "LOKI_PASSWORD") or ""})
     if labels := element.take("extra_labels"):
         try:
-            item.set("labels", {str(k): str(v) for k, v in json.loads(labels).items()} | {"namespace": "{namespace|host}"})
+            found = {str(k): _template(str(v), element, draft) for k, v in json.loads(labels).items()}
+            item.set("labels", found | {"namespace": "{namespace|host}"})
         except ValueError:
             draft.problem(element, "is no JSON object; write labels: {name: value}", "extra_labels")
     for child in [c for c in element.children if c.name == "label"]:
@@ -243,7 +248,9 @@ def _http(element: Element, item: Item, draft: Draft) -> None:
             item.set("headers", found)
     draft.note(element, "content_type", "by format")
     if auth := element.child("auth"):
-        auth.take("method")
+        if (method := auth.take("method")) not in (None, "basic"):
+            draft.problem(auth, f"{method} is not there; user and password are sent as basic", "method")
+        draft.note(auth, "method", "basic")
         item.set("auth", {"user": auth.take("username") or "", "password": secret(auth, "password", draft,
                                                                                   "HTTP_PASSWORD") or ""})
 
@@ -288,7 +295,10 @@ def _gcs(element: Element, item: Item, draft: Draft) -> None:
                           "credentials_json_file": "credentials_file"})
     prefix = (element.take("path") or "").strip("/")
     if prefix:
-        item.set("prefix", f"{_template(prefix, element, draft)}/{{yyyy}}/{{mm}}/{{dd}}/{{hh}}")
+        times = "" if "%" in prefix else "/{yyyy}/{mm}/{dd}/{hh}"
+        item.set("prefix", f"{_template(prefix, element, draft)}{times}")
+    if kept := element.take("storage_class"):
+        item.set("storage_class", kept.upper())
     draft.note(element, "object_key_format", "names are the sink's, so that each record is in exactly one object "
                                              "(docs/sinks/gcs.md)")
     store = element.take("store_as")
@@ -299,7 +309,12 @@ def _gcs(element: Element, item: Item, draft: Draft) -> None:
 
 
 def _bigquery(element: Element, item: Item, draft: Draft) -> None:
-    _copy(element, item, {"project": "project", "dataset": "dataset", "table": "table", "json_key": "credentials_file"})
+    _copy(element, item, {"project": "project", "dataset": "dataset", "json_key": "credentials_file"})
+    if table := element.take("table"):
+        item.set("table", re.sub(r"[_$]?(?:%|\$\{(?![A-Z_][A-Z0-9_]*[:}])).*", "", table) or "logs")
+        if item.keys["table"] != table:
+            draft.problem(element, "one table a sink, whose name does not vary; tables that create_table makes are partitioned "
+                                   "by time", "table")
     for key in ("auth_method", "fetch_schema", "schema_path", "insert_id_field", "auto_create_table", "ignore_unknown_values"):
         draft.note(element, key, "see schema, create_table and method in docs/sinks/bigquery.md")
 

@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from .draft import Draft, Item
-from .syntax import Element, truth
+from .syntax import Element, assumed, truth
 
 GLOG = re.compile(r"\(\?<severity>\\w\)\(\?<time>\\d\{4\}")
 _DOCKERD = re.compile(r"^/?\^?time=\"\(\?<time>")
 _CRI = re.compile(r"\(\?<stream>stdout\|stderr\)")
-_SIZES = re.compile(r"(\d+)\s*([kKmMgG]?)[bB]?")
+_SIZES = re.compile(r"(\d+)\s*([kKmMgGtT]?)[bB]?")
 _TYPES = {"string": "string", "integer": "integer", "int": "integer", "float": "number", "bool": "boolean", "boolean": "boolean"}
 _BY_ITSELF = "shipper does this by itself"
 _TAIL_NOTES = {
@@ -38,10 +38,10 @@ def python_regex(text: str) -> str:
 
 def size(text: str) -> str | None:
     """512k as 512KiB."""
-    found = _SIZES.fullmatch(text.strip())
+    found = _SIZES.fullmatch(assumed(text).strip())
     if found is None:
         return None
-    unit = {"k": "KiB", "m": "MiB", "g": "GiB", "": "B"}[found[2].lower()]
+    unit = {"k": "KiB", "m": "MiB", "g": "GiB", "t": "TiB", "": "B"}[found[2].lower()]
     return f"{found[1]}{unit}"
 
 
@@ -66,25 +66,27 @@ def source(element: Element, draft: Draft) -> Item | None:
 
 
 def _tail(element: Element, draft: Draft) -> Item | None:
-    paths = [p.strip() for p in _list(element.take("path") or "")]
-    paths = [p for p in paths if p]
+    text = element.take("path") or ""
+    paths = [text.strip()] if text and "," not in text and not text.startswith("[") else _list(assumed(text))
     if not paths:
         draft.refuse(element, "no path; name the files under include")
         return None
-    containers = all(re.match(r"/var/log/(containers|pods)/|/var/lib/docker/containers/", path) for path in paths)
+    containers = all(re.match(r"/var/log/(containers|pods)/|/var/lib/docker/containers/", assumed(path)) for path in paths)
     include = [re.sub(r"%[A-Za-z]", "*", path) for path in paths]
-    tag = (element.params["tag"].value if "tag" in element.params else "file")
+    tag = assumed(element.params["tag"].value if "tag" in element.params else "file")
     name = "containers" if containers else tag.strip(".*").replace(".", "-") or "files"
     item = Item(draft.named(name, "files"), "containers" if containers else "files")
     item.comments.append(f"{element.place} {element.title}")
     item.set("include", include, "" if include == paths else "% of a date became *")
     if exclude := _list(element.take("exclude_path") or ""):
         item.set("exclude", exclude)
-    item.tag = tag.replace("*", paths[0].replace("*", "x").strip("/").replace("/", "."))
+    item.tag = tag.replace("*", assumed(paths[0]).replace("*", "x").strip("/").replace("/", "."))
     item.label = element.take("@label") or ""
     _start(element, item)
     _position(element, item, draft)
     if limit := element.take("max_line_size"):
+        if size(limit) is None:
+            draft.problem(element, "is not a size that is known here; write max_line: 1MiB", "max_line_size")
         item.set("max_line", size(limit) or "1MiB", "longer lines are cut and marked, not dropped")
     if (encoding := element.params.get("encoding")) is not None and encoding.value.lower() in ("utf-8", "utf8", "ascii-8bit"):
         draft.note(element, "encoding", "bytes stay as they are")
@@ -157,7 +159,8 @@ def _container_format(kind: str, where: Element, item: Item, draft: Draft) -> No
         where.taken.add("@type")
         item.set("format", "auto", "CRI or docker, told by the file's first line")
     elif kind in ("json", "cri") or _CRI.search(expression):
-        where.taken.update(("expression", "merge_cri_fields"))
+        where.taken.add("expression")
+        draft.note(where, "merge_cri_fields", "stream and time are the record's own, the line is its message")
         item.set("format", "auto", "CRI or docker, told by the file's first line")
     elif kind == "none":
         item.set("format", "raw", "format none: the line as the runtime wrote it, its header included")
@@ -176,6 +179,9 @@ def _file_format(kind: str, where: Element, item: Item, draft: Draft) -> None:
         item.set("format", kind)
         for key in ("message_format", "with_priority", "support_colonless_ident", "parser_engine", "json_parser", "parser_type"):
             draft.note(where, key, "RFC 3164 and 5424 are told apart by the line" if kind == "syslog" else "one parser")
+    elif kind in ("kubernetes", "multiline_kubernetes"):
+        item.set("format", "klog", "severity, time, pid, source and message of glog lines")
+        item.set("multiline", {"start": r"^\w\d{4}"})
     elif kind == "multiline":
         _multiline(where, item, draft)
     elif kind in ("regexp", "regex") or kind.startswith("/"):
@@ -238,7 +244,7 @@ def _types(text: str, where: Element, item: Item, draft: Draft) -> None:
 
 
 def _systemd(element: Element, draft: Draft) -> Item:
-    tag = element.take("tag") or "journal"
+    tag = assumed(element.take("tag") or "journal")
     item = Item(draft.named(tag.replace(".", "-"), "journal"), "journal", tag=tag)
     item.comments.append(f"{element.place} {element.title}")
     item.label = element.take("@label") or ""
@@ -249,7 +255,7 @@ def _systemd(element: Element, draft: Draft) -> Item:
     _start(element, item)
     cursor = element.take("pos_file") or (s.take("path") if (s := element.child("storage")) is not None else None)
     if storage := element.child("storage"):
-        storage.close()
+        draft.note_element(storage, "positions are in the buffer's frames")
     if cursor:
         item.comments.append("before the first start: shipper positions import --from fluentd-journal "
                              f"{cursor} --source {item.name} -c THIS_FILE")

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ...errors import Usage
@@ -26,14 +26,20 @@ _CLOSE = re.compile(r"</([A-Za-z_][\w.-]*)>\s*(?:#.*)?")
 _PARAM = re.compile(r"(\"(?:[^\"\\]|\\.)*\"|[^\s\"<]\S*)(?:[ \t]+(.*))?", re.DOTALL)
 _ENV = re.compile(r"#\{\s*ENV(?:\[\s*[\"']([A-Za-z_]\w*)[\"']\s*\]|"
                   r"\.fetch\(\s*[\"']([A-Za-z_]\w*)[\"']\s*(?:,\s*[\"']?([^\"')]*)[\"']?\s*)?\))"
-                  r"(?:\s*\|\|\s*[\"']([^\"'}]*)[\"'])?\s*\}")
+                  r"(?:\s*\|\|\s*(?:[\"']([^\"'}]*)[\"']|(true|false|\d+)|nil))?\s*\}")
+_UNLESS = re.compile(r"[\"']?#\{\s*ENV\[\s*[\"']([A-Za-z_]\w*)[\"']\s*\]\s*\|\|\s*(?:use_default|use_nil|nil)\s*\}[\"']?")
+_ASSUMED = re.compile(r"\$\{[A-Za-z_]\w*:-([^}]*)\}")
+MOST_INCLUDES = 20
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "b": "\b", "0": "\0"}
 
 
 @dataclass(frozen=True, slots=True)
 class Param:
+    """`unless`: the variable that gives it a value where it is set (`|| use_default`); `value` is "" then."""
+
     value: str
     line: int
+    unless: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +62,7 @@ class Element:
         for key in ("@type", "type"):
             if key in self.params:
                 self.taken.add(key)
-                return self.params[key].value
+                return assumed(self.params[key].value)
         return ""
 
     @property
@@ -74,7 +80,7 @@ class Element:
         if found is None:
             return None
         self.taken.add(key)
-        return found.value
+        return None if found.unless else found.value
 
     def child(self, name: str) -> Element | None:
         return next((c for c in self.children if c.name == name), None)
@@ -82,6 +88,13 @@ class Element:
     def close(self) -> None:
         """It, and all in it, was dealt with."""
         self.closed = True
+
+    def walk(self) -> Iterator[Element]:
+        """It and all in it that no one closed."""
+        if not self.closed:
+            yield self
+            for child in self.children:
+                yield from child.walk()
 
     def left(self) -> Iterator[tuple[Element, str, Param]]:
         """Y2; an element nobody looked at comes as a whole, with the key ""."""
@@ -97,28 +110,40 @@ class Element:
             yield from child.left()
 
 
-def parse(text: str, file: str) -> Element:
-    """The root element, named ROOT. Usage where the text is no fluentd config (Y1)."""
-    return _Parser(text, file).parse()
+Include = Callable[[str, str], list[tuple[str, str]] | None]
+"""(what @include names, the file that says so) -> (name, text) of each file; None where that is not to be had."""
+
+
+def parse(text: str, file: str, include: Include = lambda target, file: None, depth: int = 0) -> Element:
+    """The root element, named ROOT; what `include` has stands in the place of its @include. Usage where the text is no fluentd
+    config (Y1)."""
+    return _Parser(text, file, include, depth).parse()
 
 
 def truth(value: str | None, default: bool = False) -> bool:
     """fluentd's booleans; a key without a value is true."""
-    return default if value is None else value.strip().lower() in ("true", "yes", "")
+    return default if value is None else assumed(value).strip().lower() in ("true", "yes", "")
+
+
+def assumed(text: str) -> str:
+    """With the defaults in place of ${X:-default}: what decides where a value has to be known."""
+    return _ASSUMED.sub(r"\1", text)
 
 
 def environment(text: str) -> str:
     """Embedded ruby that reads the environment, as ${X} or ${X:-default}."""
     def put(found: re.Match[str]) -> str:
-        name, default = found[1] or found[2], found[3] if found[3] is not None else found[4]
+        name = found[1] or found[2]
+        default = next((found[n] for n in (3, 4, 5) if found[n] is not None), "" if "nil" in found[0] else None)
         return f"${{{name}}}" if default is None else f"${{{name}:-{default}}}"
 
     return _ENV.sub(put, text)
 
 
 class _Parser:
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, include: Include, depth: int) -> None:
         self._lines, self._file, self._at = text.splitlines(), file, 0
+        self._include, self._depth = include, depth
 
     def _wrong(self, line: int, why: str) -> Usage:
         return Usage(f"{self._file}:{line}: {why}")
@@ -150,11 +175,27 @@ class _Parser:
         if found is None:
             raise self._wrong(number, "neither a directive nor a parameter; is this a fluentd config?")
         key = _unquote(found[1]) if found[1].startswith('"') else found[1]
-        param = Param(self._value(found[2] or "", number), number)
+        unless = _UNLESS.fullmatch((found[2] or "").strip())
+        param = Param("", number, unless[1]) if unless else Param(self._value(found[2] or "", number), number)
+        if key in ("@include", "include") and self._included(element, param):
+            return
         if key in ("@include", "include") or key in element.params:
             element.repeated.append((key, param))
         else:
             element.params[key] = param
+
+    def _included(self, element: Element, param: Param) -> bool:
+        found = self._include(assumed(param.value), self._file)
+        if found is None:
+            return False
+        if self._depth >= MOST_INCLUDES:
+            raise self._wrong(param.line, f"@include {param.value}: more than {MOST_INCLUDES} files deep; does it include itself?")
+        for name, text in found:
+            root = parse(text, name, self._include, self._depth + 1)
+            element.children += root.children
+            element.params = root.params | element.params
+            element.repeated += root.repeated
+        return True
 
     def _value(self, text: str, number: int) -> str:
         text = text.strip()
