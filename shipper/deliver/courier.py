@@ -35,12 +35,13 @@ READ_AGAIN_BYTES = 1024 * 1024
 
 @dataclass(slots=True)
 class Outcome:
-    """accepted: some records were taken. refused: stopped, nothing is decided. sure: dead whatever the sink takes else."""
+    """accepted: some records were taken. refused: stopped, nothing is decided. dead: what the far side refused; certain: what is
+    dead whatever it takes else, because it never got it (over a known limit) or was given up."""
 
     dead: list[Candidate] = field(default_factory=list)
+    certain: list[Candidate] = field(default_factory=list)
     accepted: bool = False
     refused: bool = False
-    sure: bool = False
 
 
 @dataclass(slots=True)
@@ -88,10 +89,12 @@ class Courier:
             except (TooLarge, Rejected, Partial) as error:
                 if isinstance(error, TooLarge) and not error.indexes and parcel.span is not None and span.records > 1:
                     self.former.too_large(span.message_bytes)
-                waiting += self._refused(error, await parcel.load(), parcel.number, entry, outcome, lifted)
+                if isinstance(error, TooLarge) and parcel.payload is None:
+                    waiting += self._over_a_limit(error, await parcel.load(), outcome)
+                else:
+                    waiting += self._refused(error, await parcel.load(), parcel.number, entry, outcome, lifted)
             except GaveUp as error:
-                outcome.dead += [Candidate(batch, DropReason.GAVE_UP, str(error)) for batch in await parcel.load()]
-                outcome.sure = True
+                outcome.certain += [Candidate(batch, DropReason.GAVE_UP, str(error)) for batch in await parcel.load()]
             else:
                 entry.number = parcel.number
                 if parcel.span is not None:
@@ -110,10 +113,19 @@ class Courier:
         self.refusals.accepted()
         self.on_accepted()
 
+    def _over_a_limit(self, error: TooLarge, batches: list[Batch], outcome: Outcome) -> list[Parcel]:
+        """Known before anything was sent: that says nothing of the far side, and a row of such records nothing either."""
+        verdict = judge(error, batches)
+        outcome.certain += verdict.dead
+        if verdict.dead:
+            why = describe(error)
+            self.telemetry.say("warning", "request_refused", about=self.name, why=why, dead=len(verdict.dead))
+        return [Parcel(self, None, 0, again) for again in reversed(verdict.again)]
+
     def _refused(
         self, error: Refusal, batches: list[Batch], number: int, entry: Entry, outcome: Outcome, lifted: bool
     ) -> list[Parcel]:
-        """Parcels to send next, the first one last."""
+        """By the far side. Parcels to send next, the first one last."""
         verdict = judge(error, batches)
         self.last_refusal = describe(error)
         outcome.dead += verdict.dead

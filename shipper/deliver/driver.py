@@ -325,7 +325,7 @@ class Delivery:
         if outcome.refused:
             self._stopped_short = True
             self._window.hold(entry)
-        elif outcome.dead and not (outcome.accepted or outcome.sure or self._refusals.lifted(span.start)):
+        elif outcome.dead and not (outcome.accepted or self._refusals.lifted(span.start)):
             self._window.hold(entry)
             self._held.append((entry, outcome))
             self._held_since_s = self._clock.now_s()
@@ -347,7 +347,7 @@ class Delivery:
 
     async def _carry_replay(self, entry: Entry, replay: Replay, span: Span) -> None:
         outcome = await self._courier.carry(entry, span)
-        replay.refused = outcome.dead
+        replay.refused = outcome.dead + outcome.certain
         if not self._later:
             entry.passed = True
             self._finish_replays()
@@ -365,10 +365,10 @@ class Delivery:
 
     async def _settle(self, entry: Entry, outcome: Outcome) -> None:
         """The entry is decided: dead records to the disk first (X1), then it may be passed."""
-        if outcome.dead:
+        if dead := outcome.dead + outcome.certain:
             self._window.hold(entry)
-            await self._bury(outcome.dead)
-            for candidate in outcome.dead:
+            await self._bury(dead)
+            for candidate in dead:
                 entry.tally.bury(candidate.batch, candidate.reason.value)
         if self._later and outcome.accepted:
             self._window.handed(entry)

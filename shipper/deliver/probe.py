@@ -21,6 +21,7 @@ from .view import BufferView, SinkView
 from .window import Window
 
 PROBE_BYTES = 4 * 1024 * 1024
+PROBE_FRAMES = 8            # the newest ones, if so many fit
 PROBE_RECORDS = 8
 
 
@@ -33,10 +34,13 @@ class Answer(NamedTuple):
 
 
 async def probe(sink: SinkView, buffer: BufferView, window: Window, routed: Predicate) -> Answer:
-    """One round, from the cursor on. Errors of a class that sinks may raise are answers, and so is a record that cannot be
-    encoded (courier.C4); others are bugs and pass through."""
+    """One round, with records from the cursor on and with the newest ones. Errors of a class that sinks may raise are answers,
+    and so is a record that cannot be encoded (courier.C4); others are bugs and pass through."""
     start = window.position
-    pieces = located(await buffer.read(start.seq, PROBE_BYTES), start, routed)
+    frames = await buffer.read(start.seq, PROBE_BYTES)
+    if frames and (behind := max(frames[-1].seq + 1, buffer.appended_seq - PROBE_FRAMES + 1)) <= buffer.appended_seq:
+        frames = frames + await buffer.read(behind, PROBE_BYTES)     # a flood of one pod may be longer than what was read
+    pieces = located(frames, start, routed)
     last_error = None
     for position, batch in samples(pieces, PROBE_RECORDS):
         request = Request(window.next_number(), [batch])

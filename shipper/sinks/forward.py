@@ -199,14 +199,15 @@ class ForwardSink:
             )
 
     def encode(self, batches: Sequence[Batch]) -> Payload:
-        """One chunk per tag."""
-        return Payload(self._encoder.encode(batches))
-
-    async def send(self, request: Request, payload: Payload) -> None:
-        """W1, W4."""
+        """One chunk per tag (W4)."""
+        payload = Payload(self._encoder.encode(batches))
         largest = max((len(chunk.data) for chunk in payload.chunks), default=0)
         if largest > self._config.max_chunk:
             raise TooLarge(f"a chunk of {largest} bytes is over max_chunk ({int(self._config.max_chunk)})")
+        return payload
+
+    async def send(self, request: Request, payload: Payload) -> None:
+        """W1."""
         if payload.chunks:
             session = await self._ready()
             await session.deliver(payload)

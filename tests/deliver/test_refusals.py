@@ -331,3 +331,31 @@ async def test_a_stop_while_a_full_disk_takes_no_letter_is_no_bug_of_ours():
         stays = await rig.clock.finish(rig.delivery.drain(1.0))
         assert stays["records"] == 1 and rig.task.done()
         await rig.task                                       # raises what the supervisor would take for a bug
+
+
+async def test_a_pod_that_writes_nothing_but_lines_over_the_limit_stops_nothing_and_its_sink_is_not_called_refusing():
+    async with Rig() as rig:
+        encode = rig.sink.encode
+
+        def limited(batches):
+            if any(len(m) > 1_000 for b in batches for m in b.messages):
+                raise TooLarge("1001 bytes encoded, and it takes 1000")
+            return encode(batches)
+        rig.sink.encode = limited
+        rig.buffer.write(WEB, *[b"x" * 1_001] * 300)
+        await rig.until_done()
+        assert len(rig.letters.records) == 300 and rig.sink.tries == []
+        assert rig.clock.elapsed_s == 0 and not [line for line in rig.telemetry.lines if line[1] == "degraded"]
+        rig.buffer.write(DB, b"and on")
+        await rig.until_done()
+        assert rig.sink.messages == [b"and on"]
+
+
+async def test_a_flood_of_refused_records_that_is_longer_than_a_probe_reads_does_not_hold_the_others_for_ever():
+    async with Rig(max_request_records=50) as rig:
+        rig.sink.answer = refuse_poison
+        for _ in range(12):
+            rig.buffer.write(WEB, *[POISON + b"x" * 10_000] * 50)       # 6 MB of one pod
+        rig.buffer.write(DB, b"good")
+        await rig.until_done(limit_s=120)
+        assert rig.sink.messages[-1] == b"good" and len(rig.letters.records) == 600
