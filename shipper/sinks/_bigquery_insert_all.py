@@ -13,10 +13,11 @@ Invariants (tests/sinks/test_bigquery.py):
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from ..encode import bigquery as rows
-from ..errors import Partial, Rejected, Retryable, TooLarge
+from ..errors import Partial, Rejected, Retryable, ShipperError, TooLarge
 from ..model import Batch, Request
 from . import SinkContext
 from ._bigquery_config import BigqueryConfig
@@ -32,6 +33,13 @@ AGAIN = frozenset(("", "stopped", "timeout", "backendError", "internalError", "r
 """Reasons of a row's error that say nothing of the row."""
 _AGAIN_400 = frozenset(("tableUnavailable", "resourceInUse", "resourcesExceeded"))
 _NO_FIELD = "no such field"
+
+
+@dataclass(slots=True)
+class _Rows(Body):
+    """version: of the table's columns that they were made for."""
+
+    version: int = 0
 
 
 class InsertAllSink(PartsSink):
@@ -63,16 +71,26 @@ class InsertAllSink(PartsSink):
         return f"{self.table.url}/insertAll"
 
     def encode(self, batches: Sequence[Batch]) -> Body:
-        return self.assemble([(self.part(batch), len(batch), []) for batch in batches])
+        made = self.assemble([(self.part(batch), len(batch), []) for batch in batches])
+        return _Rows(made.pieces, made.headers, made.size_bytes, version=self.table.version)
 
     def part(self, batch: Batch) -> list[bytes]:
         if self._own.schema == "auto":
             return rows.part(batch)
         return rows.own_part(batch, self.table.columns or {}, self._own.overflow_column)
 
-    async def post(self, payload: Body) -> Answer:
+    async def send(self, request: Request, payload: Body) -> None:
+        """As HttpSink's. With `schema: table` rows made for other columns than the table has now are made anew (BG4)."""
         if self._own.schema == "table":
-            await self.table.refresh()
+            try:
+                await self.table.refresh()
+            except ShipperError as error:
+                raise self._scrubbed(error) from error
+            if getattr(payload, "version", self.table.version) != self.table.version:
+                payload = self.encode(request.batches)
+        await super().send(request, payload)
+
+    async def post(self, payload: Body) -> Answer:
         answer = await super().post(payload)
         if answer.status == 404 and (self._own.schema == "table" or self._own.create_table):
             await self.table.missing()
@@ -133,6 +151,7 @@ def _row_error(one: Any) -> RowError:
     words = ": ".join(str(first[name]) for name in ("reason", "location", "message") if first.get(name))
     brief = ": ".join(str(first[name]) for name in ("reason", "location") if first.get(name))
     fields = [error for error in wrong if _NO_FIELD in str(error.get("message", "")).lower()]
+    brief += f": {_NO_FIELD}" if first in fields else ""
     return RowError(
         index if isinstance(index, int) else -1, bool(wrong),
         shorten(words or "no reason given"), shorten(brief or "no reason given"),

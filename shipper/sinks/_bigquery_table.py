@@ -38,7 +38,7 @@ _INDEX = re.compile(r"\[\d+\]")
 
 
 class Table:
-    """BT1 to BT3. project: "" until `ready` or `find_project`. columns: None until looked at."""
+    """BT1 to BT3. project: "" until `ready` or `find_project`. columns: None until looked at; version: rises when they change."""
 
     def __init__(self, config: BigqueryConfig, client: HttpClient, clock: Callable[[], float] = time.monotonic) -> None:
         self._config, self._client, self._clock = config, client, clock
@@ -46,6 +46,7 @@ class Table:
         self._base = endpoint(config, "bigquery") + "/bigquery/v2/projects/"
         self.project, self.dataset = dataset_of(config)
         self.columns: dict[str, Column] | None = None
+        self.version = 0
         self._looked_s = self._next_s = 0.0
         self._changed_s: dict[str, float] = {}
         self._lock = asyncio.Lock()
@@ -138,6 +139,7 @@ class Table:
         now_s = self._clock()
         before, after = set(_paths(self.columns or {})), set(_paths(columns))
         self._changed_s.update(dict.fromkeys(before ^ after, now_s))
+        self.version += columns != self.columns
         self.columns, self._looked_s, self._next_s = columns, now_s, now_s + REFRESH_S
 
     async def _create(self) -> None:
