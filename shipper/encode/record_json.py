@@ -27,6 +27,7 @@ from ..model import Batch, Source
 
 PIECE_BYTES = 96 * 1024
 _BYTES_BESIDE_TAIL = 120            # keys, time and id of a line
+_DEL = b"\x7f"
 _TIME_CHARACTERS = b"0123456789:-T.Z+"
 OWN_KEYS = frozenset((
     "time", "stream", "severity", "message", "id", "partial", "truncated", "malformed", "lost", "fields", "node", "kubernetes",
@@ -43,7 +44,7 @@ def encode(batch: Batch, merge: bool = False) -> bytes:
 def pieces(batch: Batch, merge: bool = False) -> list[bytes]:
     """`encode`, in pieces of whole lines and about PIECE_BYTES each, for whoever can write pieces (writev, sendmsg, deflate).
 
-    Cost: 0.30 us a line of 230 bytes (CPython 3.11, one core), 0.20 of it the JSON strings; `orjson.dumps` of a dict per
+    Cost: 0.25 us a line of 230 bytes (CPython 3.11, one core), 0.15 of it the JSON strings; `orjson.dumps` of a dict per
     line: 0.9. In one piece of 450 kB it was 0.27 to 0.93: from 128 KiB on malloc maps and unmaps memory for each batch, and
     the page faults cost more than the encoding.
     """
@@ -74,6 +75,15 @@ def json_strings(messages: Sequence[bytes]) -> list[bytes]:
     if len(texts) != len(messages):
         texts = [message.decode("utf-8", "replace") for message in messages]
     return orjson.dumps(texts, option=orjson.OPT_INDENT_2)[4:-2].split(b",\n  ")
+
+
+def json_insides(messages: Sequence[bytes]) -> list[bytes]:
+    """The same strings without their quotes, at three quarters of the cost: all messages as one JSON string, with DEL between
+    them, which JSON leaves as it stands (RFC 8259 section 7) and which ends any broken UTF-8 sequence. At least one message."""
+    joined = _DEL.join(messages)
+    if joined.count(_DEL) != len(messages) - 1:
+        return [string[1:-1] for string in json_strings(messages)]
+    return orjson.dumps(joined.decode("utf-8", "replace"))[1:-1].split(_DEL)
 
 
 def time_strings(batch: Batch) -> Sequence[bytes]:
@@ -111,11 +121,11 @@ def source_tail(source: Source) -> bytes:
 def _piece(batch: Batch, tail: bytes, merge: bool) -> bytes:
     """NDJSON of a batch that is not empty. What each line is made of stands in one list, six items a line, filled column by
     column by slice assignment and joined once; the last item of a line begins the next one."""
-    times = time_strings(batch)
-    parts: list[bytes] = [b"", b"", b"", b',"id":"' + batch.key.encode() + b":", b"", tail + b'\n{"time":"'] * len(batch)
+    times = batch.times if batch.utc else time_strings(batch)           # utc: proven to be of these characters alone
+    parts: list[bytes] = [b"", b"", b"", b'","id":"' + batch.key.encode() + b":", b"", tail + b'\n{"time":"'] * len(batch)
     parts[0::6] = times
     parts[1::6] = _stream_pieces(batch.streams, batch.severities)
-    parts[2::6] = json_strings(batch.messages)
+    parts[2::6] = json_insides(batch.messages)
     parts[4::6] = batch.ids
     parts[0] = b'{"time":"' + times[0]
     parts[-1] = tail + b"\n"
@@ -157,7 +167,7 @@ def _stream_pieces(streams: Sequence[bytes], severities: Sequence[bytes] | None 
 
 def _stream_piece(stream: bytes, severity: bytes = b"") -> bytes:
     made = b'","stream":' + json_strings([stream])[0] if stream else b'"'
-    return made + (b',"severity":' + json_strings([severity])[0] if severity else b"") + b',"message":'
+    return made + (b',"severity":' + json_strings([severity])[0] if severity else b"") + b',"message":"'
 
 
 def _without_empty(values: dict[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,15 @@ def test_decoding_all_messages_at_once_is_the_same_as_one_by_one(messages):
     assert record_json.json_strings(messages) == [orjson.dumps(m.decode("utf-8", "replace")) for m in messages]
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(
+    st.one_of(st.binary(max_size=12), st.sampled_from([b"\x7f", b"a\x7f", b'"\x7f\\', b"\xe2\x82", b"\n"])),
+    min_size=1, max_size=6,
+))
+def test_without_quotes_it_is_the_same_string_whatever_stands_between_the_messages(messages):
+    assert [b'"%b"' % inside for inside in record_json.json_insides(messages)] == record_json.json_strings(messages)
+
+
 def test_what_else_is_known_of_a_pod_stands_behind_its_labels() -> None:
     source = Source("containers", "c", "/p", "/p", "n1", "default", "web-0", "uid", "web", "", 0, {"app": "web"},
                     {"x": "not shown"}, {"owner": {"kind": "Deployment", "name": "web"}, "namespace_labels": {"team": "t\u00fc"}})
