@@ -37,6 +37,9 @@ MAX_CONFIG_BYTES = 1024 * 1024
 """What a Kubernetes ConfigMap can hold."""
 
 MAX_LINES = 100
+LONGEST_LINE = 2000
+"""Room for a pattern as it should be written."""
+
 _SOURCE = inspect.UnionType(tuple(inspect.type_info(each) for each in get_args(SourceSettings)))
 _CONFIG = {f.name: f for f in struct_type(Config).fields}
 _JUDGED = ("node", "state_dir", "sources", "buffer", "sinks", "admin", "shutdown_grace", "lock_wait", "process", "tests",
@@ -174,7 +177,7 @@ def _sink(converter: Converter, node: Node, name: str, find_sink: FindSink) -> A
     if common is WRONG or config is WRONG:
         return common, WRONG
     if spec.confirms_later(config):
-        spec = dataclasses.replace(spec, confirms="later")
+        spec = dataclasses.replace(spec, confirms="later", request_records=spec.later_records or spec.request_records)
     return common, SinkEntry(name=name, type=type_name, common=common, spec=spec, config=config)
 
 
@@ -222,4 +225,4 @@ def _lines(name: str, converter: Converter, problems: list[Problem]) -> list[str
 
 def _printable(text: str) -> str:
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return shown if len(shown) <= 600 else shown[:597] + "..."
+    return shown if len(shown) <= LONGEST_LINE else shown[:LONGEST_LINE - 3] + "..."

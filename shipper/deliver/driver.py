@@ -27,6 +27,7 @@ from ..model import Batch
 from ..telemetry import Telemetry
 from .account import Position, Tally
 from .backlog import Drop, Facts, Limits, due
+from .burial import Burial
 from .courier import Courier, Outcome
 from .dead_letters import DeadLetters
 from .form import Former, Span
@@ -86,8 +87,6 @@ class Delivery:
             self._accepted, self._trouble, self._former,
         )
         context.confirmed, context.resend = self._confirmed, self._resend_from_cursor
-        context.plans = PlanDesk(
-            self._progress, buffer, self._patient, self._trouble, lambda: self._stopping, self._read_from_end)
         self._wake, self._finished = asyncio.Event(), asyncio.Event()
         self._main: asyncio.Task[Any] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,6 +99,9 @@ class Delivery:
         self._span_since_s: float | None = None
         self._held: list[tuple[Entry, Outcome]] = []
         self._replays = Replays()
+        context.plans = PlanDesk(
+            self._progress, buffer, self._patient, self._trouble, lambda: self._stopping, self._read_from_end,
+            Burial(name, buffer, self._letters, self._replays, self._clock, telemetry))
 
     # ------------------------------------------------------------ life
 

@@ -9,17 +9,20 @@ Invariants (tests/deliver/test_plans.py):
   PL1  a plan covers whole entries of the window, none of which is being sent or held back, and synced frames only
   PL2  what is fixed is never formed into a request again: not after a rewind, nor, with its receipt, after a crash
   PL3  the sums are exact whether a plan was finished by the process that made it or by a later one: the receipt holds the tallies
+  PL5  records of a plan that are buried count as dead, once, whichever process passes the plan
   PL4  a receipt that the cursor has passed, wholly or in part, counts nothing twice
 Driver: once per plan.
 """
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict
 from typing import Any
 
 from ..errors import Retryable
 from .account import Position, Tally
+from .burial import Burial
 from .progress import Progress
 from .retry import Persistence
 from .trouble import Troubles
@@ -32,10 +35,10 @@ class PlanDesk:
 
     def __init__(
         self, progress: Progress, buffer: BufferView, patient: Persistence, trouble: Troubles, stopping: Callable[[], bool],
-        moved: Callable[[], None],
+        moved: Callable[[], None], burial: Burial | None = None,
     ) -> None:
         self._progress, self._buffer, self._patient, self._trouble = progress, buffer, patient, trouble
-        self._stopping, self._moved = stopping, moved
+        self._stopping, self._moved, self._burial = stopping, moved, burial
 
     @property
     def _window(self) -> Window:
@@ -90,6 +93,22 @@ class PlanDesk:
                 self._window.handed(entry)
             entry.planned = True
         return number
+
+    async def bury(self, number: int, receipt: Mapping[str, Any], dead: Mapping[str, str]) -> dict[str, Any]:
+        """PL5. burial.UB1; the entry in the window and the new receipt say the same."""
+        assert self._burial is not None
+        found = await self._burial.bury(receipt, dead)
+        entry = self._window.planned_entry(number)
+        made = {**receipt, "parts": [dict(part) for part in receipt["parts"]]}
+        last = next((part for part in reversed(made["parts"]) if not part["skipped"] and not part["dropped"]), None)
+        tally = deepcopy(Tally(**last["tally"])) if last is not None else Tally()
+        for one in found:
+            tally.bury(one.batch, one.reason.value)
+            if entry is not None:
+                entry.tally.bury(one.batch, one.reason.value)
+        if last is not None:
+            last["tally"] = asdict(tally)
+        return made
 
     async def persist(self, work: Callable[[], Awaitable[None]]) -> None:
         def pausing(error: BaseException, pause_s: float) -> None:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..errors import DropReason
 from ..model import Batch
 from .split import Candidate
 from .window import Entry
@@ -60,6 +61,17 @@ class Replays:
     def under_way(self) -> int:
         """How many were launched and are not delivered yet."""
         return len(self._under_way)
+
+    def refused_again(self, dead: Mapping[str, str]) -> set[str]:
+        """Letters under way whose plan could not deliver them, of these ids: they stay in the store. Which of them are known."""
+        known: set[str] = set()
+        for replay in self._under_way:
+            for batch, _ in replay.letters:
+                name = f"{batch.key}:{batch.ids[0].decode('ascii', 'replace')}"
+                if name in dead:
+                    known.add(name)
+                    replay.refused = [*replay.refused, Candidate(batch, DropReason.REJECTED, dead[name])]
+        return known
 
     def passed(self) -> Iterable[Replay]:
         """Those that are delivered now (Y1)."""

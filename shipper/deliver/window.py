@@ -140,6 +140,10 @@ class Window:
         """The last request that is part of a plan; 0 where there is none in flight."""
         return max((entry.number for entry in self._entries if entry.planned), default=0)
 
+    def planned_entry(self, number: int) -> Entry | None:
+        """The planned one whose last request is `number`; None where it was passed."""
+        return next((entry for entry in self._entries if entry.planned and entry.number == number and number), None)
+
     def unplanned_to(self, number: int) -> list[tuple[Position, Entry]]:
         """The entries behind the last plan, up to that of request `number`, each with where it starts."""
         found: list[tuple[Position, Entry]] = []

@@ -72,6 +72,10 @@ class Plans(Protocol):
     def resume(self, receipts: Sequence[Mapping[str, Any]]) -> list[int]:
         """Only in `start`, as its last step."""
 
+    async def bury(self, number: int, receipt: Mapping[str, Any], dead: Mapping[str, str]) -> dict[str, Any]:
+        """Records of a plan that the far side will never take, by id, with its words: in the dead letters when it returns. The
+        new receipt, for the manifest without them; number: what will be confirmed with the plan. Once per record and process."""
+
     async def persist(self, work: Callable[[], Awaitable[None]]) -> None:
         """Call `work` until it returns, with delivery's pauses between (S3); Retryable and Fatal show in the status. Raises
         ShipperError when the sink is being stopped, and Rejected, TooLarge, Partial as they come."""
@@ -138,6 +142,7 @@ class SinkSpec:
     guarantee  (config) -> Guarantee
     targets    (config) -> names of what it writes to; two sinks with one target are refused by `check`
     confirms_later  (config) -> True: with this config it confirms "later", whatever `confirms` says
+    later_records  request_records, where confirms_later(config) is what makes it "later"
     concurrency  1 where requests must go out one after the other whatever the config says
     """
 
@@ -154,6 +159,7 @@ class SinkSpec:
     request_bytes: int = 512 * 1024
     request_records: int = 10_000
     concurrency: int | None = None
+    later_records: int | None = None
 
 
 _OTHER_NAMES = {"https": "http", "opensearch": "elasticsearch", "splunk": "splunk_hec", "otlp": "otlp_http", "fluentd": "forward"}

@@ -3,6 +3,7 @@
     <number>-<file>.part       spool files: what is sent, byte by byte
     <number>.plan.json         the manifest: what is sent, whereto, and delivery's receipt; never changed once it is there
     <number>.progress.json     what of it is done (upload sessions); may be lost at any time
+    kept.json                  what a sink has to know when no plan is left (keep, kept)
 
 Invariants (tests/sinks/test_plan_store.py):
   PS1  a manifest is there only when all files that it names are whole on disk: files fsynced, then the directory, then the
@@ -21,6 +22,7 @@ from urllib.parse import quote
 import orjson
 
 _MANIFEST = re.compile(r"(\d{10})\.plan\.json")
+_KEPT = "kept.json"
 _OF_PLAN = re.compile(r"(\d{10})[-.].*")
 
 
@@ -40,7 +42,7 @@ class PlanStore:
             if match := _MANIFEST.fullmatch(name):
                 found.append((int(match[1]), self._read(name)))
         numbers = {number for number, _ in found}
-        for name in names:
+        for name in set(names) - {_KEPT}:
             match = _OF_PLAN.fullmatch(name)
             if match is None or int(match[1]) not in numbers or name.endswith(".tmp"):
                 os.unlink(os.path.join(self.directory, name))
@@ -51,6 +53,18 @@ class PlanStore:
         """Rises over everything that is there."""
         self._last += 1
         return self._last
+
+    def rise_over(self, number: int) -> None:
+        """Plans up to `number` were carried out by earlier processes; new ones have higher numbers."""
+        self._last = max(self._last, number)
+
+    def keep(self, value: Mapping[str, Any]) -> None:
+        """Durable when it returns, in one step."""
+        self._replace(_KEPT, orjson.dumps(value))
+
+    def kept(self) -> dict[str, Any]:
+        """What was kept last; {} where nothing was. ValueError where that is damaged."""
+        return self._read(_KEPT) if os.path.exists(os.path.join(self.directory, _KEPT)) else {}
 
     def path(self, number: int, file: int) -> str:
         return os.path.join(self.directory, f"{number:010d}-{file}.part")

@@ -1,0 +1,323 @@
+"""Carrying out what is planned: appends to a stream at their offsets, in order, a few on their way at a time. Driver.
+
+    plans ─► next block ─► read from the spool ─► append ──► answer ─► WRITTEN, EXISTS   acknowledged, the next one
+                                                              │        ROWS              the rest answered ─► dead letters ─►
+                                                              │                          manifest without them ─► the same offset
+                                                              │        BEHIND            from the first one without an answer
+                                                              │        LOST              finalised ─► rows counted ─► new stream
+                                                              └─ else  Retryable, Fatal  the same again, later
+
+Invariants (tests/sinks/test_bigquery_write.py, test_bigquery_write_faults.py):
+  BA1  nothing is appended before the manifest *and* the stream that it goes to are on disk
+  BA2  WC1 to WC3 of _bigquery_write_chain.py
+  BA3  a stream is made where there is none for this buffer and table, or the last one is lost; twice in a row only after a pause
+  BA4  where every row of a request is refused, and of the one before, or a hundred rows in a row, nothing is buried: it is the
+       table
+"""
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from ..errors import Fatal, Retryable
+from ..telemetry import Telemetry
+from . import Plans
+from ._bigquery_write_chain import CODES, Chain, Plan, Refusals, Verdict, judge
+from ._bigquery_write_channel import UNAUTHENTICATED, Connection, WriteChannel
+from ._bigquery_write_range import Block, read_ids, read_rows
+from ._bigquery_write_wire import Answer, Refused
+from ._http_status import shorten
+from ._plan_store import PlanStore
+
+IN_FLIGHT = 3
+IDLE_S = 30.0
+
+
+class Sent(NamedTuple):
+    """An append without an answer yet. skip: rows of the block that an earlier stream has; tried: it may have been sent
+    before."""
+
+    plan: Plan
+    block_index: int
+    offset: int
+    skip: int
+    tried: bool
+
+    @property
+    def block(self) -> Block:
+        return self.plan.blocks[self.block_index]
+
+
+@dataclass(slots=True)
+class World:
+    """What the sink lends. plans: all of its, in order; run: on its thread, OSError as Retryable; table_missing: raises, having
+    done about it what can be done; acked: called when a plan may be done."""
+
+    name: str
+    plans: list[Plan]
+    desk: Callable[[], Plans]
+    store: PlanStore
+    run: Callable[..., Awaitable[Any]]
+    telemetry: Telemetry
+    now_s: Callable[[], float]
+    table_missing: Callable[[str], Awaitable[None]]
+    acked: Callable[[], None]
+
+
+class Appender:
+    """One task calls `carry_out`, again and again after what it raises (Plans.persist)."""
+
+    def __init__(self, channel: WriteChannel, world: World) -> None:
+        self._channel, self._world = channel, world
+        self.chains: dict[str, Chain] = {}
+        self.own = ""
+        self._unsaved = False
+        self._connection: Connection | None = None
+        self._used_s = 0.0
+        self._refusals = Refusals()
+        self._behind = 0
+        self._moved = False
+        self.appended_rows = self.streams = self.rows_refused = 0
+
+    # ------------------------------------------------------------ what is kept
+
+    def snapshot(self) -> dict[str, Any]:
+        """For PlanStore.keep: chains that plans need, and that of the configured table."""
+        needed = {self.own, *(plan.chain for plan in self._world.plans)}
+        return {"version": 1, "chains": {name: chain.to_json() for name, chain in self.chains.items() if name in needed}}
+
+    def forget(self, plan: Plan) -> None:
+        """`plan` is done, and will not be read again. Its manifest may go when `snapshot` is on disk."""
+        chain = self.chains.get(plan.chain)
+        if chain is not None and plan.number >= chain.plan:
+            self.chains[plan.chain] = chain.after(plan)
+        self._world.plans.remove(plan)
+
+    async def _save(self) -> None:
+        await self._world.run(self._world.store.keep, self.snapshot())
+        self._unsaved = False
+
+    # ------------------------------------------------------------ plans
+
+    @property
+    def waiting(self) -> Plan | None:
+        """The first plan that can be carried out and is not done."""
+        return next((plan for plan in self._world.plans if plan.written and not plan.done), None)
+
+    async def carry_out(self) -> None:
+        """Until all plans are done. Raises Retryable and Fatal; what was acknowledged stays so."""
+        while (first := self.waiting) is not None:
+            try:
+                await self._exchange(await self._connected(first), first.chain)
+            except Refused as error:
+                self.drop()
+                raise Retryable(self._words(error.answer)) from error
+            except BaseException:
+                self.drop()
+                raise
+
+    def drop(self) -> None:
+        """The connection, if there is one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.cancel()
+
+    async def _connected(self, first: Plan) -> Connection:
+        """BA1."""
+        chain = self.chains.setdefault(first.chain, Chain("", first.number, 0))
+        if not chain.stream:
+            chain.stream, self._unsaved = await self._create(first), True
+        if self._unsaved:
+            await self._save()
+        if self._connection is not None and (
+            self._connection.stream != chain.stream or self._world.now_s() - self._used_s > IDLE_S
+        ):
+            self.drop()
+        if self._connection is None:
+            self._connection = await self._channel.connect(chain.stream)
+        return self._connection
+
+    async def _create(self, first: Plan) -> str:
+        try:
+            stream = await self._channel.create_stream(first.manifest["table"])
+        except Refused as error:
+            if judge(error.answer) in (Verdict.NO_TABLE, Verdict.LOST):
+                await self._world.table_missing(first.manifest["table"])
+            raise
+        self.streams += 1
+        return stream
+
+    # ------------------------------------------------------------ appends and answers
+
+    async def _exchange(self, connection: Connection, chain: str) -> None:
+        """Appends of one chain until all its plans are done, or something has to be done about an answer."""
+        sent: deque[Sent] = deque()
+        try:
+            while True:
+                while len(sent) < (1 if self._behind else IN_FLIGHT) and (one := self._next(chain, sent)) is not None:
+                    rows = await self._world.run(read_rows, self._path(one.plan), one.block, one.skip)
+                    one.block.tried = True
+                    sent.append(one)
+                    await connection.append(one.offset, rows, bytes.fromhex(one.plan.manifest["descriptor"]))
+                if not sent:
+                    return
+                answer = await connection.answer()
+                self._used_s = self._world.now_s()
+                if not await self._took(sent.popleft(), answer, sent, connection):
+                    self.drop()
+                    return
+        except Refused as error:
+            self.drop()
+            if not sent or judge(error.answer) in (Verdict.AGAIN, Verdict.WRITTEN):
+                raise
+            await self._took(sent[0], error.answer, sent, None)
+
+    def _next(self, name: str, sent: deque[Sent]) -> Sent | None:
+        """The append behind those in `sent`. Blocks that need none are acknowledged in their turn."""
+        plans = [plan for plan in self._world.plans if plan.chain == name]
+        for plan in plans:
+            if not plan.written:
+                return None
+            index = plan.acked + sum(1 for one in sent if one.plan is plan)
+            while index < len(plan.blocks):
+                block = plan.blocks[index]
+                offset = self.chains[name].offset_of(plans, plan, index)
+                if block.live and offset + block.live > 0:
+                    return Sent(plan, index, max(offset, 0), max(-offset, 0), block.tried)
+                if sent:
+                    return None
+                plan.acked = index = index + 1
+                self._world.acked()
+        return None
+
+    async def _took(self, one: Sent, answer: Answer, behind: deque[Sent], connection: Connection | None) -> bool:
+        """Whether the connection can go on. `connection`: None where it is gone."""
+        verdict = judge(answer)
+        if (verdict is Verdict.EXISTS and not one.tried) or (
+            verdict is Verdict.WRITTEN and answer.offset not in (None, one.offset)
+        ):
+            verdict = Verdict.LOST                       # WC3
+        if verdict in (Verdict.WRITTEN, Verdict.EXISTS):
+            self._acknowledge(one)
+        elif verdict is Verdict.ROWS:
+            await self._refuse_rows(one, answer, behind, connection)
+            return False
+        elif verdict is Verdict.LOST or (verdict is Verdict.BEHIND and self._behind):
+            await self._move(one.plan)
+            return False
+        elif verdict is Verdict.BEHIND:
+            self._behind += 1
+            return False
+        else:
+            await self._trouble(one, verdict, answer)
+        return True
+
+    def _acknowledge(self, one: Sent) -> None:
+        one.plan.acked = one.block_index + 1
+        self.appended_rows += one.block.live - one.skip
+        self._refusals.written()
+        self._behind, self._moved = 0, False
+        self._world.acked()
+
+    async def _trouble(self, one: Sent, verdict: Verdict, answer: Answer) -> None:
+        """Raises."""
+        if verdict is Verdict.NO_TABLE:
+            await self._world.table_missing(one.plan.manifest["table"])
+        if verdict is Verdict.COLUMNS:
+            raise Retryable(f"{self._words(answer)}; the table lacks a column that rows have; add it")
+        if verdict is Verdict.INVALID:
+            raise Fatal(f"{self._words(answer)}; the columns of the table must be those of the docs")
+        if answer.code == UNAUTHENTICATED:
+            self._channel.refused()
+        raise Retryable(self._words(answer))
+
+    # ------------------------------------------------------------ rows that are refused
+
+    async def _refuse_rows(self, one: Sent, answer: Answer, behind: deque[Sent], connection: Connection | None) -> None:
+        """The dead letters first, then the manifest without them (WC2)."""
+        answered = connection is not None and await self._drain(behind, connection)
+        self.drop()
+        block, living = one.block, one.block.living()[one.skip:]
+        refused = {living[index]: shorten(words) for index, words in answer.row_errors if 0 <= index < len(living)}
+        if len(refused) != len({index for index, _ in answer.row_errors}):
+            raise Retryable(f"BigQuery names rows that were not sent: {self._words(answer)}")
+        if self._refusals.is_table(len(refused), len(living)):
+            words = next(iter(refused.values()))
+            raise Fatal(f"every row is refused: {words}; check that the table has the columns of the docs")
+        self._refusals.refused(len(refused), len(living))
+        ids = await self._world.run(read_ids, self._path(one.plan), block)
+        await self._bury(one.plan, {ids[index]: words for index, words in refused.items()})
+        if not answered:
+            await self._move(one.plan)
+        block.dead = sorted({*block.dead, *refused})
+        block.tried = False
+        await self._rewrite(one.plan)
+        self.rows_refused += len(refused)
+
+    async def _drain(self, behind: deque[Sent], connection: Connection) -> bool:
+        """Whether all that was sent behind a refused append was answered, and not taken."""
+        try:
+            while behind:
+                behind.popleft()
+                if judge(await connection.answer()) in (Verdict.WRITTEN, Verdict.EXISTS):
+                    return False
+        except Refused:
+            return False
+        return True
+
+    async def _bury(self, plan: Plan, dead: Mapping[str, str]) -> None:
+        new = {name: words for name, words in dead.items() if name not in plan.buried}
+        receipt = await self._world.desk().bury(plan.request, plan.manifest["receipt"], new)
+        plan.manifest = {**plan.manifest, "receipt": receipt}
+        plan.buried |= new.keys()
+
+    async def _rewrite(self, plan: Plan) -> None:
+        plan.manifest = {**plan.manifest, "blocks": [block.to_json() for block in plan.blocks]}
+        await self._world.desk().persist(lambda: self._world.run(self._world.store.write, plan.number, plan.manifest))
+
+    # ------------------------------------------------------------ streams that are lost
+
+    async def _move(self, first: Plan) -> None:
+        """BA3. The old stream is finalised, so that nothing on its way is taken any more; what it has is not sent again."""
+        self.drop()
+        if self._moved:
+            self._moved = False
+            raise Retryable("the new stream is lost as well; check that the table stays as it is")
+        self._moved = True
+        old = self.chains[first.chain]
+        rows = await self._finalize(old.stream)
+        plans = [plan for plan in self._world.plans if plan.chain == first.chain]
+        waiting = next(plan for plan in plans if not plan.done)
+        begins = old.offset_of(plans, waiting, 0)
+        say = self._world.telemetry.say
+        if rows is None or rows < begins:
+            say("error", "stream_lost", about=self._world.name, rows_missing=None if rows is None else begins - rows,
+                why="its rows cannot be counted: what was on its way may be there twice" if rows is None else
+                "it has fewer rows than were acknowledged, or its table was replaced")
+        else:
+            say("warning", "stream_replaced", about=self._world.name, rows=rows)
+        self.chains[first.chain] = old.moved(await self._create(first), plans, waiting, rows)
+        self._unsaved, self._behind = True, 0
+        for plan in plans:
+            if not plan.done:
+                plan.acked = 0
+            for block in plan.blocks:
+                block.tried = False
+
+    async def _finalize(self, stream: str) -> int | None:
+        """Its rows; None where it is gone."""
+        try:
+            return await self._channel.finalize(stream)
+        except Refused as error:
+            if judge(error.answer) in (Verdict.LOST, Verdict.NO_TABLE):
+                return None
+            raise
+
+    def _path(self, plan: Plan) -> str:
+        return self._world.store.path(plan.number, 0)
+
+    def _words(self, answer: Answer) -> str:
+        said = shorten(answer.message) if answer.message else "no reason given"
+        return f"BigQuery's Storage Write API answered {CODES.get(answer.code, str(answer.code))}: {said}"

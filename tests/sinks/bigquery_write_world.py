@@ -1,0 +1,125 @@
+"""The sink of BigQuery's Storage Write API with a real delivery, a buffer of frames and a fake BigQuery. Time is real; back-offs
+are nothing."""
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import shipper.encode.bigquery_proto as proto_module
+import shipper.sinks._bigquery_write_plans as plans_module
+import shipper.sinks._bigquery_write_range as range_module
+from shipper.config.types import SinkCommon
+from shipper.deliver.account import Position
+from shipper.deliver.driver import Delivery
+from shipper.sinks import SinkContext
+from shipper.sinks._bigquery_write import StorageWriteSink
+from shipper.telemetry import Telemetry
+from tests.deliver.support import FakeBuffer, MemoryLetters, source
+from tests.sinks.http_world import entry_of
+from tests.support.fake_bigquery_write import TABLE, FakeBigQueryWrite
+
+WITHIN_S = 20.0
+
+
+class Letters(MemoryLetters):
+    def read(self) -> list[dict[str, Any]]:
+        return [{"record": {"id": name}} for name in self.records]
+
+
+class WriteWorld:
+    """One buffer and state directory; `run` starts a sink with these keys on it, `kill` ends it as kill -9 does (what is not
+    awaited is cancelled and nothing is tidied up), `stop` in good order."""
+
+    def __init__(self, root: Path, fake: FakeBigQueryWrite, **common: Any) -> None:
+        self.root, self.fake, self.buffer, self.letters = root, fake, FakeBuffer(), Letters()
+        self.common, self.telemetry, self.buffer_bytes = common, Telemetry(), 1 << 30
+        self.expected: list[str] = []
+        self.delivery: Delivery
+        self.sink: StorageWriteSink
+        self._task: asyncio.Task[None] | None = None
+
+    def run(self, **keys: Any) -> None:
+        keys = {"dataset": "p1.logs", "table": "nodes", "method": "storage_write", "anonymous": True, "proxy": "none",
+                "write_endpoint": self.fake.url, "request_timeout": "5s", **keys}
+        entry = entry_of("type: bigquery, " + ", ".join(f"{key}: {json.dumps(value)}" for key, value in keys.items()))
+        context = SinkContext("far", "n1", str(self.root), self.telemetry, buffer_bytes=self.buffer_bytes)
+        built = entry.spec.build(entry.config, context)
+        assert isinstance(built, StorageWriteSink)
+        self.sink = built
+        self.delivery = Delivery(
+            "far", SinkCommon(**self.common), entry.spec, self.sink, self.buffer, context,  # type: ignore[arg-type]
+            self.telemetry, dead_letters=self.letters, uniform=lambda low, high: 0.01,  # type: ignore[arg-type]
+        )
+        self._task = asyncio.create_task(self.delivery.run())
+
+    async def stop(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def write(self, count: int, *, namespace: str = "default", padding: int = 0, text: str = "") -> None:
+        """One frame."""
+        messages = []
+        for _ in range(count):
+            token = f"m{len(self.expected):06d}"
+            messages.append(f"{token} {text}".encode() + b"x" * padding)
+            self.expected.append(token)
+        self.buffer.write(source("web", namespace), *messages)
+
+    @property
+    def position(self) -> Position:
+        cursor = self.buffer.cursor("far")
+        return Position(cursor.seq, cursor.index)
+
+    @property
+    def done(self) -> bool:
+        return self.position == (self.buffer.next_seq, 0)
+
+    async def until(self, met: Callable[[], Any], what: str = "") -> None:
+        end_s = time.monotonic() + WITHIN_S
+        while not met():
+            self.buffer.sync()
+            assert time.monotonic() < end_s, (
+                f"not met: {what or met}; {self.delivery.status()}; {self.fake.wrong}; {self.fake.answers[-5:]}")
+            await asyncio.sleep(0.002)
+
+    async def flushed(self) -> None:
+        """All that was written is in the table, or dead."""
+        task = asyncio.create_task(self.delivery.caught_up(self.buffer.appended_seq, WITHIN_S))
+        await self.until(task.done, "flushed")
+        await task
+        await self.until(lambda: self.spool == ["kept.json"], "manifests and files are gone")
+
+    @property
+    def spool(self) -> list[str]:
+        directory = self.root / "spool" / "far"
+        return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+
+    def rows(self, table: str = TABLE) -> list[dict[str, Any]]:
+        return self.fake.tables[table].rows
+
+    def counts(self) -> Counter[str]:
+        """How many rows each record is in, all tables together."""
+        return Counter(row["message"].split()[0] for table in self.fake.tables.values() for row in table.rows)
+
+    @property
+    def dead(self) -> set[str]:
+        return {message.split()[0].decode() for _, message, _ in self.letters.records.values()}
+
+    def assert_exactly_once(self) -> None:
+        assert self.fake.wrong == []
+        found, dead = self.counts(), self.dead
+        assert [t for t in self.expected if found[t] + (t in dead) != 1] == [] and len(found) + len(dead) == len(self.expected)
+
+
+def short_ranges(monkeypatch: Any, *, range_bytes: int = 2_000, block_bytes: int = 800, range_s: float = 0.02) -> None:
+    """So that a test of few records has several plans of several blocks."""
+    monkeypatch.setattr(plans_module, "RANGE_BYTES", range_bytes)
+    monkeypatch.setattr(plans_module, "RANGE_S", range_s)
+    monkeypatch.setattr(proto_module, "PIECE_BYTES", block_bytes // 2)
+    monkeypatch.setattr(range_module, "BLOCK_BYTES", block_bytes)
