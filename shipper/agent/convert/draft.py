@@ -44,7 +44,7 @@ class Draft:
 
     def named(self, wanted: str, kind: str) -> str:
         """A name for a source or sink that is still free."""
-        base = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted).strip("-_") or kind
+        base = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted).strip("-_")[:60] or kind
         taken = self.sources.keys() | self.sinks.keys()
         name, number = base, 2
         while name in taken:
@@ -131,7 +131,7 @@ def secret_key(key: str) -> bool:
 
 
 def _oneline(text: str) -> str:
-    return re.sub(r"\s+", " ", text)
+    return "".join(char if char.isprintable() else "?" for char in re.sub(r"\s+", " ", text))
 
 
 def _short(text: str) -> str:

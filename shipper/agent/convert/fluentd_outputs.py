@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from .draft import Draft, Item
+from .draft import Draft, Item, secret_key
 from .fluentd_filters import parse_as
 from .fluentd_sources import size
 from .syntax import Element, assumed, truth
@@ -81,6 +81,19 @@ def secret(element: Element, key: str, draft: Draft, variable: str) -> str | Non
     return f"${{{variable}}}"
 
 
+def hash_of(text: str, element: Element, key: str, draft: Draft) -> dict[str, str]:
+    """fluentd's hash: a JSON object, or k1:v1,k2:v2. {}, and said, where it is neither."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        pairs = [pair.partition(":") for pair in text.split(",")]
+        found = {name.strip(): value.strip() for name, _, value in pairs} if all(colon for _, colon, _ in pairs) else None
+    if isinstance(found, dict):
+        return {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in found.items()}
+    draft.problem(element, "is neither a JSON object nor name:value pairs; write {name: value}", key)
+    return {}
+
+
 def _url(text: str, element: Element, key: str, draft: Draft) -> str:
     """Without a name and password in it."""
     plain = re.sub(r"://[^/@\s]*@", "://", text)
@@ -151,11 +164,8 @@ def _cloud_logging(element: Element, item: Item, draft: Draft) -> None:
     ):
         if why:
             draft.note(element, key, why)
-    if labels := element.take("labels"):
-        try:
-            item.set("labels", {str(k): str(v) for k, v in json.loads(labels).items()})
-        except ValueError:
-            draft.problem(element, "is no JSON object; write labels: {name: value}", "labels")
+    if (labels := element.take("labels")) and (named := hash_of(labels, element, "labels", draft)):
+        item.set("labels", named)
 
 
 def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:
@@ -220,11 +230,8 @@ def _loki(element: Element, item: Item, draft: Draft) -> None:
     if user := element.take("username"):
         item.set("auth", {"user": user, "password": secret(element, "password", draft, "LOKI_PASSWORD") or ""})
     if labels := element.take("extra_labels"):
-        try:
-            found = {str(k): _template(str(v), element, draft) for k, v in json.loads(labels).items()}
-            item.set("labels", found | {"namespace": "{namespace|host}"})
-        except ValueError:
-            draft.problem(element, "is no JSON object; write labels: {name: value}", "extra_labels")
+        found = {k: _template(v, element, draft) for k, v in hash_of(labels, element, "extra_labels", draft).items()}
+        item.set("labels", found | {"namespace": "{namespace|host}"})
     for child in [c for c in element.children if c.name == "label"]:
         draft.refuse(child, "labels from fields of a record are not made (each value would be a stream); see labels: in "
                             "docs/sinks/loki.md")
@@ -235,13 +242,13 @@ def _loki(element: Element, item: Item, draft: Draft) -> None:
 def _http(element: Element, item: Item, draft: Draft) -> None:
     key = "endpoint" if "endpoint" in element.params else "endpoint_url"
     item.set("url", _url(element.take(key) or "", element, key, draft))
-    if (method := element.params.get("http_method")) is None or method.value.lower() == "post":
+    if (verb := element.params.get("http_method")) is None or verb.value.lower() == "post":
         draft.note(element, "http_method", "POST")
     if truth(element.take("json_array")):
         item.set("format", "json")
     if headers := element.take("headers"):
-        found = {str(k): str(v) for k, v in json.loads(headers).items()}
-        for name in [n for n in found if n.lower() in ("authorization", "x-api-key")]:
+        found = hash_of(headers, element, "headers", draft)
+        for name in [n for n in found if secret_key(n)]:
             draft.problem(element, f"the header {name} is a secret and not copied; use auth:", "headers")
             del found[name]
         if found:

@@ -225,11 +225,20 @@ def _regexp(expression: str, item: Item) -> None:
         item.set("parse", {"regex": python_regex(expression)})
 
 
+def _json(text: str) -> Any:
+    """None where it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
 def _types(text: str, where: Element, item: Item, draft: Draft) -> None:
     parse = item.keys.get("parse")
     wanted: dict[str, str] = {}
     if text.startswith("{"):
-        wanted = {str(k): str(v) for k, v in json.loads(text).items()}
+        said = _json(text)
+        wanted = {str(k): str(v) for k, v in said.items()} if isinstance(said, dict) else {text: ""}
     else:
         wanted = dict(pair.split(":", 1) for pair in text.replace(" ", "").split(",") if ":" in pair)
     known = {name: _TYPES[kind.split(":")[0]] for name, kind in wanted.items() if kind.split(":")[0] in _TYPES}
@@ -271,9 +280,8 @@ def _matches(element: Element, key: str, item: Item, draft: Draft) -> None:
     text = element.take(key)
     if text is None:
         return
-    try:
-        found: list[dict[str, Any]] = json.loads(text)
-    except ValueError:
+    found = _json(text)
+    if not isinstance(found, list) or not all(isinstance(match, dict) for match in found):
         draft.problem(element, "is no JSON list of matches; write units: [...] or identifiers: [...]", key)
         return
     for match in found:

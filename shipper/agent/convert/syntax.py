@@ -189,7 +189,7 @@ class _Parser:
         if found is None:
             return False
         if self._depth >= MOST_INCLUDES:
-            raise self._wrong(param.line, f"@include {param.value}: more than {MOST_INCLUDES} files deep; does it include itself?")
+            raise self._wrong(param.line, f"@include {param.value}: over {MOST_INCLUDES} files deep; does it include itself?")
         for name, text in found:
             root = parse(text, name, self._include, self._depth + 1)
             element.children += root.children
