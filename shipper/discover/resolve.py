@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from typing import NamedTuple
 
 from shipper.discover.names import clean
@@ -48,10 +49,15 @@ class Directories:
         return os.path.join(self.of(parent), name)
 
 
-def resolve(path: str, directories: Directories | None = None) -> Resolved:
-    """Follow `path` to the file. Raises FileRefused(loop) for a chain over 16 links or one without an end."""
+def resolve(
+    path: str, directories: Directories | None = None, *, is_file: Callable[[str], bool] = lambda path: False,
+) -> Resolved:
+    """Follow `path` to the file. Raises FileRefused(loop) for a chain over 16 links or one without an end.
+
+    `is_file(hop)`: a listing shows that this is a regular file, so that no readlink has to say that it is no link.
+    """
     hops = [path]
-    while (target := _link_at(hops[-1])) is not None:
+    while not is_file(hops[-1]) and (target := _link_at(hops[-1])) is not None:
         if len(hops) > MAX_HOPS:
             raise FileRefused(RefusedReason.LOOP, f"{clean(path)} is not read: its symbolic links lead nowhere; mend the link")
         hops.append(os.path.join(os.path.dirname(hops[-1]), target))

@@ -226,18 +226,31 @@ class Discoverer:
 
     def _resolve_again(self, match: _Match, changes: Changes) -> None:
         try:
-            same = match.logfile is not None and match.resolved == resolve(match.path, self._directories)
+            same = match.logfile is not None and match.resolved == self._resolved(match)
         except FileRefused:
             same = False
         if not same:
             self._detach(match)
             self._attach(match, changes)
 
+    def _resolved(self, match: _Match) -> Resolved:
+        """Raises FileRefused. The directory that it leads to is listed for the lineage anyway: that tells a file from a link."""
+        directories, listings, roots = self._directories, self._listings, match.configured.roots
+
+        def is_file(path: str) -> bool:
+            directory, _, name = path.rpartition("/")
+            if not directory or directories.of(directory) != directory or not inside(directory, roots):
+                return False
+            listing = listings.get(directory)
+            return listing is not None and listing.entries.get(name) == "f"
+
+        return resolve(match.path, directories, is_file=is_file)
+
     def _attach(self, match: _Match | None, changes: Changes) -> None:
         if match is None:
             return
         try:
-            match.resolved = resolved = resolve(match.path, self._directories)
+            match.resolved = resolved = self._resolved(match)
             _check_inside(match.path, resolved.path, match.configured.roots)
         except FileRefused as refusal:
             self._refuse(match.configured.spec.name, refusal)
