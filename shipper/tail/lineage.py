@@ -201,6 +201,8 @@ class Lineage:
         ]
         by_node = {file.node_id: file for file, _ in opened}
         try:
+            if len(opened) == 1 and not known and self._begin_alone(*opened[0], skip_old, formats):
+                return
             found = [self._found(file, seen, formats) for file, seen in opened]
             start_at = "end" if skip_old or self.settings.start_at == "end" else "beginning"
             verdict = planning.plan(known, found, start_at=start_at, open_keys=frozenset(open_keys))
@@ -218,6 +220,14 @@ class Lineage:
             for node_id, file in by_node.items():
                 if node_id not in kept:
                     file.close()
+
+    def _begin_alone(self, file: TailFile, seen: Seen, skip_old: bool, formats: Formats) -> bool:
+        """One live file, and nothing is known of its lineage: what the plan would say. False: this is not so simple."""
+        if not seen.live or seen.compressed or skip_old or self.files or self.done:
+            return False
+        self.define(file, formats, head=file.head())
+        self.files.append(file)
+        return True
 
     def _open_all(self, new: list[Seen], refusals: list[tuple[str, str]]) -> list[tuple[TailFile, Seen]]:
         opened = []
@@ -410,7 +420,7 @@ class Lineage:
         while key in taken or key in self.salted or not self.claim(key):
             key = file_key(self.source, line, f"{salt}{again}")
             again += 1
-        file.begin(FileRef(key, self.source, file.path, file.device, file.inode, len(head), digest(head)))
+        file.begin(FileRef(key, self.source, file.path, file.device, file.inode, len(head), digest(head)), head)
         return file.ref
 
     def form_of(self, file: TailFile, formats: Formats) -> str:
