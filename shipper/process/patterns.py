@@ -67,15 +67,31 @@ def compile_pattern(text: str, *, use: str | None = None) -> BytesPattern:
     """`text` as a pattern on bytes (UTF-8). `use`: see `engine`. PatternError with the mend."""
     if len(text) > LONGEST_PATTERN:
         raise PatternError(f"the pattern is longer than {LONGEST_PATTERN} characters; split it")
+    if text.startswith("/^") or text.endswith("$/"):
+        raise PatternError("the slashes around it would be part of the text that is looked for; leave them out")
     tree = tree_of(text)
     _same_in_both(tree, text)
     if (use or engine()) == "google-re2":
         return _with_re2(text)
     problem = blow_up(tree)
     if problem is not None:
-        raise PatternError(f"{problem}; {_MENDS.get(problem, _SIMPLER)}, or install google-re2 (pip install 'shipper[re2]'), "
+        raise PatternError(f"{problem}; {_mend_of(text, problem)}, or install google-re2 (pip install 'shipper[re2]'), "
                            "which is linear for every pattern")
     return re.compile(_for_engine(text, "re").encode())
+
+
+def _mend_of(text: str, problem: str) -> str:
+    """What to write: the whole pattern where one is found, else how."""
+    from ._mend import mended
+
+    def is_proven(candidate: str) -> bool:
+        try:
+            return blow_up(tree_of(candidate)) is None
+        except PatternError:
+            return False
+
+    found = mended(text, is_proven)
+    return f"write {found}" if found is not None else _MENDS.get(problem, _SIMPLER)
 
 
 _SIMPLER = "write a simpler one"
@@ -155,16 +171,16 @@ def _nodes(tree: Any, repeated: bool) -> Iterator[tuple[str, Any, bool]]:
             yield from _nodes(value[2], True)
 
 
-_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$|.", re.DOTALL)
+_TOKEN = re.compile(r"\\.|\(\?<(?=[A-Za-z_])|\[\^?\]?(?:\\.|[^\]\\])*\]|\$|.", re.DOTALL)
 _FLAG_M = re.compile(r"\(\?[a-zA-Z]*m")
 
 
 def _for_engine(text: str, name: str) -> str:
     r"""\z and \Z, and `$` outside (?m), are the end of the text in both engines (alone, `re` also takes `$` for the place
-    before a newline at the end)."""
+    before a newline at the end). (?<name>...), as Ruby, Go and Rust write it, is (?P<name>...)."""
     end = r"\Z" if name == "re" else r"\z"
     ends = {r"\z", r"\Z"} if _FLAG_M.search(text) else {r"\z", r"\Z", "$"}
-    return "".join(end if token in ends else token for token in _TOKEN.findall(text))
+    return "".join(end if token in ends else "(?P<" if token == "(?<" else token for token in _TOKEN.findall(text))
 
 
 def _with_re2(text: str) -> BytesPattern:

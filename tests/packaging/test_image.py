@@ -42,7 +42,7 @@ def locked(name: str) -> dict[str, tuple[str, int]]:
 def wanted() -> list[Requirement]:
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
-    return [Requirement(each) for each in (*project["dependencies"], *extras["fast"], *extras["gcp"])]
+    return [Requirement(each) for each in (*project["dependencies"], *extras["fast"], *extras["gcp"], *extras["re2"])]
 
 
 def test_the_dockerfile_has_no_fault_that_hadolint_knows():

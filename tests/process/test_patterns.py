@@ -3,10 +3,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import time
 
 import pytest
 
 from shipper.process.patterns import PatternError, compile_pattern
+
+from .well_known import WELL_KNOWN
 
 ENGINES = ["re", *(["google-re2"] if importlib.util.find_spec("re2") else [])]
 
@@ -72,3 +75,75 @@ def test_the_end_of_the_text_is_the_same_in_both_engines(engine: str) -> None:
         assert compile_pattern(pattern, use=engine).search(b"a\n") is None
     assert compile_pattern("(?m)a$", use=engine).search(b"a\nb") is not None
     assert compile_pattern(r"[$]\$", use=engine).search(b"$$") is not None
+
+
+WRITE = re.compile(r"; write (.*), or install google-re2", re.DOTALL)
+
+
+def groups_of(pattern: str, line: bytes, engine: str) -> dict[str, bytes | None] | None:
+    found = compile_pattern(pattern, use=engine).search(line)
+    return None if found is None else {
+        name.decode() if isinstance(name, bytes) else name: value for name, value in found.groupdict().items()}
+
+
+def for_the_standard_engine(pattern: str, by_hand: str | None) -> str:
+    """The pattern itself, what `check` says to write, or what the docs say."""
+    try:
+        compile_pattern(pattern, use="re")
+        return pattern
+    except PatternError as error:
+        found = WRITE.search(str(error))
+        assert found is not None
+        if by_hand is not None:
+            assert "(?<" not in found[1], "check finds a mend by itself now; take the one by hand away"
+            return by_hand
+        return found[1]
+
+
+@pytest.mark.skipif("google-re2" not in ENGINES, reason="google-re2 is not installed")
+@pytest.mark.parametrize(("pattern", "line"), [each[1:3] for each in WELL_KNOWN], ids=[each[0] for each in WELL_KNOWN])
+def test_what_people_bring_along_is_taken_with_google_re2(pattern: str, line: bytes) -> None:
+    assert groups_of(pattern, line, "google-re2")
+
+
+@pytest.mark.parametrize(("pattern", "line", "by_hand"), [each[1:] for each in WELL_KNOWN], ids=[each[0] for each in WELL_KNOWN])
+def test_what_people_bring_along_is_taken_by_the_standard_engine_or_the_message_says_what_to_write(
+    pattern: str, line: bytes, by_hand: str | None,
+) -> None:
+    """The same groups with the same texts come out of what is written instead."""
+    as_it_was = re.search(re.sub(r"\(\?<(?=[a-zA-Z])", "(?P<", pattern).encode(), line)
+    assert as_it_was is not None
+    found = groups_of(for_the_standard_engine(pattern, by_hand), line, "re")
+    assert found is not None
+    if by_hand is not None:                               # what is empty may be left out there
+        assert {name: text for name, text in found.items() if text} == {n: t for n, t in as_it_was.groupdict().items() if t}
+    else:
+        assert found == as_it_was.groupdict()
+
+
+@pytest.mark.parametrize(("pattern", "line", "by_hand"), [each[1:] for each in WELL_KNOWN], ids=[each[0] for each in WELL_KNOWN])
+def test_what_is_written_instead_costs_no_more_than_linear_time(pattern: str, line: bytes, by_hand: str | None) -> None:
+    """Each separator of the line, alone and with a letter, 4,000 times: the square would be a second or more, a cube an hour."""
+    search = compile_pattern(for_the_standard_engine(pattern, by_hand), use="re").search
+    begin_s = time.process_time()
+    for at in [index for index, byte in enumerate(line) if not chr(byte).isalnum()][:60]:
+        for unit in (line[at : at + 1], line[at : at + 2], b" ", b"\t"):
+            search(line[: at + 1] + unit * 4000 + b"\n")
+    assert time.process_time() - begin_s < 15.0
+
+
+def test_the_slashes_of_another_agents_config_are_told_from_the_pattern() -> None:
+    with pytest.raises(PatternError, match="leave them out"):
+        compile_pattern(r"/^(?<host>[^ ]*) (?<message>.*)$/")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_named_group_without_p_is_a_named_group(engine: str) -> None:
+    assert groups_of(r"^(?<a>\w)[(?<]\(\?<", b"x(?<", engine) is None
+    assert groups_of(r"^(?<a>\w)[(?<]\(\?<", b"x((?<", engine) == {"a": b"x"}
+
+
+def test_counts_that_would_cost_seconds_a_line_are_refused() -> None:
+    """99 times 99 ways at each byte: 48 s for 200 kB of blanks."""
+    with pytest.raises(PatternError):
+        compile_pattern(r'^"(\S+)(?: {1,99}([^"]{0,99}?)(?: +\S*)?)?" (\d+)$', use="re")
