@@ -1,8 +1,9 @@
-"""The spools of sinks that plan (sinks/_plan_store.py): they follow their cursor. Driver; once per start, and each hour.
+"""What a sink has on disk beside its cursor follows the cursor: spools of sinks that plan (sinks/_plan_store.py), dead letters.
+Driver; once per start, and each hour.
 
 Invariants (tests/agent/test_spools.py):
   SP1  a sink that inherits a cursor (`previously`) inherits the plans that the cursor stands in front of; else what is planned
-       would be sent by both
+       would be sent by both. And its dead letters, which the sums of that cursor count, and which could not be replayed else
   SP2  a spool goes when no sink and no cursor has its name: it counts against buffer.max_size, and nothing will finish it
 """
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import shutil
 from collections.abc import Collection
 from urllib.parse import quote, unquote
+
+from ..deliver.dead_letters import checked_name, letters_directory, stored_sinks
 
 
 def spool_directory(state_dir: str, sink: str = "") -> str:
@@ -22,7 +25,13 @@ def inherit(state_dir: str, sink: str, previously: str | None) -> None:
     """SP1. Before the cursor is inherited: a crash in between does it once more, and finds it done."""
     if previously is None:
         return
-    old, new = spool_directory(state_dir, previously), spool_directory(state_dir, sink)
+    _rename(spool_directory(state_dir, previously), spool_directory(state_dir, sink))
+    if previously in stored_sinks(state_dir):
+        letters = letters_directory(state_dir)
+        _rename(os.path.join(letters, previously), os.path.join(letters, checked_name(sink)))
+
+
+def _rename(old: str, new: str) -> None:
     if os.path.isdir(old) and not os.path.exists(new):
         os.rename(old, new)
 

@@ -147,7 +147,8 @@ class HttpClient:
             response.close()                # HC1, HC3
         if not whole and needs_body and 200 <= response.status < 300 and len(content) < max_answer_bytes:
             raise Retryable(f"{place(url)} answered {response.status} and broke off; sent again, as nobody knows what was taken")
-        return Answer(response.status, response.headers, _inflated(content, response.headers, max_answer_bytes), whole)
+        content, fits = _inflated(content, response.headers, max_answer_bytes)
+        return Answer(response.status, response.headers, content, whole and fits)
 
     def _proxy(self, url: str) -> str | None:
         """The config's, else the environment's (as curl and every other program on the node takes it)."""
@@ -282,15 +283,16 @@ async def _skim(response: Any, max_bytes: int) -> tuple[bytes, bool]:
         return b"", False
 
 
-def _inflated(content: bytes, headers: Mapping[str, str], max_bytes: int) -> bytes:
-    """We ask for no compression; a server that compresses all the same is understood, up to the bound."""
+def _inflated(content: bytes, headers: Mapping[str, str], max_bytes: int) -> tuple[bytes, bool]:
+    """We ask for no compression; a server that compresses all the same is understood, up to the bound; and whether it fits."""
     encoding = headers.get("Content-Encoding", "").lower()
     if encoding not in ("gzip", "deflate"):
-        return content
+        return content, True
     try:
-        return zlib.decompressobj(47).decompress(content, max_bytes)
+        made = zlib.decompressobj(47)
+        return made.decompress(content, max_bytes), not made.unconsumed_tail
     except zlib.error:
-        return content
+        return content, True
 
 
 def _payload(pieces: Sequence[bytes | Later], write_timeout_s: float) -> Any:

@@ -143,6 +143,8 @@ class Session:
             return self.connection.end(f"{self._config.address} closed the RELP session")
         if frame.command != b"rsp" or frame.txnr not in self._waiting:
             raise BrokenStream(f"unexpected {frame.command.decode()} for transaction {frame.txnr}")
+        if not frame.data and self._waiting[frame.txnr] >= 0:        # librelp answers `close` so, and nothing else
+            raise BrokenStream(f"an answer without a code for transaction {frame.txnr}")
         self.answers[self._waiting.pop(frame.txnr)] = response(frame.data) if frame.data else Response(OK, "", ())
 
 

@@ -8,6 +8,7 @@ Invariants (tests/sinks/test_elasticsearch.py):
 """
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 from urllib.parse import quote
@@ -73,7 +74,7 @@ class ElasticsearchSink(PartsSink):
         if len(results) != request.records:
             raise Retryable(f"{self.what} answered for {len(results)} records of {request.records}")            # EL2
         if said["errors"]:
-            self._judge(results, retry_after_s(answer.headers, 0.0) if "Retry-After" in answer.headers else None)
+            self._judge(results, retry_after_s(answer.headers, time.time()))
 
     def _judge(self, results: Sequence[Result], wait_s: float | None) -> None:
         dead: dict[int, str] = {}

@@ -87,6 +87,7 @@ class SplunkHecSink(PartsSink):
 
     async def send(self, request: Request, payload: Body) -> None:
         """With `ack`: returns when it was taken; confirmed later."""
+        self._raise_poller()
         payload.headers = self._headers()
         channel = self._channel
         try:
@@ -108,6 +109,7 @@ class SplunkHecSink(PartsSink):
         try:
             async with asyncio.timeout(deadline_s):
                 while len(self._acks):
+                    self._raise_poller()
                     self._moved.clear()
                     await self._moved.wait()
         except TimeoutError:
@@ -182,10 +184,17 @@ class SplunkHecSink(PartsSink):
             raise Retryable(f"{self.what} was asked for acknowledgements and answered {answer.excerpt}")
         if channel != self._channel:
             return
-        number = self._acks.acked(int(ack) for ack, indexed in found.items() if indexed is True and ack.isdigit())
+        acks = [ack for ack, indexed in found.items() if indexed is True]
+        number = self._acks.acked(int(ack) for ack in acks if ack.isascii() and ack.isdigit())
         if number is not None:
             self._context.confirmed(number)
             self._moved.set()
+
+    def _raise_poller(self) -> None:
+        """A defect in `_poll` must not stay unseen: nothing would be confirmed any more."""
+        if self._poller is not None and self._poller.done() and not self._poller.cancelled():
+            poller, self._poller = self._poller, asyncio.create_task(self._poll())
+            poller.result()
 
     def _forget(self) -> None:
         self._acks.clear()

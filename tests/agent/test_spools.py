@@ -4,7 +4,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from shipper.agent import spools
+from shipper.deliver.dead_letters import DeadLetters, letters_directory
+from shipper.deliver.split import Candidate
+from shipper.errors import DropReason
 from shipper.sinks._plan_store import PlanStore
+from shipper.telemetry import Telemetry
+from tests.deliver.support import section, source
 
 
 def planned(state: Path, sink: str) -> PlanStore:
@@ -31,3 +36,14 @@ def test_a_spool_goes_when_neither_sink_nor_cursor_has_its_name(tmp_path: Path) 
         planned(tmp_path, name)
     assert spools.tidy(str(tmp_path), {"kept", "in the config"}) == ["a/b"]
     assert sorted(path.name for path in (tmp_path / "spool").iterdir()) == ["in%20the%20config", "kept"]
+
+
+async def test_a_renamed_sink_finds_the_dead_letters_of_its_former_name(tmp_path: Path) -> None:
+    old, new = (DeadLetters(f"{letters_directory(str(tmp_path))}/{name}", name, Telemetry()) for name in ("old", "new"))
+    made = section(source("web"), 0, [b"x"]).batch
+    await old.write([Candidate(made, DropReason.REJECTED, "400")], 1)
+    spools.inherit(str(tmp_path), "new", "old")
+    assert [letter["record"]["message"] for letter in new.read()] == ["x"] and list(old.read()) == []
+    await old.write([Candidate(made, DropReason.REJECTED, "400")], 1)
+    spools.inherit(str(tmp_path), "new", "old")
+    assert len(list(old.read())) <= 1 and len(list(new.read())) == 1, "its own letters are not written over"

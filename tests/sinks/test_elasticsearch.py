@@ -1,5 +1,7 @@
 """What `_bulk` answers. EL: sinks/elasticsearch.py. The contract with a misbehaving server: test_http_contract.py."""
 import asyncio
+import time
+from email.utils import formatdate
 
 import orjson
 import pytest
@@ -68,6 +70,12 @@ def test_retry_after_is_kept():
     with pytest.raises(Partial) as caught:
         read(429, 201, headers={"Retry-After": "7"})
     assert caught.value.retry_after_s == 7.0
+
+
+def test_a_date_in_retry_after_without_a_date_of_the_server_is_not_an_hour():
+    with pytest.raises(Partial) as caught:
+        read(429, 201, headers={"Retry-After": formatdate(time.time() + 20, usegmt=True)})
+    assert 15 < caught.value.retry_after_s < 25
 
 
 @pytest.mark.parametrize("body", [

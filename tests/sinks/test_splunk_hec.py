@@ -258,3 +258,26 @@ def test_the_token_is_read_again_from_its_file_and_never_said(tmp_path):
     assert asyncio.run(headers()) == {"Authorization": "Splunk third--secret"}
     assert telemetry.scrub("it says first-secret and second-secret") == telemetry.scrub("it says first-secret and first-secret")
     assert "secret and" not in telemetry.scrub("it says second-secret and")
+
+
+async def test_a_mistake_of_ours_in_asking_for_acknowledgements_is_seen_and_they_are_asked_for_again():
+    config = entry_of("type: splunk_hec, url: 'http://127.0.0.1:8088', token: x, ack: true, ack_interval: 1ms").config
+    sink = SINK.build(config, SinkContext("far", "n1", "", Telemetry()))
+    asked = []
+
+    async def answered(*_: object, **__: object) -> Answer:
+        asked.append(1)
+        return Answer(200, {}, '{"acks":{"²":true,"0":true}}'.encode()) if len(asked) > 1 else None     # a bug
+
+    sink.client.request = answered                              # type: ignore[method-assign]
+    sink._acks.sent(1, 0, 0.0)
+    await sink.start(None)
+    with pytest.raises(AttributeError):
+        async with asyncio.timeout(5):
+            while True:
+                await asyncio.sleep(0.001)
+                sink._raise_poller()
+    sink._acks.sent(2, 0, asyncio.get_running_loop().time())
+    await sink.flush(5.0)
+    assert len(asked) == 2
+    await sink.close()

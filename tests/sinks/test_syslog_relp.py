@@ -86,7 +86,8 @@ async def test_answers_may_come_in_any_order() -> None:
 
 @pytest.mark.parametrize("trouble", [
     {"cut_after": 300}, {"close_after": 300}, {"say": b"garbage\n"}, {"say": b"99 rsp 6 200 OK\n"}, {"say": b"5 syslog 1 x\n"},
-], ids=["reset", "serverclose", "garbage", "answer for nothing", "a command of its own"])
+    {"say": b"2 rsp 0\n"},
+], ids=["reset", "serverclose", "garbage", "answer for nothing", "a command of its own", "an answer without a code"])
 async def test_p2_p3_a_session_that_ends_repeats_only_what_had_no_answer(trouble: dict[str, Any]) -> None:
     async with RelpServer(**trouble) as server:
         delivery = Persistent(requests(2), relp(server.port))
