@@ -21,6 +21,7 @@ from typing import Any
 from ..errors import DropReason, Partial, Rejected, Retryable, SinkError, TooLarge
 from ..model import Batch, Request
 from ..telemetry import Telemetry
+from .account import named_bytes
 from .form import Former, Span, between
 from .retry import GaveUp, Interrupted, Persistence, describe
 from .route import Predicate, pick_of
@@ -96,10 +97,11 @@ class Courier:
             except GaveUp as error:
                 outcome.certain += [Candidate(batch, DropReason.GAVE_UP, str(error)) for batch in await parcel.load()]
             else:
-                entry.number = parcel.number
+                if parcel.batches:                       # else its frames are gone: nothing was sent, nothing will be confirmed
+                    entry.number = parcel.number
+                    self._accepted(outcome)
                 if parcel.span is not None:
                     self.former.taken()
-                self._accepted(outcome)
             finally:
                 self.trouble.clear(parcel)
             if not waiting or (self.refusals.over and not lifted):
@@ -220,6 +222,10 @@ class Parcel:
             seq = frames[-1].seq + 1
         missing = span.records - sum(map(len, batches))
         if missing:
+            found_bytes = sum(sum(named_bytes(batch.key, batch.ids).values()) for batch in batches)
+            lost_bytes = max(span.tally.source_bytes - found_bytes, 0)
+            span.tally.source_bytes -= lost_bytes
+            span.tally.lost_bytes += lost_bytes
             span.tally.records -= missing
             span.records -= missing
             self.courier.telemetry.say("error", "records are gone from the buffer", about=self.courier.name, records=missing)

@@ -181,3 +181,41 @@ async def test_a_sink_that_confirms_later_loses_nothing_over_resets_and_restarts
     assert rig.delivery.status()["counters"]["delivered_records"] == len(good)
     assert rig.delivery.status()["unconfirmed_records"] == 0
     await rig.stop()
+
+
+@pytest.mark.parametrize("confirms", ["on_send", "later"])
+async def test_frames_that_are_damaged_while_their_request_waits_are_counted_as_lost_and_not_as_delivered(confirms):
+    async with Rig(confirms=confirms, max_request_bytes=100_000) as rig:
+        down = True
+
+        def answer(request):
+            if down:
+                raise Retryable("503", retry_after_s=900.0)
+            rig.context.confirmed(request.number)
+        rig.sink.answer = answer
+        rig.buffer.write(source("web"), b"one", b"two")
+        rig.buffer.write(source("web"), b"three")
+        await rig.clock.until(lambda: len(rig.delivery._naps) == 1)
+        rig.buffer.frames.pop(0)
+        down = False
+        await rig.until_done()
+        counters = rig.delivery.status()["counters"]
+        assert rig.sink.messages == [b"three"] and counters["dropped"] == {"buffer_damaged": [0, 26]}
+        assert (counters["delivered_records"], counters["delivered_bytes"]) == (1, 15)
+
+
+async def test_a_later_sink_passes_a_request_whose_frames_are_all_gone():
+    async with Rig(confirms="later", max_request_records=1) as rig:
+        tries = []
+
+        def answer(request):
+            tries.append(request)
+            if len(tries) == 1:
+                raise Retryable("503", retry_after_s=900.0)
+        rig.sink.answer = answer
+        rig.buffer.write(source("web"), b"one")
+        await rig.clock.until(lambda: len(rig.delivery._naps) == 1)
+        rig.buffer.frames.pop(0)
+        rig.buffer.write(source("web"), b"two")
+        await rig.clock.until(lambda: rig.position == (1, 0))
+        assert rig.delivery.status()["counters"]["dropped"] == {"buffer_damaged": [0, 13]}
