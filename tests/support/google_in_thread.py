@@ -6,6 +6,7 @@ import threading
 from types import TracebackType
 from typing import Any
 
+from tests.support.fake_bigquery import FakeBigquery
 from tests.support.fake_gcs import FakeGcs
 from tests.support.gcp_identity_fakes import IdentityServer
 
@@ -43,5 +44,22 @@ class Google:
 
     async def _serve(self) -> None:
         async with self.identity, self.gcs:
+            self._ready.set()
+            await self._end.wait()
+
+
+class GoogleWithBigquery(Google):
+    """`faults`: keys of FakeBigquery."""
+
+    def __init__(self, *, token_life_s: float = 3600.0, **faults: Any) -> None:
+        super().__init__(token_life_s=token_life_s)
+        self.far = FakeBigquery(authorised=self.identity.valid, **faults)
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.far.port}"
+
+    async def _serve(self) -> None:
+        async with self.identity, self.far:
             self._ready.set()
             await self._end.wait()
