@@ -32,6 +32,13 @@ _NOTED = {
     "$privdroptogroup": "see docs/systemd.md", "$filecreatemode": "no files are written", "$umask": "no files are written",
     "$repeatedmsgreduction": "no line is left out", "$actionfiledefaulttemplate": "see the template",
 }
+_IMFILE = {
+    "tag": "the name comes from the path", "severity": "a file's records have the severity that is parsed, or the sink's default",
+    "facility": "see facility of the syslog sink", "addmetadata": "records have their file",
+    "statefile": "positions are in state_dir",
+    "ruleset": "each sink gets what its when: takes", "reopenontruncate": "rotation is followed, whatever it takes",
+    "persiststateinterval": "positions are in the buffer's frames", "freshstarttail": "see start_at",
+}
 _MODULES = ("imfile", "omfwd", "imuxsock", "imklog", "immark", "mmjsonparse", "lmnet")
 
 
@@ -42,7 +49,8 @@ class _State:
     files: list[tuple[int, str]] = field(default_factory=list)
     pending: tuple[int, str] | None = None
     container_template: bool = False
-    forwards: list[tuple[int, str, str, str, str]] = field(default_factory=list)
+    forwards: list[tuple[int, str, str, str, str, str]] = field(default_factory=list)
+    from_end: bool = False
 
     def problem(self, line: int, why: str) -> None:
         self.draft.problems.append((self.shown, line, why))
@@ -67,7 +75,8 @@ def convert(text: str, shown: str) -> Draft:
                 state.problem(line, f"{forward['what']}: facilities and severities do not choose here; all is forwarded")
             if forward["how"] and forward["how"] != "o":
                 state.problem(line, f"({forward['how']}): no compression over syslog; (o) would be octet-counted framing")
-            state.forwards.append((line, forward["host"], forward["port"] or "514", protocol, forward["template"] or ""))
+            framing = "octet-counted" if forward["how"] == "o" and protocol == "tcp" else ""
+            state.forwards.append((line, forward["host"], forward["port"] or "514", protocol, forward["template"] or "", framing))
         else:
             state.problem(line, f"{statement[:60]}: not known here; see docs/sinks/syslog.md")
     if state.pending is not None:
@@ -131,11 +140,12 @@ def _script(kind: str, statement: str, line: int, state: _State) -> None:
         state.note(line, f"module {module}: shipper needs no modules")
     elif kind == "input" and module == "imfile":
         state.files.append((line, values.pop("file", "")))
-        for key in values:
-            if key not in ("tag", "severity", "facility", "addmetadata", "statefile", "ruleset", "reopenontruncate",
-                           "persiststateinterval",
-                           "freshstarttail", "trimlineoverbytes"):
-                state.problem(line, f"input imfile {key}=\"{values[key]}\": not carried over; see multiline, start_at and "
+        state.from_end = state.from_end or values.get("freshstarttail", "").lower() == "on"
+        for key, value in values.items():
+            if why := _IMFILE.get(key):
+                state.note(line, f"input imfile {key}=\"{value}\": {why}")
+            else:
+                state.problem(line, f"input imfile {key}=\"{value}\": not carried over; see multiline, start_at and "
                                     f"max_line")
     elif kind == "action" and module == "omfwd":
         for key in values:
@@ -144,8 +154,11 @@ def _script(kind: str, statement: str, line: int, state: _State) -> None:
                 state.note(line, f"action omfwd {key}=\"{values[key]}\": the buffer is on disk, requests are tried for ever")
             elif key not in ("target", "port", "protocol", "template", "tcp_framing"):
                 state.problem(line, f"action omfwd {key}=\"{values[key]}\": not carried over; see tls in docs/sinks/syslog.md")
+        framing = values.get("tcp_framing", "")
+        if framing not in ("", "octet-counted", "traditional"):
+            state.problem(line, f"action omfwd tcp_framing=\"{framing}\": octet-counted and newline are there")
         state.forwards.append((line, values.get("target", ""), values.get("port", "514"), values.get("protocol", "udp"),
-                               values.get("template", "")))
+                               values.get("template", ""), framing))
     elif kind == "template":
         _template(statement, line, state)
     elif kind in ("global", "main_queue"):
@@ -192,11 +205,17 @@ def _write(state: _State) -> None:
         draft.sources["files"] = item
     if not state.files:
         state.problem(1, "nothing reads a file; say what to read under sources")
-    for line, host, port, protocol, _ in state.forwards:
-        _forward(line, host, port, protocol, state)
+    if state.from_end:
+        for item in draft.sources.values():
+            item.set("start_at", "end", "freshStartTail")
+    for line, host, port, protocol, template, framing in state.forwards:
+        if logs and not state.container_template:
+            state.problem(line, f"{'template ' + template if template else 'no template'}: rsyslog sent its own header and tag "
+                                "in front of each line; container-logs sends the name from the path. format: rfc3164 is there too")
+        _forward(line, host, port, protocol, framing, state)
 
 
-def _forward(line: int, host: str, port: str, protocol: str, state: _State) -> None:
+def _forward(line: int, host: str, port: str, protocol: str, framing: str, state: _State) -> None:
     name = state.draft.named("rsyslog", "sink")
     item = Item(name, "syslog", comments=[f"{state.shown}:{line} omfwd"])
     item.set("address", f"{_variables(host)}:{_variables(port)}")
@@ -208,5 +227,7 @@ def _forward(line: int, host: str, port: str, protocol: str, state: _State) -> N
     containers = state.container_template or "containers" in state.draft.sources
     item.set("format", "container-logs" if containers else "rfc5424",
              "newline framing over tcp, a datagram a line over udp" if containers else "")
+    if protocol == "tcp" and (framing or not containers):
+        item.set("framing", "octet-counted" if framing == "octet-counted" else "newline", "as omfwd")
     item.set("start_at", "oldest", "a new sink begins with what the buffer holds")
     state.draft.sinks[name] = item

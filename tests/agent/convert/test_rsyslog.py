@@ -63,6 +63,27 @@ def test_a_host_file_goes_as_rfc_5424():
                                           "start_at": "oldest"}
 
 
+def test_framing_and_where_to_begin_are_carried_over_and_each_key_of_an_input_is_said():
+    """They went in silence."""
+    template = LEGACY.splitlines()[6] + "\n"
+    draft = convert(template + 'input(type="imfile" file="/var/log/containers/*.log" tag="k" freshStartTail="on" '
+                    'readMode="2")\n'
+                    'action(type="omfwd" target="a" port="1" protocol="tcp" tcp_framing="octet-counted")\n'
+                    "*.* @@(o)b:2;t\n", "r.conf")
+    config = yaml.safe_load(draft.yaml())
+    assert config["sources"]["containers"]["start_at"] == "end"
+    assert [sink["framing"] for sink in config["sinks"].values()] == ["octet-counted"] * 2
+    assert any('tag="k"' in note for note in draft.notes)
+    assert [why for _, _, why in draft.problems] == [
+        'input imfile readmode="2": not carried over; see multiline, start_at and max_line']
+    load_text(draft.yaml(), "c.yaml", {})
+
+
+def test_container_logs_without_their_template_had_another_header_which_is_said():
+    draft = convert('input(type="imfile" file="/var/log/containers/*.log")\n*.* @@a:1;RSYSLOG_SyslogProtocol23Format\n', "r.conf")
+    assert any("template RSYSLOG_SyslogProtocol23Format: rsyslog sent its own header" in why for _, _, why in draft.problems)
+
+
 def test_what_is_no_rsyslog_config_is_refused(tmp_path: Path, capsys):
     path = tmp_path / "f"
     path.write_text("hello\n")
