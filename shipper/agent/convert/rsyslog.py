@@ -211,7 +211,7 @@ def _write(state: _State) -> None:
     for line, host, port, protocol, template, framing in state.forwards:
         if logs and not state.container_template:
             state.problem(line, f"{'template ' + template if template else 'no template'}: rsyslog sent its own header and tag "
-                                "in front of each line; container-logs sends the name from the path. format: rfc3164 is there too")
+                                "before each line; container-logs sends the name from the path. format: rfc3164 is there too")
         _forward(line, host, port, protocol, framing, state)
 
 
