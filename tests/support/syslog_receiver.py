@@ -107,8 +107,6 @@ class Server:
         while True:
             self.stalled.wait()
             data = sock.recv(min(65536, rate // 20) if rate else 65536)
-            if rate:
-                select.select([], [], [], len(data) / rate)
             whole = framer.feed(data)
             if whole:
                 os.write(self.out, b"".join(json.dumps(m.decode("latin-1")).encode() + b"\n" for m in whole))
@@ -120,6 +118,8 @@ class Server:
                 self.changed.notify_all()
             if not data:
                 return
+            if rate:                        # not between read and write: killed there it would have read, and answered for, more
+                select.select([], [], [], len(data) / rate)
 
     def note_bad(self, why: str) -> None:
         with self.changed:
