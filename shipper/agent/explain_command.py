@@ -11,7 +11,7 @@ from ..errors import Usage
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", required=True, help="the config (YAML)")
+    parser.add_argument("-c", "--config", metavar="FILE", help="the config (YAML); without it that of the environment")
     add = parser.add_argument
     add("--rate", metavar="N", type=float, default=10_000.0, help="lines a second on this node (default 10000)")
     add("--line", metavar="BYTES", type=int, default=238, help="bytes a line, its CRI header included (default 238)")
@@ -23,13 +23,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Exit code 0; a config that may not run is refused as by `check` (2)."""
+    from ..config.builtin import needed_config
     from ..config.loader import load
     from .explain import Question, explain, human
 
+    path = needed_config(args.config, os.environ, "shipper explain")
     question: Any = Question(args.rate, args.line, args.containers, _size(args.log_max_size), args.log_max_files)
     if min(question.rate, question.line_bytes, question.containers, question.log_max_bytes, question.log_max_files) <= 0:
         raise Usage("--rate, --line, --containers, --log-max-size and --log-max-files must be above 0")
-    found = explain(load(args.config, os.environ).config, args.config, question)
+    found = explain(load(path, os.environ).config, path, question)
     print(json.dumps(found, indent=1) if args.json else human(found))
     return 0
 

@@ -58,8 +58,11 @@ def show(args: Namespace) -> int:
 
 def import_positions(args: Namespace) -> int:
     """Take over (takeover_driver). Exit code 0; what was gone, kept or not ours is in the table."""
+    from ..config.builtin import path_or_built_in
+
     agent, path = args.from_agent or ("", "")
-    if agent not in ("fluentd", "fluent-bit", "fluentd-journal") or not args.config or (
+    named = path_or_built_in(args.config, os.environ)
+    if agent not in ("fluentd", "fluent-bit", "fluentd-journal") or named is None or (
             (agent == "fluentd-journal") != bool(args.source)):
         raise Usage("write shipper positions import --from fluentd|fluent-bit PATH -c FILE [--dry-run], or "
                     "--from fluentd-journal PATH --source NAME -c FILE")
@@ -70,7 +73,7 @@ def import_positions(args: Namespace) -> int:
     from .takeover_driver import TakeOver, journal_plan
     from .takeover_entries import read_cursor, read_entries, written_ns
 
-    config = load(args.config, os.environ).config
+    config = load(named, os.environ).config
     problems: list[str] = []
     if agent == "fluentd-journal":
         cursor = read_cursor(path)

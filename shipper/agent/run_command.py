@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 
-from ..config.builtin import NEEDED, path_or_built_in
+from ..config.builtin import needed_config
 from ..config.units import Seconds
 from ..errors import Usage
 
@@ -23,9 +23,7 @@ def run(args: Namespace) -> int:
     if args.timeout is not None and not args.once:
         raise Usage("--timeout needs --once: an agent without --once runs until SIGTERM; add --once or leave --timeout out")
     timeout_s = None if args.timeout is None else parse_timeout_s(args.timeout)
-    path = path_or_built_in(args.config, os.environ)
-    if path is None:
-        raise Usage(f"no config named; write shipper run -c FILE, or set {NEEDED}=host:port (docs/configuration.md)")
+    path = needed_config(args.config, os.environ, "shipper run")
     import gc
 
     gc.disable()                    # 350 modules are all that is made until the agent runs and sets its own thresholds

@@ -22,7 +22,7 @@ _SHOWN_BYTES = 2000
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", required=True, help="the config (YAML)")
+    parser.add_argument("-c", "--config", metavar="FILE", help="the config (YAML); without it that of the environment")
     parser.add_argument("--input", metavar="SAMPLE", help="a file with lines as they stand in the log; - is standard input")
     parser.add_argument("--line", metavar="TEXT", action="append", help="one such line (may be given again)")
     parser.add_argument("--as", dest="path", metavar="PATH", help="the log file whose lines these are (default: SAMPLE itself)")
@@ -30,9 +30,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace, environ: Mapping[str, str] = os.environ) -> int:
     """Exit code 0, 1 or 2."""
+    from ..config.builtin import needed_config
     from ..config.loader import load
 
-    config = load(args.config, environ).config
+    config = load(needed_config(args.config, environ, "shipper test"), environ).config
     if args.input is None and args.line is None:
         return run_tests(config)
     lines, path = _input(args)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..errors import Usage
+
 NAME = "(environment)"
 """Stands for this config where a path stands for a file, and in front of its messages."""
 
@@ -54,3 +56,11 @@ def built_in(environ: Mapping[str, str]) -> str:
 def path_or_built_in(path: str | None, environ: Mapping[str, str]) -> str | None:
     """`path`; without one NAME if the environment is enough, else None (E2)."""
     return NAME if path is None and environ.get(NEEDED) else path
+
+
+def needed_config(path: str | None, environ: Mapping[str, str], command: str) -> str:
+    """As path_or_built_in; Usage with the mend where there is none. `command`: as it is written, `shipper explain`."""
+    found = path_or_built_in(path, environ)
+    if found is None:
+        raise Usage(f"no config named; write {command} -c FILE, or set {NEEDED}=host:port (docs/configuration.md)")
+    return found

@@ -159,3 +159,15 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     )
     done = run([sys.executable, "-c", code])
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", [["explain"], ["test", "--as", "/var/log/pods/a_b_c/d/0.log", "--line", "x"], ["check"]])
+def test_an_agent_that_the_environment_configures_is_explained_without_a_file(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("SHIPPER_SINK_ADDRESS", raising=False)
+    assert main(command) == 2
+    assert "-c FILE" in capsys.readouterr().err
+    monkeypatch.setenv("SHIPPER_SINK_ADDRESS", "logs.example.com:6514")
+    assert main(command) == 0
+    assert "central" in capsys.readouterr().out
