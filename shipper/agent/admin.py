@@ -230,7 +230,7 @@ class Admin:
         loop = asyncio.get_running_loop()
         # On a thread: other tasks get their turns while aiohttp is imported.
         try:
-            module = await loop.run_in_executor(None, import_module, f"{__package__}.admin_server")
+            module = await loop.run_in_executor(None, _server_module)
         except (OSError, ImportError) as error:          # no file descriptor left; whoever knocks next is answered
             self._telemetry.say("error", "admin_not_served", why=str(error))
             await asyncio.sleep(AGAIN_S)
@@ -266,3 +266,10 @@ class Admin:
     def _close_sockets(self) -> None:
         for listening, _ in self._sockets:
             listening.close()
+
+
+def _server_module() -> Any:
+    from ..sinks import _aiohttp
+
+    _aiohttp.load()
+    return import_module(f"{__package__}.admin_server")
