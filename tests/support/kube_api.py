@@ -252,6 +252,10 @@ class FakeKubelet(FakeApi):
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(self.faults.slow_s)
+        if self.faults.down:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response(status=503)
         problem = self._problem(request)
         if problem is not None:
             return _status(*problem)
@@ -269,14 +273,14 @@ def _status(code: int, message: str) -> web.Response:
 
 
 @contextlib.contextmanager
-def api_in_thread(directory: Path) -> Iterator[FakeApi]:
-    """A FakeApi on a thread of its own; `api.call(api.put, ...)` changes it."""
+def api_in_thread(directory: Path, make: Callable[[Path], FakeApi] = FakeApi) -> Iterator[FakeApi]:
+    """A FakeApi (or FakeKubelet) on a thread of its own; `api.call(api.put, ...)` changes it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
 
     async def begun() -> FakeApi:
-        api = FakeApi(directory)
+        api = make(directory)
         api.loop = loop
         await api.start()
         return api
