@@ -37,6 +37,7 @@ SILENT_MARGIN_S = 15.0
 SHORT_WATCH_S = 1.0
 ASK_GAP_S = 5.0
 GONE = "410"
+UNREADABLE = ("malformed", "too_large")
 
 
 class ApiPods:
@@ -118,6 +119,8 @@ class ApiPods:
             self._telemetry.count("shipper_metadata_errors_total", 1, GONE)
             await asyncio.sleep(self._pace * pause_s(self._gone_in_a_row - 1))
             return
+        if error.reason in UNREADABLE:                       # from the same version it would come again, and hide what is behind
+            self._version = ""
         self._trouble.note(error)
         await asyncio.sleep(self._pace * pause_s(self._trouble.in_a_row))
 

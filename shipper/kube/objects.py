@@ -1,7 +1,7 @@
 """What is taken of an API object. msgspec skips the rest (spec, status, managedFields) without building it.
 
 Invariants (tests/kube/test_store.py):
-  K1  a pod costs its chosen labels and annotations, whatever else it carries; annotations at most MOST_TEXT_BYTES
+  K1  a pod costs its chosen labels and annotations, whatever else it carries; at most MOST_TEXT_BYTES of either
   K2  what is no such object is a ValueError (msgspec.ValidationError is one), never a half-read pod
 Pure.
 """
@@ -19,6 +19,7 @@ HASH = "kubernetes.io/config.hash"
 FROM = "kubernetes.io/config.source"
 TEMPLATE_HASH = "pod-template-hash"
 MOST_TEXT_BYTES = 16 * 1024
+STEERS = "shipper.io/"
 
 
 class Owner(msgspec.Struct):
@@ -125,7 +126,8 @@ def pod_of(found: Object, wanted: Chosen) -> Pod:
     meta = found.metadata
     annotations = meta.annotations or {}
     return Pod(
-        meta.uid, _alias(meta.uid, annotations), meta.namespace, meta.name, wanted.labels.of(meta.labels),
+        meta.uid, _alias(meta.uid, annotations), meta.namespace, meta.name,
+        _bounded(wanted.labels.of(meta.labels)),
         _bounded(wanted.annotations.of(annotations)), _owner(meta) if wanted.owner else ("", ""),
     )
 
@@ -143,15 +145,18 @@ def _alias(uid: str, annotations: Mapping[str, str]) -> str:
     return alias if alias != uid else ""
 
 
-def _bounded(annotations: dict[str, str]) -> dict[str, str]:
-    """Whole annotations up to MOST_TEXT_BYTES; the API server allows 256 KiB."""
-    kept: dict[str, str] = {}
+def _bounded(found: dict[str, str]) -> dict[str, str]:
+    """Whole ones up to MOST_TEXT_BYTES, what steers first, then the short ones; the API server allows 256 KiB of annotations."""
+    if sum([len(name) + len(value) for name, value in found.items()]) <= MOST_TEXT_BYTES:
+        return found
+    kept: set[str] = set()
     left = MOST_TEXT_BYTES
-    for name, value in annotations.items():
-        left -= len(name) + len(value)
-        if left >= 0:
-            kept[name] = value
-    return kept
+    for name in sorted(found, key=lambda name: (not name.startswith(STEERS), len(name) + len(found[name]), name)):
+        left -= len(name) + len(found[name])
+        if left < 0:
+            break
+        kept.add(name)
+    return {name: value for name, value in found.items() if name in kept}
 
 
 def _owner(meta: Meta) -> tuple[str, str]:

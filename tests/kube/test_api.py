@@ -283,3 +283,16 @@ async def test_five_thousand_pods_churned_are_bounded_and_in_time(api: FakeApi) 
         gc.collect()
         assert sum(isinstance(each, Pod) for each in gc.get_objects()) <= count
         assert rig.pods.lists == 1
+
+
+async def test_an_event_that_nobody_can_read_does_not_hide_those_behind_it_for_ever(api: FakeApi) -> None:
+    """A watch from the last version would bring it again and again; a list does not."""
+    async with Rig(api).running() as rig:
+        await rig.listed()
+        strange = pod("strange")
+        api.put(strange)
+        api.pods.clear()
+        strange["metadata"]["uid"] = {"of": "another kind"}
+        api.put(pod("web-0", uid="u", labels={"app": "web"}))
+        await rig.until("known", lambda: rig.labels("u") == {"app": "web"})
+        assert rig.telemetry.value("shipper_metadata_errors_total", "malformed") >= 1

@@ -108,3 +108,17 @@ def test_globs_choose_names() -> None:
     labels = {"app": "1", "app.kubernetes.io/name": "2", "zone": "3"}
     assert Names(["app*"]).of(labels) == {"app": "1", "app.kubernetes.io/name": "2"}
     assert Names(["*"]).of(labels) == labels and Names([]).of(labels) == {} and not Names([])
+
+
+def test_a_long_annotation_takes_no_other_ones_place_and_what_steers_comes_first() -> None:
+    """`annotations: ["*"]` and a kubectl.kubernetes.io/last-applied-configuration of 200 KiB."""
+    given = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 200_000, "a": "y" * (MOST_TEXT_BYTES - 100),
+             "zone": "z", "shipper.io/exclude": "true"}
+    found, = decoded(pod("web-0", annotations=given), wanted=Wanted(("*",), ("*",)))
+    assert sorted(found.annotations) == ["a", "shipper.io/exclude", "zone"]
+
+
+def test_labels_are_bounded_too() -> None:
+    labels = {f"example.com/{'n' * 40}-{n}": "v" * 60 for n in range(5000)}
+    found, = decoded(pod("web-0", labels={**labels, "app": "web"}))
+    assert found.labels["app"] == "web" and sum(len(name) + len(value) for name, value in found.labels.items()) <= MOST_TEXT_BYTES
