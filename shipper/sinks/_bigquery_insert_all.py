@@ -31,7 +31,7 @@ from ._http_status import Answer, shorten
 MAX_BODY_BYTES = 10_000_000
 AGAIN = frozenset(("", "stopped", "timeout", "backendError", "internalError", "rateLimitExceeded", "quotaExceeded"))
 """Reasons of a row's error that say nothing of the row."""
-_AGAIN_400 = frozenset(("tableUnavailable", "resourceInUse", "resourcesExceeded"))
+_AGAIN_WHOLE = frozenset(("tableUnavailable", "resourceInUse", "resourcesExceeded", "quotaExceeded", "rateLimitExceeded"))
 _NO_FIELD = "no such field"
 
 
@@ -99,8 +99,8 @@ class InsertAllSink(PartsSink):
         return answer
 
     def read_answer(self, answer: Answer, request: Request) -> None:
-        if answer.status == 400 and _reasons(answer) & _AGAIN_400:
-            raise Retryable(f"{self.what} answered 400: {answer.excerpt}")                                       # BG3
+        if answer.status in (400, 403) and _reasons(answer) & _AGAIN_WHOLE:
+            raise Retryable(f"{self.what} answered {answer.status}: {answer.excerpt}")      # BG3
         self.raise_for_status(answer)
         if not answer.whole and request.records > 1:
             raise TooLarge(f"{self.what} answered more than {self.max_answer_bytes} bytes; fewer rows are sent at once")

@@ -112,6 +112,14 @@ def test_two_fields_that_differ_in_case_alone_are_not_two_values_of_one_column()
     assert row == {"message": "hello", "user": 1, "rest": '{"user":2}'}
 
 
+def test_numbers_that_are_too_large_for_64_bits_or_a_double_are_not_changed():
+    one = replace(batch([b"hello"]), fields=[b'{"n":123456789012345678901234567890,"m":1e999,"k":9223372036854775807}'])
+    fields = [MESSAGE, {"name": "n", "type": "NUMERIC"}, {"name": "rest", "type": "JSON"}]
+    (row,) = own(one, fields, "rest")
+    assert row["n"] == 123456789012345678901234567890
+    assert json.loads(row["rest"]) == {"m": "1e999", "k": 9223372036854775807}
+
+
 @pytest.mark.parametrize(("column", "value"), [
     ({"type": "RECORD", "fields": [{"name": "POD_NAME", "type": "STRING"}]}, {"POD_NAME": "web-0"}),
     ({"type": "JSON"}, '{"namespace_name":"default","pod_name":"web-0","container_name":"web","labels":{"app":"a"}}')])

@@ -157,6 +157,14 @@ async def test_bg3_the_same_request_comes_again(far, fault):
         assert all(rows == far.requests[0] for rows in far.requests)
 
 
+async def test_bg3_a_quota_is_said_and_is_not_taken_for_missing_rights(far):
+    far.schedule = iter(["quotaExceeded"] * 1000)
+    async with BigqueryWorld(auto(far)) as world:
+        world.write(1)
+        await world.until(lambda: "quotaExceeded" in json.dumps(world.delivery.status()))
+        assert "credentials" not in json.dumps(world.delivery.status())
+
+
 async def test_bg3_random_faults_lose_nothing(far):
     far.random_faults, far.remembers = 0.5, False
     async with BigqueryWorld(auto(far), max_request_records=50, concurrency=4) as world:
