@@ -118,6 +118,8 @@ class Draft:
         out += ["", "sinks:" if self.sinks else "sinks: {}    # none was found"]
         for item in self.sinks.values():
             out += _item(item)
+        if any(item.type == "containers" for item in self.sources.values()):
+            out += ["", "admin:", "  listen: '[${POD_IP:-127.0.0.1}]:3903'    # probes and Prometheus come from outside a pod"]
         return "\n".join(out) + "\n"
 
 
