@@ -94,6 +94,14 @@ async def test_a_federated_workload_impersonates_its_service_account(google: Ide
         assert google.asked == ["sts", "impersonate"]
 
 
+async def test_a_federated_workload_may_ask_for_its_subject_token_at_a_url(google: IdentityServer, tmp_path: Path) -> None:
+    source = {"url": f"http://{google.host}/subject", "headers": {"Metadata": "True"},
+              "format": {"type": "json", "subject_token_field_name": "access_token"}}
+    async with Held(google, google.federation_file(tmp_path, source=source)) as held:
+        assert (await held.token()).startswith("ya29.federated")
+        assert google.asked == ["subject", "sts"]
+
+
 async def test_a_rotated_subject_token_is_read_again(google: IdentityServer, tmp_path: Path) -> None:
     async with Held(google, google.federation_file(tmp_path)) as held:
         first = await held.token()
@@ -182,6 +190,9 @@ BAD_FILES = {
                                                 "token_uri": "http://evil.example.com/t"}), "not https"),
     "AWS": (json.dumps({"type": "external_account", "audience": "a", "subject_token_type": "t", "token_url": "https://t/t",
                         "credential_source": {"environment_id": "aws1"}}), "AWS"),
+    "a subject token in JSON": (json.dumps({
+        "type": "external_account", "audience": "a", "subject_token_type": "t", "token_url": "https://t/t",
+        "credential_source": {"file": "/x", "format": {"type": "json", "subject_token_field_name": "t"}}}), "whose file is JSON"),
     "a program": (json.dumps({"type": "external_account", "audience": "a", "subject_token_type": "t", "token_url": "https://t/t",
                               "credential_source": {"executable": {"command": "x"}}}), "runs a program"),
 }

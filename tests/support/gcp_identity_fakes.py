@@ -51,6 +51,7 @@ class IdentityServer:
         app.router.add_get("/computeMetadata/v1/{path:.*}", self._metadata)
         app.router.add_post("/token", self._token)
         app.router.add_post("/sts", self._sts)
+        app.router.add_get("/subject", self._subject)
         app.router.add_post("/impersonate/{account}:generateAccessToken", self._impersonate)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
@@ -79,11 +80,11 @@ class IdentityServer:
         }
         return _write(directory / "key.json", {name: value for name, value in data.items() if value is not None})
 
-    def federation_file(self, directory: Path, *, impersonate: bool = False) -> Path:
+    def federation_file(self, directory: Path, *, impersonate: bool = False, source: dict[str, Any] | None = None) -> Path:
         (directory / "subject").write_text(self.subject_token + "\n")
         data: dict[str, Any] = {
             "type": "external_account", "audience": AUDIENCE, "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
-            "token_url": f"http://{self.host}/sts", "credential_source": {"file": str(directory / "subject")},
+            "token_url": f"http://{self.host}/sts", "credential_source": source or {"file": str(directory / "subject")},
         }
         if impersonate:
             data["service_account_impersonation_url"] = f"http://{self.host}/impersonate/{_EMAIL}:generateAccessToken"
@@ -142,6 +143,13 @@ class IdentityServer:
             "access_token": self._new("federated"), "expires_in": int(self.life_s), "token_type": "Bearer",
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
         })
+
+    async def _subject(self, request: web.Request) -> web.Response:
+        """As the metadata server of another cloud: a header is asked for, and the token is one member of an object."""
+        self.asked.append("subject")
+        if request.headers.get("Metadata") != "True":
+            return web.Response(status=400)
+        return web.json_response({"access_token": self.subject_token, "expires_in": "3599"})
 
     async def _impersonate(self, request: web.Request) -> web.Response:
         self.asked.append("impersonate")
