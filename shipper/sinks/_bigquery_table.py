@@ -76,8 +76,10 @@ class Table:
             if not await self._look():
                 if not self._config.create_table:
                     raise Retryable(f"{self.name} is not there; create it, or use schema: auto with create_table: true")
-                await self._create()
-                self._learn(AUTO_COLUMNS)
+                if await self._create():
+                    self._learn(AUTO_COLUMNS)
+                else:
+                    await self._look()
 
     async def refresh(self) -> None:
         """BT2. To be called before each request; a question once in REFRESH_S. Fatal for columns that became wrong."""
@@ -142,8 +144,8 @@ class Table:
         self.version += columns != self.columns
         self.columns, self._looked_s, self._next_s = columns, now_s, now_s + REFRESH_S
 
-    async def _create(self) -> None:
-        """Partitioned by time, clustered by namespace and pod. 409: somebody else did (BT1)."""
+    async def _create(self) -> bool:
+        """Partitioned by time, clustered by namespace and pod. False: somebody else did, perhaps with other columns (BT1)."""
         table = {
             "tableReference": {"projectId": self.project, "datasetId": self.dataset, "tableId": self._config.table},
             "schema": {"fields": AUTO_SCHEMA}, "timePartitioning": {"type": "DAY", "field": "time"},
@@ -153,8 +155,10 @@ class Table:
             "POST", self.tables_url, headers={"Content-Type": "application/json"}, body=[orjson.dumps(table)])
         if answer.status == 404:
             raise Retryable(f"the dataset {self.project}.{self.dataset} is not there; create it")
-        if answer.status != 409:
-            raise_for(answer, self.tables_url)
+        if answer.status == 409:
+            return False
+        raise_for(answer, self.tables_url)
+        return True
 
 
 def raise_for(answer: Answer, url: str) -> None:

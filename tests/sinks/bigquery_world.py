@@ -56,14 +56,18 @@ class BigqueryWorld:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    def write(self, count: int, fields: dict[int, dict[str, Any]] | None = None) -> None:
-        """One frame of `count` records; `fields`: what was parsed of some."""
+    def write(
+        self, count: int, fields: dict[int, dict[str, Any]] | None = None, *, times: dict[int, bytes] | None = None,
+    ) -> None:
+        """One frame of `count` records; `fields`: what was parsed of some; `times`: of some."""
         messages = [f"m{len(self.expected) + i:06}" for i in range(count)]
         self.expected += messages
         made = section(source("web"), self._end, [m.encode() for m in messages])
         self._end = made.end
         if fields is not None:
             made.batch.fields = [json.dumps(fields[i]).encode() if i in fields else b"" for i in range(count)]
+        for index, one in (times or {}).items():
+            made.batch.times[index] = one
         self.buffer.append(made)
 
     @property

@@ -199,6 +199,14 @@ async def test_a_table_is_created_partitioned_and_clustered_and_waited_for(far):
         assert made["clustering"] == {"fields": ["namespace", "pod"]} and made["schema"]["fields"] == AUTO_SCHEMA
 
 
+@pytest.mark.parametrize("time", [b"1999-01-01T00:00:00Z", b"2099-01-01T00:00:00Z"])
+async def test_a_time_for_which_there_is_no_partition_makes_a_dead_letter_of_that_record_alone(far, time):
+    async with BigqueryWorld(far, keys={"create_table": True}) as world:
+        world.write(3, times={1: time})
+        await world.until_done()
+        assert world.stored == ["m000000", "m000002"] and "outside the allowed bounds" in world.dead["m000001"]
+
+
 async def test_a_table_that_is_deleted_while_we_send_is_created_again(far):
     async with BigqueryWorld(far, keys={"create_table": True}, concurrency=4, max_request_records=5) as world:
         world.write(20)
@@ -222,14 +230,14 @@ async def test_a_table_that_somebody_else_creates_at_the_same_time_is_used(far):
     async with BigqueryWorld(far, keys={"create_table": True}) as world:
         real = world.sink.table._create
 
-        async def second() -> None:
+        async def second() -> bool:
             auto(far)
-            await real()
+            return await real()
 
         world.sink.table._create = second
         world.write(5)
         await world.until_done()
-        assert world.stored == world.expected and "create" in far.seen
+        assert world.stored == world.expected and far.seen == ["get", "create", "get", "insertAll"]
 
 
 # ------------------------------------------------------------ a table of one's own (BG4)

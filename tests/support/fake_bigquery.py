@@ -6,7 +6,8 @@
 
 As the real one: a new table answers 404 to insertAll for a while (`hidden` requests); a change of columns reaches insertAll
 later than tables.get (`lag` requests); rows are judged one by one, and without skipInvalidRows one that is invalid stops all
-others; JSON columns want texts; insertId drops repeats (`remembers`); 413 over 10 MB. Stricter: a STRING is a string.
+others; JSON columns want texts; partitions have bounds; insertId drops repeats (`remembers`); 413 over 10 MB. Stricter: a STRING
+is a string.
 
 Faults, one per insertAll: lost (stored, then reset), reset (before), 503, 500, 401, quotaExceeded, rateLimitExceeded,
 tableUnavailable, stopped (every row, none stored), backendError and timeout (of each third row).
@@ -18,6 +19,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -184,7 +186,8 @@ class FakeBigquery:
     def _take(self, table: FakeTable, said: dict[str, Any], fault: str) -> web.Response:
         rows = said["rows"]
         self.requests.append(rows)
-        errors = {index: found for index, row in enumerate(rows) if (found := row_errors(row["json"], table.known))}
+        found_all = [row_errors(row["json"], table.known) or _partition_errors(row["json"], table.resource) for row in rows]
+        errors = {index: found for index, found in enumerate(found_all) if found}
         if fault in ("backendError", "timeout"):
             errors = {index: [_one(fault, "", "")] for index in range(0, len(rows), 3)} | errors
         if fault == "stopped" or (errors and not said.get("skipInvalidRows")):
@@ -250,6 +253,17 @@ def _value_errors(value: Any, column: dict[str, Any], path: str) -> list[dict[st
     if not _fits(value, column["type"]):
         return [_one("invalid", path, f"Cannot convert value to {column['type'].lower()} (bad value): {value}")]
     return []
+
+
+def _partition_errors(values: dict[str, Any], resource: dict[str, Any]) -> list[dict[str, str]]:
+    """Of a row whose columns fit. Streaming reaches 1825 days back and 366 days ahead."""
+    name = resource.get("timePartitioning", {}).get("field")
+    if name is None or not values.get(name):
+        return []
+    days = (datetime.now(UTC) - datetime.fromisoformat(values[name])).days
+    if -366 <= days <= 1825:
+        return []
+    return [_one("invalid", "", f"Value {values[name]} for partition column {name} is outside the allowed bounds.")]
 
 
 def _null(value: Any, path: str) -> list[dict[str, str]]:
