@@ -17,36 +17,36 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..config.types import SinkCommon
 from ..errors import Fatal, Rejected, Retryable, ShipperError, TooLarge
 from ..model import Batch
 from ..telemetry import Telemetry
-from .account import Position, Tally
-from .backlog import Drop, Facts, Limits, due
+from .account import Position
+from .backlog import Drop, Limits
 from .burial import Burial
-from .courier import Courier, Outcome
+from .courier import Courier
 from .dead_letters import DeadLetters
 from .form import Former, Span
-from .giveaway import give_away
+from .giveaway import Overflow
 from .goals import Goals
 from .plans import PlanDesk
-from .probe import probe
 from .progress import Progress
-from .replay import Replay, Replays
-from .retry import Interrupted, Naps, Persistence, describe
+from .refusing import Refusing
+from .replaying import Replaying
+from .retry import Naps, Persistence, describe
 from .route import Route
+from .settling import Settling
 from .split import Candidate, Refusals
+from .tasks import Tasks
 from .trouble import SinkState, Troubles
 from .view import BufferView, Clock, ContextView, SinkView, SpecView, SystemClock
 from .window import Entry
 
 REFUSING_PAUSE_S = 30.0
 LOOK_S = 1.0
-DROP_PAUSE_S = 2.0
 READ_BYTES = 256 * 1024
 FLUSH_S = 30.0
 
@@ -68,7 +68,6 @@ class Delivery:
         self._later = spec.confirms == "later"
         self._concurrency = 1 if self._later else max(1, spec.concurrency or common.concurrency)
         self._linger_s = float(common.linger)
-        self._limits = Limits(common.when_full == "drop_oldest", common.max_backlog, common.max_backlog_age)
         self._routed = Route(common.when)
         self._former = Former(
             self._routed, common.max_request_bytes or spec.request_bytes, common.max_request_records or spec.request_records
@@ -81,24 +80,32 @@ class Delivery:
         self._goals = Goals(self._clock, self._held_back)
         self._letters = dead_letters or DeadLetters(f"{context.state_dir}/dead-letters/{name}", name, telemetry)
         self._patient = Persistence(self._clock, self._naps, uniform=uniform)
+        self._overflow = Overflow(
+            Limits(common.when_full == "drop_oldest", common.max_backlog, common.max_backlog_age),
+            sink, buffer, self._routed, self._progress, self._former, self._trouble, self._clock, telemetry)
+        self._refusing = Refusing(
+            name, sink, buffer, self._window, self._routed, self._refusals, self._trouble, self._goals)
         self._courier = Courier(
             name, sink, buffer, self._routed, self._window, self._refusals,
             Persistence(self._clock, self._naps, common.give_up_after, uniform=uniform), telemetry, self._is_called_off,
-            self._accepted, self._trouble, self._former,
+            self._refusing.accepted, self._trouble, self._former,
         )
+        self._settling = Settling(
+            self._window, self._refusals, self._letters, self._patient, self._trouble, self._clock, self._later,
+            self._is_called_off, self._advance)
+        self._replaying = Replaying(self._progress, self._courier, self._later, self._advance)
+        self._replays = self._replaying.replays
         context.confirmed, context.resend = self._confirmed, self._resend_from_cursor
         self._wake, self._finished = asyncio.Event(), asyncio.Event()
         self._main: asyncio.Task[Any] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(name, telemetry, self._wake.set, lambda error: self._resend_from_cursor(Retryable(describe(error))))
         self._data: asyncio.Task[None] | None = None
         self._started = self._starting = self._stopping = self._draining = False
-        self._stopped_short = self._refusing = False
+        self._stopped_short = False
         self._resend: Exception | None = None
         self._resends = 0
-        self._not_before_s = self._drop_not_before_s = self._held_since_s = 0.0
+        self._not_before_s = 0.0
         self._span_since_s: float | None = None
-        self._held: list[tuple[Entry, Outcome]] = []
-        self._replays = Replays()
         context.plans = PlanDesk(
             self._progress, buffer, self._patient, self._trouble, lambda: self._stopping, self._read_from_end,
             Burial(name, buffer, self._letters, self._replays, self._clock, telemetry))
@@ -118,7 +125,7 @@ class Delivery:
             await self._close()
 
     def _early(self, batch: Batch) -> Any:
-        well = self._started and self._resend is None and not self._refusing and self._trouble.state is SinkState.OK
+        well = self._started and self._resend is None and not self._refusing.active and self._trouble.state is SinkState.OK
         return self._courier.early(batch) if well else None
 
     async def _close(self) -> None:
@@ -154,7 +161,7 @@ class Delivery:
         return self._progress.remaining()
 
     async def _drain(self, deadline_s: float) -> None:
-        self._draining = self._naps.hurry = True
+        self._draining = self._refusing.draining = self._naps.hurry = True
         self._not_before_s = 0.0
         try:
             await self.caught_up(self._buffer.appended_seq, deadline_s)
@@ -207,7 +214,7 @@ class Delivery:
         """One decision. Whatever it waits for ends with `_wake`."""
         self._wake.clear()
         busy = bool(self._tasks)
-        drop = self._drop_due()
+        drop = self._overflow.due()
         if drop is not None:
             await (self._pause() if len(self._naps) < len(self._tasks) else self._give_away(drop))
         elif not self._started:
@@ -216,13 +223,13 @@ class Delivery:
             await (self._pause() if busy else self._go_back())
         elif self._clock.now_s() < self._not_before_s:
             await self._pause()
-        elif self._refusing and not self._later:
+        elif self._refusing.active and not self._later:
             await self._probe()
         elif self._replays.waiting and len(self._tasks) < self._concurrency:
-            self._launch_replay()
+            self._tasks.spawn(self._replaying.launch())
         elif len(self._tasks) < self._concurrency and await self._launch_next():
             await asyncio.sleep(0)
-        elif not busy and self._held and self._held_long_enough():
+        elif not busy and self._settling and self._held_long_enough():
             await self._decide_held()
         elif not busy and self._goals.needs_flush(self._window.end):
             await self._flush()
@@ -238,8 +245,8 @@ class Delivery:
         delays_s = [delay_s for delay_s in (
             self._not_before_s - now_s,
             self._span_since_s + self._linger_s - now_s if self._span_since_s is not None else 0.0,
-            self._held_since_s + REFUSING_PAUSE_S - now_s if self._held else 0.0,
-            LOOK_S if self._limits.any else 0.0,
+            self._settling.since_s + REFUSING_PAUSE_S - now_s if self._settling else 0.0,
+            LOOK_S if self._overflow.limits.any else 0.0,
         ) if delay_s > 0]
         timer = self._clock.call_later(min(delays_s), self._wake.set) if delays_s else None
         try:
@@ -250,7 +257,7 @@ class Delivery:
 
     async def _launch_start(self) -> None:
         self._starting = True
-        self._spawn(self._start()).add_done_callback(self._start_ended)
+        self._tasks.spawn(self._start()).add_done_callback(self._start_ended)
 
     def _start_ended(self, task: asyncio.Task[None]) -> None:
         self._starting = False
@@ -284,7 +291,7 @@ class Delivery:
             return False
         self._span_since_s = None
         if span.records:
-            self._spawn(self._carry(self._window.launch(span.end, span.tally, span.read_ns), span))
+            self._tasks.spawn(self._carry(self._window.launch(span.end, span.tally, span.read_ns), span))
         else:
             self._window.skip(span.end, span.tally, span.read_ns)
             self._advance()
@@ -298,27 +305,9 @@ class Delivery:
             self._span_since_s = self._clock.now_s()
         return self._clock.now_s() - self._span_since_s >= self._linger_s
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._wake.set()
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, Interrupted):
-            self._telemetry.count("shipper_errors_total", 1, f"deliver:{self.name}")
-            self._telemetry.say("error", "delivery_failed", about=self.name, why=describe(error))
-            self._resend_from_cursor(Retryable(describe(error)))
-
     async def _end_tasks(self) -> None:
-        tasks = [*self._tasks, *([self._data] if self._data else [])]
-        self._data = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        data, self._data = self._data, None
+        await self._tasks.end(data)
 
     # ------------------------------------------------------------ one request
 
@@ -327,84 +316,13 @@ class Delivery:
         if outcome.refused:
             self._stopped_short = True
             self._window.hold(entry)
-        elif outcome.dead and not (outcome.accepted or self._refusals.lifted(span.start)):
-            self._window.hold(entry)
-            self._held.append((entry, outcome))
-            self._held_since_s = self._clock.now_s()
-            self._refusals.request_refused()
         else:
-            await self._settle(entry, outcome)
-        if outcome.accepted and self._held:
-            await self._settle_held()
-
-    def _launch_replay(self) -> None:
-        """An entry that covers nothing of the buffer, and moves the cursor nowhere. It is confirmed in its turn where the sink
-        confirms later; else it stands beside the window: letters that are not taken must not hold up the cursor."""
-        end = self._window.end
-        entry = self._window.launch(end, Tally()) if self._later else Entry(self._window.next_number(), end, Tally())
-        replay = self._replays.launch(entry)
-        batches = [batch for batch, _ in replay.letters]
-        message_bytes = sum(len(batch.messages[0]) for batch in batches)
-        self._spawn(self._carry_replay(entry, replay, Span(end, end, batches, len(batches), message_bytes, replayed=True)))
-
-    async def _carry_replay(self, entry: Entry, replay: Replay, span: Span) -> None:
-        outcome = await self._courier.carry(entry, span)
-        replay.refused = outcome.dead + outcome.certain
-        if not self._later:
-            entry.passed = True
-            self._finish_replays()
-        elif outcome.accepted:
-            self._window.handed(entry)
-        else:
-            self._window.done(entry)
-        self._advance()
-
-    def _finish_replays(self) -> None:
-        for replay in self._replays.passed():
-            self._progress.revived(replay.delivered)
-            if not replay.done.done():
-                replay.done.set_result(replay.refused)
-
-    async def _settle(self, entry: Entry, outcome: Outcome) -> None:
-        """The entry is decided: dead records to the disk first (X1), then it may be passed."""
-        if dead := outcome.dead + outcome.certain:
-            self._window.hold(entry)
-            await self._bury(dead)
-            for candidate in dead:
-                entry.tally.bury(candidate.batch, candidate.reason.value)
-        if self._later and outcome.accepted:
-            self._window.handed(entry)
-        else:
-            self._window.done(entry)
-        self._advance()
-
-    async def _settle_held(self) -> None:
-        """Something was accepted since they were refused: it is the records, not the sink."""
-        held, self._held = self._held, []
-        for entry, outcome in held:
-            await self._settle(entry, outcome)
-
-    async def _bury(self, candidates: list[Candidate]) -> None:
-        async def write() -> None:
-            try:
-                await self._letters.write(candidates, self._clock.wall_ns())
-            except OSError as error:
-                raise Retryable(f"cannot write dead letters: {error}; make room or mend the state directory") from error
-
-        try:
-            await self._patient.persist(
-                write, self._is_called_off, lambda error, pause_s: self._trouble.note("disk", error, pause_s=pause_s))
-        finally:                                 # called off, it is nobody's trouble any more
-            self._trouble.clear("disk")
+            await self._settling.decided(entry, outcome, span.start)
+        if outcome.accepted and self._settling:
+            await self._settling.proven()
 
     def _is_called_off(self) -> bool:
         return self._stopping or self._resend is not None
-
-    def _accepted(self) -> None:
-        """Some records were taken: whatever is refused, it is not everything."""
-        if self._refusing:
-            self._refusing = False
-            self._trouble.clear("refusing")
 
     def _confirmed(self, number: int, state: Any = None) -> None:
         """SinkContext.confirmed."""
@@ -417,7 +335,7 @@ class Delivery:
 
     def _moved(self) -> None:
         self._resends = 0
-        self._finish_replays()
+        self._replaying.finish()
         self._trouble.clear("resend")
         if self._goals:
             self._wake.set()
@@ -446,7 +364,7 @@ class Delivery:
     def _rewind(self) -> None:
         self._progress.rewind()
         self._replays.rewind()
-        self._held.clear()
+        self._settling.clear()
         self._resend, self._stopped_short = None, False
         self._read_from_end()
 
@@ -461,52 +379,23 @@ class Delivery:
     # ------------------------------------------------------------ refusing (X6)
 
     def _start_refusing(self) -> None:
-        reason = self._courier.last_refusal or "no reason given"
-        self._note_refusing(Rejected(f"everything is refused: {reason}; check its address, path and credentials"))
-        self._refusing = True
-        self._refusals.start_over()
-
-    def _note_refusing(self, why: ShipperError) -> None:
-        self._trouble.note("refusing", why, SinkState.REFUSING)
-        if self._draining:
-            self._goals.fail(f"sink {self.name} refuses everything")
+        self._refusing.start(self._courier.last_refusal)
         self._not_before_s = self._clock.now_s() + REFUSING_PAUSE_S
 
     async def _probe(self) -> None:
-        answer = await probe(self._sink, self._buffer, self._window, self._routed)
-        if answer.accepted is not None:
-            self._refusals.accepted()
-            self._refusals.lifted_until = answer.accepted
-        if answer.accepted is not None or not answer.asked:
-            self._accepted()
-        else:
-            self._note_refusing(answer.error or Rejected("everything is refused"))
+        await self._refusing.ask()
+        if self._refusing.active:
+            self._not_before_s = self._clock.now_s() + REFUSING_PAUSE_S
 
     def _held_long_enough(self) -> bool:
-        return bool(self._goals) or self._clock.now_s() >= self._held_since_s + REFUSING_PAUSE_S
+        return bool(self._goals) or self._clock.now_s() >= self._settling.since_s + REFUSING_PAUSE_S
 
     async def _decide_held(self) -> None:
-        """A refused request, and nothing behind it that could tell whose fault it is. A sink that took others before is
-        believed once; the next such request in a row makes it `refusing`."""
-        if self._refusals.ever_accepted:
-            with suppress(Interrupted):          # called off: they come again
-                await self._settle_held()
-        else:
+        if not await self._settling.decide():
             self._start_refusing()
             self._rewind()
 
     # ------------------------------------------------------------ dropping
-
-    def _drop_due(self) -> Drop | None:
-        if not self._limits.any or self._clock.now_s() < self._drop_not_before_s or getattr(self._sink, "pinned", False):
-            return None
-        well = self._trouble.state is SinkState.OK
-        backlog_bytes = self._progress.backlog_bytes - (self._window.total_bytes if well else 0)
-        oldest_ns = (0 if well else self._window.oldest_ns) or self._former.oldest_ns
-        full = self._buffer.full
-        return due(self._limits, Facts(
-            backlog_bytes, oldest_ns, self._clock.wall_ns(), full, full and self._buffer.furthest_behind(self.name)
-        ))
 
     async def _give_away(self, drop: Drop) -> None:
         """From the cursor on where the sink is in trouble, else behind what is in flight (X4). What is planned is safe in its
@@ -514,12 +403,11 @@ class Delivery:
         if self._trouble.state is not SinkState.OK:
             await self._end_tasks()
             self._rewind()
-            if getattr(self._sink, "pinned", False):    # it was fixed while the tasks ended
+            if self._overflow.pinned:                   # it was fixed while the tasks ended
                 return
             self._window.set_aside()
             self._advance()
-        await give_away(drop, self._progress, self._buffer, self._routed, self._telemetry)
-        self._drop_not_before_s = self._clock.now_s() + DROP_PAUSE_S
+        await self._overflow.give_away(drop)
         self._read_from_end()
 
     # ------------------------------------------------------------ flush and status
@@ -554,7 +442,7 @@ class Delivery:
             "backlog_bytes": progress.backlog_bytes,
             "oldest_age_s": max(self._clock.wall_ns() - oldest_ns, 0) / 1e9 if waiting else 0.0,
             "in_flight_requests": len(self._tasks), "unconfirmed_records": self._window.unconfirmed_records,
-            "held_records": sum(len(candidate.batch) for _, outcome in self._held for candidate in outcome.dead),
+            "held_records": self._settling.held_records,
             "guarantee": self._guarantee, "proof": proof() if proof is not None else None,
             "counters": progress.counters.to_json(self._window.position),
         }

@@ -7,17 +7,59 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 
 from ..model import Frame
 from ..telemetry import Telemetry
 from .account import bytes_by_file
-from .backlog import Drop
+from .backlog import Drop, Facts, Limits
+from .backlog import due as drop_due
 from .form import Former
 from .progress import Progress
 from .route import Predicate, pick_of
-from .view import BufferView
+from .trouble import SinkState, Troubles
+from .view import BufferView, Clock, SinkView
 
 READ_BYTES = 1024 * 1024
+PAUSE_S = 2.0
+
+
+@dataclass(slots=True)
+class Overflow:
+    """When one sink's oldest records have to go, and that they go."""
+
+    limits: Limits
+    sink: SinkView
+    buffer: BufferView
+    routed: Predicate
+    progress: Progress
+    former: Former
+    trouble: Troubles
+    clock: Clock
+    telemetry: Telemetry
+    not_before_s: float = 0.0
+
+    @property
+    def pinned(self) -> bool:
+        """The sink has a plan in the making, through which nothing is dropped."""
+        return bool(getattr(self.sink, "pinned", False))
+
+    def due(self) -> Drop | None:
+        """What has to go now. What is in flight to a sink that is well does not count."""
+        if not self.limits.any or self.clock.now_s() < self.not_before_s or self.pinned:
+            return None
+        progress, window = self.progress, self.progress.window
+        well = self.trouble.state is SinkState.OK
+        backlog_bytes = progress.backlog_bytes - (window.total_bytes if well else 0)
+        oldest_ns = (0 if well else window.oldest_ns) or self.former.oldest_ns
+        full = self.buffer.full
+        return drop_due(self.limits, Facts(
+            backlog_bytes, oldest_ns, self.clock.wall_ns(), full, full and self.buffer.furthest_behind(progress.name)))
+
+    async def give_away(self, drop: Drop) -> None:
+        """From the window's end on (Y1)."""
+        await give_away(drop, self.progress, self.buffer, self.routed, self.telemetry)
+        self.not_before_s = self.clock.now_s() + PAUSE_S
 
 
 async def give_away(drop: Drop, progress: Progress, buffer: BufferView, routed: Predicate, telemetry: Telemetry) -> int:

@@ -324,7 +324,8 @@ class Rig:
     """One delivery with everything around it."""
 
     def __init__(
-        self, *, confirms: str = "on_send", spec: FakeSpec | None = None, sink: FakeSink | None = None, **common: Any
+        self, *, confirms: str = "on_send", spec: FakeSpec | None = None, sink: FakeSink | None = None,
+        letters: MemoryLetters | None = None, **common: Any,
     ) -> None:
         common.setdefault("concurrency", 1)
         self.clock = TurnedClock()
@@ -332,7 +333,7 @@ class Rig:
         self.sink = sink or FakeSink(1 if confirms == "later" else common["concurrency"])
         self.context = FakeContext()
         self.telemetry = Telemetry(now_s=self.clock.now_s)
-        self.letters = MemoryLetters()
+        self.letters = letters or MemoryLetters()
         self.delays_s: list[float] = []
         self.delivery = Delivery(
             "central", SinkCommon(**common), spec or FakeSpec(confirms), self.sink, self.buffer, self.context, self.telemetry,

@@ -67,7 +67,7 @@ def expected(rig: Rig) -> tuple[set[str], set[str]]:
 async def restart(rig: Rig, rng: random.Random, letters: MemoryLetters, **settings) -> Rig:
     """kill -9: what the cursor had durably is what there is."""
     await rig.stop()
-    again = Rig(sink=FakeSink(settings["concurrency"]), **settings)
+    again = Rig(sink=FakeSink(settings["concurrency"]), letters=letters, **settings)
     again.clock.elapsed_s = rig.clock.elapsed_s
     buffer = again.buffer
     buffer.frames, buffer.total_bytes, buffer.next_seq = rig.buffer.frames, rig.buffer.total_bytes, rig.buffer.next_seq
@@ -75,7 +75,6 @@ async def restart(rig: Rig, rng: random.Random, letters: MemoryLetters, **settin
     if "central" in rig.buffer.durable:
         buffer.cursors = dict(rig.buffer.durable)
         buffer.durable = dict(rig.buffer.durable)
-    again.delivery._letters = again.letters = letters
     return again
 
 
