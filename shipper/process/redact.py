@@ -202,9 +202,11 @@ class Redactor:
             cleaned = _applied(rules, line, b"\n")
             if cleaned is line or _is_json(cleaned):
                 return cleaned
-        line = _TOKEN.sub(self._json_token, line)
-        cleaned = _applied(rules, line, b"\n")                # what stands over a name and its value
-        if cleaned is line or _is_json(cleaned):
+        plain = _JSON_ESCAPE.sub(_without_escape, line) if _is_escaped(line) else line
+        cleaned = _applied(rules, _TOKEN.sub(self._json_token, plain), b"\n")      # what stands over a name and its value
+        if cleaned == plain:
+            return line
+        if _is_json(cleaned):
             return cleaned
         return b'{"redacted":true}'
 
@@ -220,7 +222,12 @@ _BODY = re.compile(
     rb"\s{0,16}(?:[A-Za-z0-9+/=]{1,16384}|[A-Za-z-]{1,20}: .{0,100}|-----END [A-Z0-9 ]{0,40}PRIVATE KEY.{0,20})?\s{0,16}")
 _OPEN_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\r\n]{0,16384}\s{0,16}\Z")
 _ESCAPED = re.compile(rb"(?<!\\)\\++(?:u00((?!22|5[Cc])[2-7][0-9A-Fa-f])|/)")
+_JSON_ESCAPE = re.compile(rb"\\(?:u00((?!22|5[Cc])[2-7][0-9A-Fa-f])|(/)|.)", re.DOTALL)
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9][0-9.eE+-]*+')
+
+
+def _without_escape(match: re.Match[bytes]) -> bytes:
+    return match[0] if match[1] is None and match[2] is None else match[2] or bytes((int(match[1], 16),))
 
 
 def _is_escaped(text: bytes) -> bool:

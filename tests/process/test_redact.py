@@ -233,3 +233,12 @@ def test_what_stands_behind_redaction_sees_no_field_as_it_was() -> None:
         limiter(Work(work.batch, 0.0, work.values))
     told = limiter.overdue(1.0, 0)
     assert told is not None and told[1].messages == [b"1 records of [jwt] dropped by limit 'by token' in 1 s"]
+
+
+@pytest.mark.parametrize("slash", [rb"\/", rb"\u002f", rb"\u002F"])
+def test_a_field_that_is_secret_by_its_name_goes_whole_however_its_slashes_are_escaped(slash: bytes) -> None:
+    line = b'{"aws_secret_access_key":"wJalrXUtnFEMI%bK7MDENG/bPxRfiCYEXAMPLEKEY","n":1.10,"p":"a\\\\/b"}' % slash
+    found = every().json(line)
+    assert b"K7MDENG" not in found and orjson.loads(found)["p"] == orjson.loads(line)["p"]
+    harmless = b'{"path":"\\/a' + slash + b'b","n":1.10}'
+    assert every().json(harmless) == harmless, "its own bytes"
