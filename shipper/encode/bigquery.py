@@ -9,7 +9,7 @@ Invariants (tests/encode/test_bigquery.py):
   BQ3  no insertId is over 128 characters: a longer one is its beginning and a hash, the column `id` has all of it
   BQ4  a row for a table of one's own has the table's columns alone, with values as its types want them; what has no column goes
        to the overflow column, or below `fields`. Where there is neither it stays in the row: BigQuery then refuses that row
-Cost (CPython 3.11): 1.5 us a line of 200 bytes for the automatic schema, about 15 for a table of one's own.
+Cost (CPython 3.11): 1.6 us a line of 200 bytes for the automatic schema, 6 with parsed fields into a table of one's own.
 """
 from __future__ import annotations
 
