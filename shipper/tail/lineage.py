@@ -125,8 +125,9 @@ class Lineage:
                 del tracked[node_id]
                 tracked.update((f.node_id, f) for f in self.replaced(file, now_ns))
                 continue
-            if entry is not None and file.handle is None and entry.path != file.path and not self._is_still(file, entry):
-                del tracked[node_id]                     # its inode was freed and came again with other content
+            if entry is not None and file.handle is None and self._looks_other(file, entry) and not self._is_still(file, entry):
+                if tracked.get(node_id) is file:
+                    del tracked[node_id]                 # its inode was freed and came again with other content
                 entry = None
             self._moved(file, entry)
         new = [
@@ -154,8 +155,12 @@ class Lineage:
         file.proven_bytes = max(file.proven_bytes, size_bytes)
         return False
 
+    def _looks_other(self, file: TailFile, seen: Seen) -> bool:
+        """Renamed; or, where it was read to its end, of another size: a late write, or the next file of this name and inode."""
+        return seen.path != file.path or (file in self.done and not file.compressed and seen.size != file.offset)
+
     def _is_still(self, file: TailFile, seen: Seen) -> bool:
-        """Is the renamed entry the closed file that had this inode? By head and guard; ext4 hands an inode out again
+        """Is the entry the closed file that had this inode? By head and guard; ext4 hands an inode out again
         within four rotations."""
         if file.ref is None:
             return False

@@ -143,6 +143,24 @@ async def test_copytruncate_goes_on_in_the_copy(tmp_path) -> None:
     assert not [g for s in node.buffer.sections for g in s.gaps]
 
 
+async def test_a_copy_that_got_name_and_inode_of_the_copy_before_it_is_not_read_again(tree: Tree) -> None:
+    copy = tree.dir / "0.log.1"
+    tree.write(*lines(0, 10))
+    node = Node(tree)
+    await node.run()
+    copy.write_bytes(tree.log.read_bytes())
+    os.truncate(tree.log, 0)
+    tree.write(*lines(10, 12))
+    await node.run()
+    tree.write(*lines(12, 30))
+    await node.run()
+    (tree.dir / "0.log.2.gz").write_bytes(gzip.compress(copy.read_bytes()))
+    copy.write_bytes(tree.log.read_bytes())               # in place: what an inode that was freed and given out again looks like
+    os.truncate(tree.log, 0)
+    tree.write(*lines(30, 32))
+    assert await node.run() == texts(0, 32)
+
+
 async def test_a_file_cut_and_regrown_past_the_offset_is_read_from_its_start(tmp_path) -> None:
     tree = Tree(tmp_path / "log")
     app = tree.root / "app.log"
