@@ -7,6 +7,10 @@ import time
 
 import pytest
 
+from shipper.config.processing import ParseRegex
+from shipper.model import Source
+from shipper.process import patterns
+from shipper.process.parse import parse_step
 from shipper.process.patterns import PatternError, compile_pattern
 
 from .well_known import WELL_KNOWN
@@ -147,3 +151,13 @@ def test_counts_that_would_cost_seconds_a_line_are_refused() -> None:
     """99 times 99 ways at each byte: 48 s for 200 kB of blanks."""
     with pytest.raises(PatternError):
         compile_pattern(r'^"(\S+)(?: {1,99}([^"]{0,99}?)(?: +\S*)?)?" (\d+)$', use="re")
+
+
+def test_five_thousand_files_with_the_same_pattern_cost_one_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    proofs: list[object] = []
+    monkeypatch.setattr(patterns, "blow_up", lambda tree: proofs.append(tree))
+    settings = ParseRegex(regex=r"^(?<only>here) (?<message>.*)$")
+    monkeypatch.setattr(patterns, "engine", lambda: "re")
+    for _ in range(5000):
+        parse_step(settings, Source("files", "f", "/x", "/x", "n1"))
+    assert len(proofs) == 1
