@@ -18,9 +18,10 @@ import os
 
 from ..model import FileRef, Frame, Section
 from .files import Files
+from .framing import SEGMENT_HEAD, RawFrame
 from .limits import QUARANTINE_BYTES
 from .positions import Lost, Positions
-from .segment import SEGMENT_HEAD, Definitions, RawFrame, parse_header
+from .segment import Definitions, parse_header
 from .walk import Bad, Head, Read, walk
 
 

@@ -24,6 +24,7 @@ from ..config.types import BufferSettings
 from ..errors import BufferLost, Fatal, GapReason
 from ..model import Frame, Section
 from ..telemetry import Telemetry
+from .columns import join_columns
 from .cursors import CursorPosition
 from .damage import Cost
 from .early import Early, encode_early
@@ -35,7 +36,6 @@ from .log import Damaged
 from .positions import Positions
 from .recovery import CURSORS, SEGMENTS, Recovered, recover
 from .ring import Ring
-from .segment import join_columns
 from .writer import WriterThread
 
 OnDurable = Callable[[int, int], None]

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 from ..model import Batch, Frame
-from .segment import split_column
+from .columns import split_column
 
 MIN_RECORDS = 64
 MIN_RECORD_BYTES = 32

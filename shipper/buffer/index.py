@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ..model import FileRef, Frame, Source
-from .segment import SEGMENT_HEAD, Definitions, define, parse_frame, raw_frame
+from .framing import SEGMENT_HEAD, raw_frame
+from .segment import Definitions, define, parse_frame
 from .walk import Bad, Head, Read, walk
 
 Fallback = Callable[[str], FileRef | None]

@@ -21,9 +21,10 @@ from typing import NamedTuple
 from ..model import Frame
 from .damage import Cost, lost_in
 from .files import NO_ROOM, Files, Writer
+from .framing import SEGMENT_HEAD, segment_head
 from .index import Fallback, SegmentIndex, build, read_frames
 from .positions import Positions
-from .segment import SEGMENT_HEAD, Definitions, encode_frame, header_records, segment_head
+from .segment import Definitions, encode_frame, header_records
 from .walk import Bad, Head, walk
 
 MAX_INDEXES = 16

@@ -25,10 +25,11 @@ from . import positions_json
 from .cursors import CursorPosition
 from .damage import Fold, Quarantine, frame_of
 from .files import TEMP_SUFFIX, Files
+from .framing import SEGMENT_HEAD, SEGMENT_MAGIC, read_segment_head
 from .log import Segment, segment_name
 from .positions import Positions
 from .positions_json import Snapshot
-from .segment import SEGMENT_HEAD, SEGMENT_MAGIC, Definitions, read_segment_head
+from .segment import Definitions
 from .walk import Bad, walk
 
 SEGMENTS, CURSORS, QUARANTINE, POSITIONS = "buffer", "cursors", "quarantine", "positions.json"

@@ -1,4 +1,5 @@
-"""The bytes of the buffer: segment header, frames, and what a scan makes of damaged ones. Pure. Hot: once per frame.
+"""The bytes of the buffer: what a frame is, written and read. Pure. Hot: once per frame. Where frames are in a segment, whole or
+damaged: framing.py; their columns: columns.py.
 
     segment   ┌──────────────┬─────────────┬──────────┬─────────┬────────┐
               │ "SHIPSEG1"   │ version u32 │ salt u32 │ uuid 16 │ frame… │
@@ -35,22 +36,9 @@ from typing import Any
 import orjson
 
 from .. import exact_json
-from ..model import Batch, FileRef, Frame, Gap, Open, Piece, Section, Source
-
-VERSION = 1
-SEGMENT_MAGIC = b"SHIPSEG1"
-FRAME_MAGIC = b"SHF1"
-SEGMENT_HEAD = struct.Struct("<8sII16s")
-FRAME_HEAD = struct.Struct("<4sQIIII")
-FIXED_CRC = struct.Struct("<I")
-FRAME_HEAD_BYTES = FRAME_HEAD.size + FIXED_CRC.size
-MAX_FRAME_BYTES = 64 * 1024 * 1024
-_LENGTH = struct.Struct("<I")
-
-
-def segment_head(salt: int, uuid: bytes) -> bytes:
-    """The first 32 bytes of a segment. `salt`: random 32 bits, secret to everyone who can write log lines."""
-    return SEGMENT_HEAD.pack(SEGMENT_MAGIC, VERSION, salt, uuid)
+from ..model import FileRef, Frame, Gap, Open, Piece, Section, Source
+from .columns import Joined, join_columns, read_columns
+from .framing import FIXED_CRC, FRAME_HEAD, FRAME_MAGIC, VERSION, RawFrame, scan
 
 
 @dataclass(slots=True)
@@ -79,16 +67,6 @@ class Definitions:
 
 
 # ---------------------------------------------------------------- writing
-
-Joined = tuple[list[list[Any]], list[bytes]]
-"""The columns of a frame as the header names them, and their bytes."""
-
-
-def join_columns(sections: Sequence[Section]) -> Joined:
-    """The columns of all sections, joined. The loop does it, as long as the lines are in its core's cache: on the writer
-    thread the same join moves every line to the other core and back (measured: a fifth of the CPU in catch-up)."""
-    return _encode_columns([s.batch for s in sections if s.batch is not None and len(s.batch)])
-
 
 def encode_frame(
     seq: int, sections: Sequence[Section], total_bytes: int, read_ns: int, defined: Definitions, salt: int,
@@ -159,164 +137,14 @@ def _section_header(section: Section, count: int) -> list[Any]:
     return out
 
 
-def _encode_columns(batches: list[Batch]) -> tuple[list[list[Any]], list[bytes]]:
-    if not batches:
-        return [], []
-    columns: list[list[Any]] = []
-    body: list[bytes] = []
-    newlines = any(batch.newlines for batch in batches)
-    for name in ("ids", "times", "messages"):
-        encoding, data = _join([getattr(batch, name) for batch in batches], newlines and name == "messages")
-        columns.append([name, encoding, len(data)])
-        body.append(data)
-    streams = [batch.streams for batch in batches]
-    first = streams[0][0]
-    if all(values.count(first) == len(values) for values in streams):
-        encoding, data = "c", bytes(first)
-    else:
-        encoding, data = _join(streams, False)
-    columns.append(["streams", encoding, len(data)])
-    body.append(data)
-    for name in _OPTIONAL:
-        parts = [getattr(batch, name) for batch in batches]
-        if any(part is not None for part in parts):
-            filled = [[b""] * len(batch) if part is None else part for part, batch in zip(parts, batches)]
-            encoding, data = _join(filled, True)
-            columns.append([name, encoding, len(data)])
-            body.append(data)
-    return columns, body
-
-
-_OPTIONAL = ("severities", "fields")
-
-
-def _join(parts: list[Sequence[bytes]], newlines: bool) -> tuple[str, bytes]:
-    values = parts[0]
-    if len(parts) > 1:
-        values = list(values)
-        for part in parts[1:]:
-            values += part
-    data = b"\n".join(values)
-    # Counting newlines costs 60 ns a line; times, ids and streams have none by construction (decode, M3), and messages
-    # that were split at newlines neither.
-    if not newlines or data.count(b"\n") == len(values) - 1:
-        return "l", data
-    lengths = struct.pack(f"<{len(values)}I", *map(len, values))
-    return "z", lengths + b"".join(values)
-
-
 # ---------------------------------------------------------------- reading
-
-@dataclass(frozen=True, slots=True)
-class RawFrame:
-    """A frame whose checksums hold, not yet parsed. `start`, `end`: its bytes in the segment."""
-
-    seq: int
-    start: int
-    end: int
-    header: bytes
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Bytes [start, end) of a segment that are no whole frame. `torn`: nothing whole follows."""
-
-    start: int
-    end: int
-    torn: bool
-
-
-@dataclass(slots=True)
-class Scan:
-    """`usable` is False where the segment's own head is not one; then everything is damage."""
-
-    usable: bool
-    version: int = 0
-    salt: int = 0
-    uuid: bytes = b""
-    frames: list[RawFrame] = field(default_factory=list)
-    damage: list[Damage] = field(default_factory=list)
-    whole_bytes: int = 0
-
-
-def read_segment_head(data: bytes) -> tuple[int, int, bytes] | None:
-    """(version, salt, uuid), or None where these are not the first bytes of a segment that we can read."""
-    if len(data) < SEGMENT_HEAD.size:
-        return None
-    magic, version, salt, uuid = SEGMENT_HEAD.unpack_from(data)
-    if magic != SEGMENT_MAGIC or version > VERSION:
-        return None
-    return version, salt, uuid
-
-
-def frame_at(data: bytes | memoryview, at: int, salt: int) -> tuple[int, int, int] | None:
-    """(seq, header bytes, body bytes) where a frame head with a good fixed checksum stands at `at`, else None."""
-    if at + FRAME_HEAD_BYTES > len(data):
-        return None
-    magic, seq, header_bytes, body_bytes, _, _ = FRAME_HEAD.unpack_from(data, at)
-    if magic != FRAME_MAGIC or header_bytes + body_bytes > MAX_FRAME_BYTES:
-        return None
-    (fixed_crc,) = FIXED_CRC.unpack_from(data, at + FRAME_HEAD.size)
-    if zlib.crc32(data[at : at + FRAME_HEAD.size], salt) != fixed_crc:
-        return None
-    return seq, header_bytes, body_bytes
-
-
-def raw_frame(data: bytes, at: int, salt: int) -> RawFrame | None:
-    """The whole frame at `at`, both checksums proven (G2), or None."""
-    found = frame_at(data, at, salt)
-    if found is None:
-        return None
-    seq, header_bytes, body_bytes = found
-    start = at + FRAME_HEAD_BYTES
-    end = start + header_bytes + body_bytes
-    if end > len(data):
-        return None
-    crc = FRAME_HEAD.unpack_from(data, at)[5]
-    if zlib.crc32(memoryview(data)[start:end], salt) != crc:
-        return None
-    return RawFrame(seq, at, end, data[start : start + header_bytes], data[start + header_bytes : end])
-
-
-def header_holds(head: bytes, header: bytes, salt: int) -> bool:
-    """Whether `header` is what the frame head `head` (proven by `frame_at`) says it is."""
-    return zlib.crc32(header, salt) == int(FRAME_HEAD.unpack_from(head)[4])
-
-
-def scan(data: bytes) -> Scan:
-    """All whole frames of a segment, and the damage between and behind them (G1 to G5)."""
-    head = read_segment_head(data)
-    if head is None:
-        return Scan(False, damage=[Damage(0, len(data), True)] if data else [])
-    found = Scan(True, *head, whole_bytes=SEGMENT_HEAD.size)
-    at, bad_from = SEGMENT_HEAD.size, -1
-    while at < len(data):
-        frame = raw_frame(data, at, found.salt)
-        if frame is not None:
-            if bad_from >= 0:
-                found.damage.append(Damage(bad_from, at, False))
-                bad_from = -1
-            found.frames.append(frame)
-            at = found.whole_bytes = frame.end
-            continue
-        if bad_from < 0:
-            bad_from = at
-        # Only a frame head with its own salted checksum is worth a payload checksum, so this stays linear.
-        at = data.find(FRAME_MAGIC, at + 1)
-        if at < 0:
-            break
-    if bad_from >= 0:
-        found.damage.append(Damage(bad_from, len(data), True))
-    return found
-
 
 def parse_frame(raw: RawFrame, defined: Definitions) -> Frame:
     """The frame with its columns. Adds its definitions to `defined`, which must hold those of the segment so far.
 
     Raises ValueError where the header is not what a writer of this version makes (then treat it as damage).
     """
-    return _parse(raw, defined, _read_columns)
+    return _parse(raw, defined, read_columns)
 
 
 def parse_header(raw: RawFrame, defined: Definitions) -> Frame:
@@ -379,54 +207,6 @@ def _read_section(values: list[Any], defined: Definitions) -> Section:
         section.drops, section.gaps, section.closed = drops, tuple(Gap(*gap) for gap in gaps or ()), closed
         section.cursor = values[11] if len(values) > 11 else ""
     return section
-
-
-def _read_columns(
-    frame: Frame, counts: list[int], columns: list[list[Any]], body: bytes, marks: dict[str, Any] | None
-) -> None:
-    total = sum(counts)
-    if not total:
-        return
-    values: dict[str, Sequence[bytes]] = {}
-    at = 0
-    for name, encoding, size in columns:
-        values[name] = split_column(encoding, body[at : at + size], total)
-        at += size
-    newlines = any(name == "messages" and encoding == "z" for name, encoding, _ in columns)
-    times, streams, ids, messages = values["times"], values["streams"], values["ids"], values["messages"]
-    severities, fields = values.get("severities"), values.get("fields")
-    by_index = {int(index): mark for index, mark in marks.items()} if marks else None
-    low = 0
-    for section, count in zip(frame.sections, counts, strict=True):
-        if not count:
-            continue
-        high = low + count
-        own = {i - low: m for i, m in by_index.items() if low <= i < high} if by_index else None
-        section.batch = Batch(
-            section.file.source, section.file.key, times[low:high], streams[low:high], ids[low:high],
-            messages[low:high], own or None, frame.read_ns, newlines, False,
-            None if severities is None else severities[low:high], None if fields is None else fields[low:high],
-        )
-        low = high
-
-
-def split_column(encoding: str, data: bytes, count: int) -> Sequence[bytes]:
-    """The `count` values of a column as `_join` (or "c", a constant) wrote it. ValueError where it is not one."""
-    if encoding == "l":
-        values = data.split(b"\n")
-    elif encoding == "c":
-        values = [data] * count
-    elif encoding == "z":
-        head = _LENGTH.size * count
-        values, at = [], head
-        for length in struct.unpack_from(f"<{count}I", data):
-            values.append(data[at : at + length])
-            at += length
-    else:
-        raise ValueError(f"unknown column encoding {encoding!r}")
-    if len(values) != count:
-        raise ValueError(f"column of {len(values)} values, {count} records")
-    return values
 
 
 def frames(data: bytes) -> Iterator[Frame]:

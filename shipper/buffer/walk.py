@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .segment import FRAME_HEAD, FRAME_HEAD_BYTES, FRAME_MAGIC, frame_at, header_holds
+from .framing import FRAME_HEAD, FRAME_HEAD_BYTES, FRAME_MAGIC, frame_at, header_holds
 
 WINDOW_BYTES = 16 * 1024
 _SEARCH_BYTES = 256 * 1024

@@ -3,9 +3,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from shipper.buffer.framing import scan, segment_head
 from shipper.buffer.positions import Positions
 from shipper.buffer.positions_json import Snapshot, decode, encode
-from shipper.buffer.segment import Definitions, encode_frame, parse_header, scan, segment_head
+from shipper.buffer.segment import Definitions, encode_frame, parse_header
 from shipper.exact_json import dumps, loads
 from shipper.model import Section
 from tests.buffer.nouns import file_of, section, source

@@ -4,9 +4,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shipper.buffer.columns import join_columns
 from shipper.buffer.early import MIN_RECORD_BYTES, MIN_RECORDS, encode_early
 from shipper.buffer.ring import Ring
-from shipper.buffer.segment import join_columns
 from shipper.model import Batch, FileRef, Frame, Section, Source
 
 SOURCE = Source("containers", "c", "/l", "/l", "n")

@@ -4,8 +4,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from shipper.buffer.framing import SEGMENT_HEAD, SEGMENT_MAGIC
 from shipper.buffer.limits import BALLAST_BYTES
-from shipper.buffer.segment import SEGMENT_HEAD, SEGMENT_MAGIC
 from shipper.buffer.view import inspect
 from shipper.errors import Fatal, Usage
 from shipper.model import Gap

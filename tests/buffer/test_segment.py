@@ -6,16 +6,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.buffer.segment import (
-    SEGMENT_HEAD,
-    Definitions,
-    encode_frame,
-    frames,
-    parse_frame,
-    parse_header,
-    scan,
-    segment_head,
-)
+from shipper.buffer.framing import SEGMENT_HEAD, scan, segment_head
+from shipper.buffer.segment import Definitions, encode_frame, frames, parse_frame, parse_header
 from shipper.model import Batch, Gap, Open, Piece, Section
 from tests.buffer.nouns import file_of, records, section, source
 

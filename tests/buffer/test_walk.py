@@ -4,7 +4,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.buffer.segment import SEGMENT_HEAD, scan
+from shipper.buffer.framing import SEGMENT_HEAD, scan
 from shipper.buffer.walk import Bad, Head, walk
 from tests.buffer.nouns import section
 from tests.buffer.test_segment import FILE_A, FILE_B, SALT, SMALL, segment_of

@@ -57,9 +57,9 @@ def test_it_holds_over_anything(target: Callable[[bytes], None]) -> None:
 def test_all_cuts_of_a_segment_give_a_prefix_of_its_frames() -> None:
     """G3."""
     data = targets.a_segment()
-    whole = [frame.seq for frame in targets.segment.scan(data).frames]
+    whole = [frame.seq for frame in targets.framing.scan(data).frames]
     for end in range(len(data)):
-        found = [frame.seq for frame in targets.segment.scan(data[:end]).frames]
+        found = [frame.seq for frame in targets.framing.scan(data[:end]).frames]
         assert found == whole[: len(found)]
 
 

@@ -17,7 +17,7 @@ from shipper.tail.cutter import Cutter
 from shipper.tail.file import TailFile
 from shipper.tail.gz import GzipFile
 from shipper.tail.identity import digest
-from tests.proof.fuzz.targets import SALT, segment
+from tests.proof.fuzz.targets import SALT, framing
 
 T = b"2026-11-20T09:04:05.123456789Z"
 KEY = "k" * 16
@@ -125,10 +125,10 @@ def test_a_line_that_grows_in_steps_is_read_a_bounded_number_of_times(step: int)
 
 def test_magic_numbers_in_a_damaged_segment_cost_linear_time() -> None:
     def segment_of(count: int) -> bytes:
-        return segment.segment_head(SALT, b"u" * 16) + (segment.FRAME_MAGIC + b"\0" * 40) * count
+        return framing.segment_head(SALT, b"u" * 16) + (framing.FRAME_MAGIC + b"\0" * 40) * count
 
     small, large = segment_of(20_000), segment_of(80_000)
-    assert cpu_s(lambda: segment.scan(large)) < 9 * cpu_s(lambda: segment.scan(small)) + 0.02
+    assert cpu_s(lambda: framing.scan(large)) < 9 * cpu_s(lambda: framing.scan(small)) + 0.02
 
 
 def test_names_that_look_rotated_cost_linear_time() -> None:

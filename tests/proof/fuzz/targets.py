@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 
-from shipper.buffer import cursors, positions_json, segment
+from shipper.buffer import cursors, framing, positions_json, segment
 from shipper.buffer.positions import Positions
 from shipper.buffer.walk import Bad, walk
 from shipper.config.loader import load_text
@@ -103,7 +103,7 @@ def formats(data: bytes) -> None:
 @cache
 def a_segment() -> bytes:
     """Three frames of two files, one with an open record."""
-    pieces, definitions = [segment.segment_head(SALT, b"u" * 16)], segment.Definitions()
+    pieces, definitions = [framing.segment_head(SALT, b"u" * 16)], segment.Definitions()
     file = nouns.file_of(nouns.source("web"))
     for seq in range(1, 4):
         pieces += segment.encode_frame(seq, [nouns.section(file, (seq - 1) * 20, 2)], seq * 20, 1, definitions, SALT)
@@ -114,20 +114,20 @@ def _walked(data: bytes, salt: int) -> tuple[list[int], list[tuple[int, int, boo
     def read(start: int, length: int) -> bytes:
         return data[start : start + length]
 
-    found = list(walk(read, segment.SEGMENT_HEAD.size, len(data), salt, verify=True))
+    found = list(walk(read, framing.SEGMENT_HEAD.size, len(data), salt, verify=True))
     return [p.start for p in found if not isinstance(p, Bad)], [(p.start, p.end, p.torn) for p in found if isinstance(p, Bad)]
 
 
 def scan(data: bytes) -> None:
     """G1, W1: never raises, scan and walk agree, every byte is in a frame or in damage, and what it gives can be parsed."""
-    found = segment.scan(data)
+    found = framing.scan(data)
     if not found.usable:
         return
     frames = [frame.start for frame in found.frames]
     damage = [(d.start, d.end, d.torn) for d in found.damage]
     assert (frames, damage) == _walked(data, found.salt)
     covered = sum(f.end - f.start for f in found.frames) + sum(d.end - d.start for d in found.damage)
-    assert covered == len(data) - segment.SEGMENT_HEAD.size
+    assert covered == len(data) - framing.SEGMENT_HEAD.size
     definitions = segment.Definitions()
     for frame in found.frames:
         try:
@@ -139,7 +139,7 @@ def scan(data: bytes) -> None:
 def frame_with_any_header(data: bytes) -> None:
     """A frame whose checksums hold says anything: ValueError, or a frame."""
     header, _, body = data.partition(b"\xff")
-    raw = segment.RawFrame(1, 0, len(data), header, body)
+    raw = framing.RawFrame(1, 0, len(data), header, body)
     for parse in (segment.parse_frame, segment.parse_header):
         try:
             parse(raw, segment.Definitions())
