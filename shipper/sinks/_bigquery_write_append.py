@@ -198,7 +198,8 @@ class Appender:
         if (verdict is Verdict.EXISTS and not one.tried) or (
             verdict is Verdict.WRITTEN and answer.offset not in (None, one.offset)
         ):
-            verdict = Verdict.LOST                       # WC3
+            await self._move(one.plan, one.offset)       # WC3
+            return False
         if verdict in (Verdict.WRITTEN, Verdict.EXISTS):
             self._acknowledge(one)
         elif verdict is Verdict.ROWS:
@@ -243,12 +244,14 @@ class Appender:
         refused = {living[index]: shorten(words) for index, words in answer.row_errors if 0 <= index < len(living)}
         if len(refused) != len({index for index, _ in answer.row_errors}):
             raise Retryable(f"BigQuery names rows that were not sent: {self._words(answer)}")
-        if self._refusals.is_table(len(refused), len(living)):
-            words = next(iter(refused.values()))
-            raise Fatal(f"every row is refused: {words}; check that the table has the columns of the docs")
-        self._refusals.refused(len(refused), len(living))
         ids = await self._world.run(read_ids, self._path(one.plan), block)
-        await self._bury(one.plan, {ids[index]: words for index, words in refused.items()})
+        dead = {ids[index]: words for index, words in refused.items()}
+        if not dead.keys() <= one.plan.buried:
+            if self._refusals.is_table(len(refused), len(living)):
+                words = next(iter(refused.values()))
+                raise Fatal(f"every row is refused: {words}; check that the table has the columns of the docs")
+            self._refusals.refused(len(refused), len(living))
+            await self._bury(one.plan, dead)
         if not answered:
             await self._move(one.plan)
         block.dead = sorted({*block.dead, *refused})
@@ -279,18 +282,32 @@ class Appender:
 
     # ------------------------------------------------------------ streams that are lost
 
-    async def _move(self, first: Plan) -> None:
-        """BA3. The old stream is finalised, so that nothing on its way is taken any more; what it has is not sent again."""
+    async def _move(self, first: Plan, ours_to: int | None = None) -> None:
+        """BA3. The old stream is finalised, so that nothing on its way is taken any more; what it has is not sent again. ours_to:
+        what stands there from this offset on is somebody else's (WC3)."""
         self.drop()
         if self._moved:
             self._moved = False
             raise Retryable("the new stream is lost as well; check that the table stays as it is")
         self._moved = True
-        old = self.chains[first.chain]
-        rows = await self._finalize(old.stream)
-        plans = [plan for plan in self._world.plans if plan.chain == first.chain]
+        rows = await self._finalize(self.chains[first.chain].stream)
+        stream = await self._create(first)
+        # No await from here on: plans that are confirmed move the chain on at any moment.
+        old, plans = self.chains[first.chain], [plan for plan in self._world.plans if plan.chain == first.chain]
         waiting = next(plan for plan in plans if not plan.done)
         begins = old.offset_of(plans, waiting, 0)
+        if rows is not None and ours_to is not None:
+            rows = min(rows, ours_to)
+        self._say_moved(begins, rows)
+        self.chains[first.chain] = old.moved(stream, plans, waiting, rows)
+        self._unsaved, self._behind = True, 0
+        for plan in plans:
+            if not plan.done:
+                plan.acked = 0
+            for block in plan.blocks:
+                block.tried = False
+
+    def _say_moved(self, begins: int, rows: int | None) -> None:
         say = self._world.telemetry.say
         if rows is None or rows < begins:
             say("error", "stream_lost", about=self._world.name, rows_missing=None if rows is None else begins - rows,
@@ -298,13 +315,6 @@ class Appender:
                 "it has fewer rows than were acknowledged, or its table was replaced")
         else:
             say("warning", "stream_replaced", about=self._world.name, rows=rows)
-        self.chains[first.chain] = old.moved(await self._create(first), plans, waiting, rows)
-        self._unsaved, self._behind = True, 0
-        for plan in plans:
-            if not plan.done:
-                plan.acked = 0
-            for block in plan.blocks:
-                block.tried = False
 
     async def _finalize(self, stream: str) -> int | None:
         """Its rows; None where it is gone."""

@@ -8,8 +8,9 @@ Invariants (tests/sinks/test_bigquery_write.py):
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
-from typing import Any, Protocol
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
 from ..errors import Fatal
@@ -23,6 +24,9 @@ _OPTIONS = [
     ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1), ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 5_000),
 ]
+
+
+_T = TypeVar("_T")
 
 
 class Who(Protocol):
@@ -42,12 +46,12 @@ class WriteChannel:
     async def create_stream(self, table: str) -> str:
         """The name of a new committed stream of projects/P/datasets/D/tables/T."""
         answer = await self._unary("CreateWriteStream", wire.create_request(table), f"parent={quote(table, safe='')}")
-        return wire.read_name(answer)
+        return _read_as(wire.read_name, answer)
 
     async def finalize(self, stream: str) -> int:
         """No append can succeed from now on; how many rows it has. Again and again is safe."""
         answer = await self._unary("FinalizeWriteStream", wire.name_request(stream), f"name={quote(stream, safe='')}")
-        return wire.read_row_count(answer)
+        return _read_as(wire.read_row_count, answer)
 
     async def connect(self, stream: str) -> Connection:
         """For appends to one stream."""
@@ -76,6 +80,7 @@ class WriteChannel:
         return [("x-goog-request-params", route), *((name.lower(), value) for name, value in headers.items())]
 
     def _open(self) -> Any:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")     # it writes to stderr, past our log
         try:
             from grpc import aio, ssl_channel_credentials
         except ImportError as error:
@@ -106,20 +111,42 @@ class Connection:
     async def answer(self) -> Answer:
         """To the oldest request without one."""
         data = await self._within(self._call.read())
-        if isinstance(data, bytes):
+        if not isinstance(data, bytes):
+            raise await self._how_it_ended()
+        try:
             return wire.read_answer(data)
-        await self._within(self._call.code())
-        raise Refused(Answer(UNAVAILABLE, "the connection was ended"))
+        except ValueError as error:
+            raise Refused(Answer(INTERNAL, f"an answer that is none: {error}")) from error
 
     def cancel(self) -> None:
         self._call.cancel()
 
     async def _within(self, work: Awaitable[Any]) -> Any:
+        """What a write or read that failed says of the reason is often nothing: the call's own status knows."""
+        from grpc import RpcError
+
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await _said(work, self._who)
+                return await work
         except TimeoutError:
             raise Refused(Answer(DEADLINE, f"no answer in {self._timeout_s:g} s")) from None
+        except (RpcError, asyncio.InvalidStateError):
+            raise await self._how_it_ended() from None
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            raise Refused(Answer(UNAVAILABLE, "the connection was ended")) from None
+
+    async def _how_it_ended(self) -> Refused:
+        call = self._call
+        try:
+            async with asyncio.timeout(1.0):
+                answer = status_of(await call.code(), await call.details(), await call.trailing_metadata())
+        except TimeoutError:
+            answer = Answer(UNAVAILABLE, "the connection was ended")
+        if answer.code == UNAUTHENTICATED:
+            self._who.refused()
+        return Refused(answer if answer.code else Answer(UNAVAILABLE, "the connection was ended by the far side"))
 
 
 async def _said(work: Awaitable[Any], who: Who) -> Any:
@@ -129,31 +156,31 @@ async def _said(work: Awaitable[Any], who: Who) -> Any:
     try:
         return await work
     except RpcError as error:
-        answer = status_of(error)
-    except asyncio.InvalidStateError as error:          # a call that has ended takes no more
-        answer = Answer(UNAVAILABLE, f"the connection was ended: {error}")
-    except ValueError as error:
-        answer = Answer(INTERNAL, f"an answer that is none: {error}")
-    except asyncio.CancelledError:
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            raise
-        answer = Answer(UNAVAILABLE, "the connection was ended")
+        said: Any = error
+        answer = status_of(said.code(), said.details(), said.trailing_metadata())
     if answer.code == UNAUTHENTICATED:
         who.refused()
     raise Refused(answer)
 
 
-def status_of(error: Any) -> Answer:
-    """What an RpcError says."""
-    code = error.code().value[0]
-    for name, value in error.trailing_metadata() or ():
+def status_of(code: Any, details: str | None, trailer: Any) -> Answer:
+    """What the end of a call says."""
+    number: int = code.value[0]
+    for name, value in trailer or ():
         if name == "grpc-status-details-bin":
             try:
                 found = wire.read_status(value)
             except ValueError:
                 break
-            return Answer(code, found.message or error.details() or "", found.storage_code)
-    return Answer(code, error.details() or "")
+            return Answer(number, found.message or details or "", found.storage_code)
+    return Answer(number, details or "")
+
+
+def _read_as(read: Callable[[bytes], _T], answer: bytes) -> _T:
+    try:
+        return read(answer)
+    except ValueError as error:
+        raise Refused(Answer(INTERNAL, f"an answer that is none: {error}")) from error
 
 
 def _read(path: str | None) -> bytes | None:

@@ -62,6 +62,22 @@ class WriteWorld:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
+    async def kill(self) -> None:
+        """Nothing is tidied up: what is on disk now is what the next one finds."""
+        planner = self.sink._planner
+
+        async def close() -> None:
+            self.sink._appender.drop()
+            if planner._timer is not None:
+                planner._timer.cancel()
+            for task in planner._tasks:
+                task.cancel()
+            await asyncio.gather(*planner._tasks, return_exceptions=True)
+            await self.sink._channel.close()
+
+        self.sink.close = close  # type: ignore[method-assign]
+        await self.stop()
+
     def write(self, count: int, *, namespace: str = "default", padding: int = 0, text: str = "") -> None:
         """One frame."""
         messages = []
@@ -114,7 +130,8 @@ class WriteWorld:
     def assert_exactly_once(self) -> None:
         assert self.fake.wrong == []
         found, dead = self.counts(), self.dead
-        assert [t for t in self.expected if found[t] + (t in dead) != 1] == [] and len(found) + len(dead) == len(self.expected)
+        assert {t: found[t] for t in self.expected if found[t] + (t in dead) != 1} == {}
+        assert found.keys() | dead == set(self.expected)
 
 
 def short_ranges(monkeypatch: Any, *, range_bytes: int = 2_000, block_bytes: int = 800, range_s: float = 0.02) -> None:

@@ -162,7 +162,7 @@ class FakeBigQueryWrite:
                 answer = self._take(connection, request, len(data), fault)
             except Refusal as error:
                 self.answers.append(error.storage or error.code.name)
-                if self.raised:
+                if self.raised and not error.rows:
                     await self._abort(context, error)
                 status = error.status()
                 answer = types.AppendRowsResponse(error=status, row_errors=[

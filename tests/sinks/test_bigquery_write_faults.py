@@ -1,0 +1,278 @@
+"""What can go wrong with BigQuery's Storage Write API: each row is there once, whatever it is."""
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import Callable, Iterator
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from shipper.errors import Fatal
+from shipper.sinks._bigquery_write_channel import WriteChannel
+from shipper.sinks._gcp_auth import Anonymous
+from tests.sinks.bigquery_write_world import WriteWorld, short_ranges
+from tests.support.fake_bigquery_write import TABLE, FakeBigQueryWrite
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    short_ranges(monkeypatch)
+
+
+def faults(*names: str) -> Iterator[str]:
+    return chain(names, repeat("ok"))
+
+
+async def shipped(root: Path, fake: FakeBigQueryWrite, records: int = 60, **keys: Any) -> WriteWorld:
+    world = WriteWorld(root, fake, max_request_records=5)
+    world.run(**keys)
+    world.write(records, padding=60)
+    await world.flushed()
+    await world.stop()
+    return world
+
+
+@pytest.mark.parametrize("fault", ["lost", "down", "reset", "internal", "quota", "aborted", "401"])
+@pytest.mark.parametrize("at", [1, 4])
+async def test_an_append_that_fails_is_sent_again_at_its_offset(fault: str, at: int, tmp_path: Path) -> None:
+    async with FakeBigQueryWrite(faults(*["ok"] * at, fault, fault)) as fake:
+        world = await shipped(tmp_path, fake)
+        world.assert_exactly_once()
+        assert len(fake.streams) == 1
+        assert "OFFSET_ALREADY_EXISTS" in fake.answers or fault != "lost"
+
+
+async def test_no_answer_at_all_ends_after_the_timeout_and_is_asked_again(tmp_path: Path) -> None:
+    async with FakeBigQueryWrite(faults("ok", "ok", "mute")) as fake:
+        (await shipped(tmp_path, fake, request_timeout="0.3s")).assert_exactly_once()
+
+
+@pytest.mark.parametrize("raised", [False, True], ids=["in an answer", "as the end of the call"])
+async def test_a_stream_that_somebody_finalised_is_counted_and_a_new_one_goes_on_behind(raised: bool, tmp_path: Path) -> None:
+    async with FakeBigQueryWrite(faults("ok", "ok", "ok", "lost", "finalised", "ok", "ok", "ok", "finalised")) as fake:
+        fake.raised = raised
+        world = await shipped(tmp_path, fake)
+        world.assert_exactly_once()
+        assert len(fake.streams) >= 2 and "finalize" in fake.seen
+
+
+async def test_errors_raised_as_the_end_of_the_call_mean_the_same(tmp_path: Path) -> None:
+    async with FakeBigQueryWrite(faults("ok", "ok", "lost", "ok", "lost", "internal", "ok", "lost")) as fake:
+        fake.raised = True
+        (await shipped(tmp_path, fake)).assert_exactly_once()
+
+
+async def test_a_stream_that_is_gone_loses_nothing_and_is_an_error(tmp_path: Path) -> None:
+    async with FakeBigQueryWrite(faults("ok", "ok", "ok", "ok", "gone")) as fake:
+        world = await shipped(tmp_path, fake)
+        found = world.counts()
+        assert [t for t in world.expected if not found[t]] == [] and fake.wrong == []
+
+
+async def test_already_there_is_not_believed_of_what_was_never_sent(tmp_path: Path) -> None:
+    """Another state directory with a copy of ours writes to the same stream."""
+    async with FakeBigQueryWrite() as fake:
+        world = await shipped(tmp_path, fake, 20)
+        stream = next(iter(fake.streams.values()))
+        stream.count += 1_000
+        world.run()
+        world.write(20, padding=60)
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+        assert len(fake.streams) == 2 and stream.finalised
+
+
+async def test_a_stream_with_fewer_rows_than_were_acknowledged_is_left_for_a_new_one(tmp_path: Path) -> None:
+    async with FakeBigQueryWrite() as fake:
+        world = await shipped(tmp_path, fake, 20)
+        next(iter(fake.streams.values())).count -= 3
+        world.run()
+        world.write(20, padding=60)
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+        assert len(fake.streams) == 2
+
+
+def refusing(*tokens: str) -> Callable[[dict[str, Any]], str]:
+    return lambda row: "time: out of the partitions' range" if row["message"].split()[0] in tokens else ""
+
+
+async def test_rows_that_are_refused_alone_are_dead_letters_with_the_words(tmp_path: Path) -> None:
+    async with FakeBigQueryWrite(refuses=refusing("m000003", "m000004", "m000031", "m000059")) as fake:
+        world = await shipped(tmp_path, fake)
+        world.assert_exactly_once()
+        assert world.dead == {"m000003", "m000004", "m000031", "m000059"} and len(fake.streams) == 1
+        assert {words for _, _, words in world.letters.records.values()} == {"time: out of the partitions' range"}
+        counters = world.delivery.status()["counters"]
+        assert counters["delivered_records"] == 56 and counters["dead"]["rejected"][0] == 4
+        assert counters["delivered_bytes"] + counters["dead"]["rejected"][1] == counters["total_bytes"]
+
+
+async def test_where_answers_behind_refused_rows_are_lost_the_rest_goes_to_a_new_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An append on its way at an old offset could be taken there later, and stand in for other rows."""
+    async with FakeBigQueryWrite(faults("ok", "ok", "ok", "reset"), refuses=refusing("m000003")) as fake:
+        world = await shipped(tmp_path, fake)
+        world.assert_exactly_once()
+        assert world.dead == {"m000003"} and len(fake.streams) == 2
+
+
+async def test_a_table_that_refuses_every_row_gets_no_dead_letters_and_what_is_planned_waits(tmp_path: Path) -> None:
+    refused = {"all": True}
+    async with FakeBigQueryWrite(refuses=lambda row: "message: too long" if refused["all"] else "") as fake:
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        world.run()
+        world.write(300, padding=60)
+        await world.until(lambda: world.delivery.status()["state"] == "failed")
+        assert len(world.dead) < 100 and "every row is refused" in world.delivery.status()["last_error"]
+        refused["all"] = False
+        world.delivery._wake_all()
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+
+
+async def test_a_crash_between_dead_letter_and_manifest_buries_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeBigQueryWrite(refuses=refusing("m000003")) as fake:
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        world.run()
+        store, real = world.sink._planner.store, world.sink._planner.store.write
+        monkeypatch.setattr(store, "write", lambda number, manifest: (
+            real(number, manifest) if not any(block[5] for block in manifest["blocks"]) else _fail()))
+        world.write(30, padding=60)
+        await world.until(lambda: world.dead)
+        await asyncio.sleep(0.05)
+        await world.kill()
+        world.run()
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+        assert world.delivery.status()["counters"]["dead"]["rejected"][0] == 1
+
+
+def _fail() -> None:
+    raise OSError(28, "no space left on the device")
+
+
+async def test_a_wiped_state_directory_is_a_new_stream_and_no_false_already_there(tmp_path: Path) -> None:
+    async with FakeBigQueryWrite() as fake:
+        for name in ("one", "two"):
+            world = await shipped(tmp_path / name, fake, 20)
+        assert set(world.counts().values()) == {2} and len(fake.streams) == 2 and set(fake.answers) == {"ok"}
+
+
+async def test_a_new_buffer_on_an_old_spool_has_a_new_stream(tmp_path: Path) -> None:
+    async with FakeBigQueryWrite() as fake:
+        first = await shipped(tmp_path, fake, 20)
+        other = WriteWorld(tmp_path, fake, max_request_records=5)
+        other.buffer.uuid = "another"
+        other.run()
+        other.write(20, padding=60)
+        await other.flushed()
+        await other.stop()
+        assert set(first.counts().values()) == {2} and len(fake.streams) == 2
+
+
+async def test_another_table_in_the_config_finishes_the_plan_for_the_old_one_there(tmp_path: Path) -> None:
+    other = TABLE.replace("nodes", "others")
+    async with FakeBigQueryWrite() as fake:
+        fake.tables[other] = type(fake.tables[TABLE])(fake.tables[TABLE].columns)
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        fake.random_faults = 1.0
+        world.run()
+        world.write(40, padding=60)
+        await world.until(lambda: any(name.endswith("plan.json") for name in world.spool))
+        await world.kill()
+        fake.random_faults = 0.0
+        world.run(table="others")
+        world.write(40, padding=60)
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+        assert fake.tables[TABLE].rows and fake.tables[other].rows
+
+
+async def test_a_spool_file_that_was_changed_is_sent_again_from_the_buffer(tmp_path: Path) -> None:
+    async with FakeBigQueryWrite() as fake:
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        fake.schedule = repeat("down")
+        world.run()
+        world.write(40, padding=60)
+        await world.until(lambda: sum(name.endswith("plan.json") for name in world.spool) >= 2)
+        await world.kill()
+        part = tmp_path / "spool" / "far" / next(name for name in world.spool if name.endswith(".part"))
+        part.write_bytes(part.read_bytes()[:-1] + b"?")
+        fake.schedule = repeat("ok")
+        world.run()
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+
+
+async def test_nothing_is_sent_before_manifest_and_stream_are_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, bool]] = []
+    async with FakeBigQueryWrite() as fake:
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        real = fake._take
+
+        def take(connection: Any, request: Any, *args: Any) -> Any:
+            kept = orjson.loads((tmp_path / "spool" / "far" / "kept.json").read_bytes())
+            named = {one["stream"] for one in kept["chains"].values()}
+            seen.append((request.write_stream in named, any(name.endswith("plan.json") for name in world.spool)))
+            return real(connection, request, *args)
+
+        monkeypatch.setattr(fake, "_take", take)
+        world.run()
+        world.write(40, padding=60)
+        await world.flushed()
+        await world.stop()
+        assert seen and set(seen) == {(True, True)}
+
+
+async def test_a_table_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
+    async with FakeBigQueryWrite() as fake:
+        table = fake.tables.pop(TABLE)
+        world = WriteWorld(tmp_path, fake)
+        world.run()
+        world.write(5)
+        await world.until(lambda: "is not there; create it" in str(world.delivery.status()["last_error"]))
+        fake.tables[TABLE] = table
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+
+
+@pytest.mark.parametrize("seed", [2, 3, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(4, 24))])
+async def test_random_faults_crashes_and_refused_rows_leave_each_row_once(seed: int, tmp_path: Path) -> None:
+    rng = random.Random(seed)
+    bad = {f"m{number:06d}" for number in rng.sample(range(600), 6)}
+    async with FakeBigQueryWrite(seed=seed, random_faults=0.3, refuses=refusing(*bad)) as fake:
+        fake.raised = bool(seed % 2)
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        for _ in range(6):
+            world.run()
+            world.write(100, padding=rng.choice([0, 60, 300]))
+            end_s = asyncio.get_running_loop().time() + rng.uniform(0.01, 0.2)
+            await world.until(lambda end_s=end_s: asyncio.get_running_loop().time() > end_s)  # type: ignore[misc]
+            await (world.kill() if rng.random() < 0.7 else world.stop())
+        world.run()
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+        assert world.dead == bad
+        counters = world.delivery.status()["counters"]
+        assert counters["delivered_records"] + counters["dead"]["rejected"][0] == 600
+
+
+async def test_a_library_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with pytest.raises(Fatal, match=r"pip install 'shipper\[bigquery\]'"):
+        await WriteChannel("http://127.0.0.1:1", Anonymous(), 1.0).connect("s")
