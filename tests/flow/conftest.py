@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agent import Agent, agents
+from tests.proof.harness import Fleet
+from tests.support.agent import Agent
+from tests.support.quick_agent import QuickAgent
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[Agent]:
+def agent(tmp_path: Path, fleet: Fleet) -> Iterator[Agent]:
     """A real agent on a directory of its own; ended with the test."""
-    yield from agents(tmp_path)
+    agent = QuickAgent(tmp_path, fleet)
+    yield agent
+    agent.close()

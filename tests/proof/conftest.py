@@ -11,14 +11,6 @@ from .harness import ROOT, Fleet, ForkedAgent, Results, commit_of
 _RESULTS = pytest.StashKey[Results]()
 
 
-@pytest.fixture(scope="session")
-def fleet() -> Iterator[Fleet]:
-    """One launcher for the session."""
-    fleet = Fleet()
-    yield fleet
-    fleet.close()
-
-
 @pytest.fixture
 def agent(tmp_path: Path, fleet: Fleet) -> Iterator[ForkedAgent]:
     """An agent of its own directory; ended with the test."""

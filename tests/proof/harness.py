@@ -56,8 +56,9 @@ class Fleet:
                     self._codes[said["ended"]] = said["code"]
                     self._news.notify_all()
 
-    def start(self, module: str, argv: list[str], log: Path, clock: Path | None = None) -> Forked:
-        order = {"module": module, "argv": argv, "log": str(log), "clock": str(clock) if clock else None}
+    def start(self, module: str, argv: list[str], log: Path, clock: Path | None = None, **more: Any) -> Forked:
+        """`more`: see launcher.py."""
+        order = {"module": module, "argv": argv, "log": str(log), "clock": str(clock) if clock else None, **more}
         with self._one_at_a_time:
             assert self._process.stdin is not None
             with self._news:

@@ -3,7 +3,8 @@
 Each agent is a process of its own: its own pid, state, lock, threads and loop, made by fork before any of them exist;
 `main(argv)` then runs as `python -m shipper argv` does. tests/proof/test_crash.py also kills agents started by exec.
 
-    stdin    a JSON line per start: {"argv": [...], "log": path, "clock": path or null, "module": "shipper" | "simulator"}
+    stdin    a JSON line per start: {"argv": [...], "log": path, "clock": path or null, "module": "shipper" | "simulator" | ...}
+             and, where wanted: "stdin" and "stdout" (paths), "env" (all of it), "open_files" (a limit)
     stdout   {"started": pid} and {"ended": pid, "code": n} (as Popen.returncode)
 
 The wall clock of a child is the machine's plus the seconds in its `clock` file (8 bytes, a double, may change while it
@@ -16,11 +17,14 @@ import json
 import mmap
 import os
 import random
+import resource
+import runpy
 import selectors
 import signal
 import struct
 import sys
 import time
+import traceback
 from typing import Any
 
 _real_time, _real_time_ns = time.time, time.time_ns
@@ -59,21 +63,33 @@ def _child(order: dict[str, Any]) -> int:
     random.seed()
     nothing = os.open(os.devnull, os.O_RDWR)
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(nothing, 0)
-    os.dup2(log if order["module"] == "simulator" else nothing, 1)
+    os.dup2(os.open(order["stdin"], os.O_RDONLY) if order.get("stdin") else nothing, 0)
+    os.dup2(log if order["module"] == "simulator" else _made(order["stdout"]) if order.get("stdout") else nothing, 1)
     os.dup2(log, 2)
     os.closerange(3, 256)
     if order["clock"]:
         fd = os.open(order["clock"], os.O_RDONLY | os.O_CLOEXEC)
         _offset_s = mmap.mmap(fd, 8, prot=mmap.PROT_READ)
+    if order.get("env"):
+        os.environ.clear()
+        os.environ.update(order["env"])
+    if order.get("open_files"):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (order["open_files"],) * 2)
     sys.argv = [order["module"], *order["argv"]]
     if order["module"] == "simulator":
         from shipper.agent.node_simulator import main as simulator
 
         return simulator(order["argv"])
+    if order["module"] != "shipper":
+        runpy.run_module(order["module"], run_name="__main__", alter_sys=True)
+        return 0
     from shipper.agent.cli import main
 
     return main(order["argv"])
+
+
+def _made(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
 
 
 def _fork(order: dict[str, Any]) -> int:
@@ -83,9 +99,15 @@ def _fork(order: dict[str, Any]) -> int:
     code = 70
     try:
         code = _child(order)
-        sys.stdout.flush()
-        sys.stderr.flush()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
+    except BaseException:  # noqa: BLE001 as the interpreter does it
+        traceback.print_exc()
+        code = 1
     finally:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
 
 

@@ -92,22 +92,24 @@ class Agent:
         self, *argv: str, ready: bool = True, env: Mapping[str, str] | None = None, open_files: int | None = None,
     ) -> Agent:
         """`shipper run`; returns when its first scan is done. `open_files`: RLIMIT_NOFILE, soft and hard."""
+        self._log_start_bytes = self.log_path.stat().st_size if self.log_path.exists() else 0
+        config = ["-c", str(self.config_path)] if self.config_path is not None else []          # None: the environment's
+        self._processes.append(self._spawn(["run", *config, *argv], {**os.environ, **(env or {})}, open_files))
+        if ready:
+            self.until("the agent is ready", lambda status: status["ready"])
+        return self
+
+    def _spawn(self, argv: list[str], env: dict[str, str], open_files: int | None) -> subprocess.Popen[bytes]:
+        """The process, its standard error at the end of the log."""
         def limit() -> None:
             if open_files is not None:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
 
         with open(self.log_path, "ab") as log:
-            self._log_start_bytes = log.tell()
-            config = ["-c", str(self.config_path)] if self.config_path is not None else []      # None: the environment's
-            command = [*self.prefix, sys.executable, "-m", self.module, "run", *config, *argv]
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=log, env={**os.environ, **(env or {})}, preexec_fn=limit,
+            return subprocess.Popen(
+                [*self.prefix, sys.executable, "-m", self.module, *argv], stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=log, env=env, preexec_fn=limit,
             )
-        self._processes.append(process)
-        if ready:
-            self.until("the agent is ready", lambda status: status["ready"])
-        return self
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -147,10 +149,11 @@ class Agent:
 
     def command(self, *argv: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
         """Another `shipper` command."""
-        return subprocess.run(
-            [sys.executable, "-m", "shipper", *argv], input=stdin, capture_output=True, timeout=60, check=False,
-            env={**os.environ, "SHIPPER_STATE_DIR": str(self.state), **(env or {})},
-        )
+        return self._run(list(argv), stdin, {**os.environ, "SHIPPER_STATE_DIR": str(self.state), **(env or {})})
+
+    def _run(self, argv: list[str], stdin: bytes, env: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "shipper", *argv]
+        return subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False, env=env)
 
     # ---------------------------------------------------------------- its log
 
