@@ -64,7 +64,6 @@ class _Machine:
         self.classes: dict[int, int] = {}
         self.asserts: dict[int, tuple[str, int]] = {}
         self.next: list[list[int]] = []
-        self.ways = 1
 
     def node(self, *targets: int) -> int:
         if len(self.next) > 20 * MOST_STATES:
@@ -97,7 +96,6 @@ class _Machine:
     def repeat(self, low: int, high: int, body: Any, flags: int, target: int) -> int:
         copies = low if low <= 8 else 2
         if high == UNBOUNDED or (self.loop_bounded and high > max(low, 1)):
-            self.ways = min(self.ways * (MOST_WAYS + 1 if high == UNBOUNDED else high - low + 1), MOST_WAYS + 1)
             loop = self.node(target)
             self.next[loop].append(self.sequence(body, flags, loop))
             target = loop if low == 0 else self.sequence(body, flags, loop)
@@ -400,11 +398,10 @@ def blow_up(tree: Any) -> str | None:
             return POLYNOMIAL
         if judge.restarted():
             return RESTARTED
-        counted = Automaton(tree, flags, loop_bounded=True)
-        judge = _Judge(counted)
-        if counted.machine.ways > MOST_WAYS and _bounded_ways(tree) > MOST_WAYS and (judge.exponential() or judge.polynomial()):
-            return TOO_MANY
-        return None
+        if _bounded_ways(tree) <= MOST_WAYS:
+            return None
+        judge = _Judge(Automaton(tree, flags, loop_bounded=True))
+        return TOO_MANY if judge.exponential() or judge.polynomial() else None
     except (_TooComplex, RecursionError):
         return TOO_COMPLEX
 
