@@ -149,7 +149,8 @@ def test_a_named_group_without_p_is_a_named_group(engine: str) -> None:
 
 def test_counts_that_would_cost_seconds_a_line_are_refused() -> None:
     """99 times 99 ways at each byte: 48 s for 200 kB of blanks."""
-    for pattern in (r'^"(\S+)(?: {1,99}([^"]{0,99}?)(?: +\S*)?)?" (\d+)$', r"^(?:(?:\s{0,9}){0,9})$", r"(?:(?:\w{1,3})?){0,9}[ab]{2}x",
+    for pattern in (r'^"(\S+)(?: {1,99}([^"]{0,99}?)(?: +\S*)?)?" (\d+)$', r"^(?:(?:\s{0,9}){0,9})$",
+                    r"(?:(?:\w{1,3})?){0,9}[ab]{2}x",
                     r"^(?:a{0,30}){0,30}b"):
         with pytest.raises(PatternError):
             compile_pattern(pattern, use="re")
