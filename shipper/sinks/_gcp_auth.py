@@ -87,7 +87,7 @@ class GcpCredentials:
             return self._headers
         if left_s > LAST_S and self._value:
             if self._renewing is None and self._now_s() - self._tried_s > RENEW_AGAIN_S:
-                self._begin().add_done_callback(_look)
+                self._begin()
             return self._headers
         await asyncio.shield(self._renewing or self._begin())
         return self._headers
@@ -119,6 +119,7 @@ class GcpCredentials:
     def _renewed(self, task: asyncio.Task[None]) -> None:
         if self._renewing is task:
             self._renewing = None
+        _look(task)
 
     async def _renew(self) -> None:
         found = _gcp_key.find(self._config.credentials_file, self._environ)
@@ -216,7 +217,7 @@ def _oauth_error(text: str) -> str:
 
 
 def _look(task: asyncio.Task[None]) -> None:
-    """A renewal beside the requests failed: the old token is good, and it is tried again (GA1)."""
+    """A renewal failed, and perhaps nobody waits for it: the old token is good (GA1), or the request was called off."""
     if not task.cancelled():
         task.exception()
 

@@ -124,7 +124,7 @@ def _check_source(source: Any) -> None:
         raise ValueError("runs a program for its token, which is not supported; use a file or url source")
     form = source.get("format")
     if "file" in source and isinstance(form, dict) and form.get("type", "text") != "text":
-        raise ValueError("has a credential_source whose file is JSON, of which the whole would be sent as the token; have the token "
+        raise ValueError("has a credential_source whose file is JSON, which would be sent whole as the token; have the token "
                          "alone written to the file, or use a url source")
     if not ("file" in source or "url" in source or source.get("type") == "environment"):
         raise ValueError("has a credential_source with neither file nor url; create it again")

@@ -82,8 +82,10 @@ def sink(google: Google, **keys: Any) -> dict[str, Any]:
 
 
 def other_config(google: Google, rng: random.Random) -> dict[str, Any]:
+    """The second address is the same server: uploads that were begun at the first are begun again."""
     return sink(
-        google, prefix=rng.choice(["{file}", "{node}/{yyyy}/{hh}", "x/{file}/{time:%M}"]), max_age=rng.choice(["1s", "2s"]),
+        google, endpoint=rng.choice([google.endpoint, google.endpoint, f"http://localhost:{google.gcs.port}"]),
+        prefix=rng.choice(["{file}", "{node}/{yyyy}/{hh}", "x/{file}/{time:%M}"]), max_age=rng.choice(["1s", "2s"]),
         compression=rng.choice(["gzip", "none", "none", "zstd"]), max_bytes=rng.choice(["256KiB", "1MiB"]),
     )
 

@@ -154,7 +154,7 @@ class FakeGcs:
         if fault == "lost":
             _reset(request)
         path = f"/upload/storage/v1/b/{request.match_info['bucket']}/o?uploadType=resumable&upload_id={key}"
-        return web.Response(headers={"Location": f"http://127.0.0.1:{self.port}{path}"})
+        return web.Response(headers={"Location": f"http://{request.host}{path}"})
 
     async def _put(self, request: web.Request) -> web.Response:
         key = request.query.get("upload_id", "")
