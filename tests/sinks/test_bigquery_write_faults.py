@@ -254,7 +254,7 @@ async def test_a_table_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
 async def test_random_faults_crashes_and_refused_rows_leave_each_row_once(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
     bad = {f"m{number:06d}" for number in rng.sample(range(600), 6)}
-    async with FakeBigQueryWrite(seed=seed, random_faults=0.3, refuses=refusing(*bad)) as fake:
+    async with FakeBigQueryWrite(seed=seed, random_faults=0.15, refuses=refusing(*bad)) as fake:
         fake.raised = bool(seed % 2)
         world = WriteWorld(tmp_path, fake, max_request_records=5)
         for _ in range(6):
