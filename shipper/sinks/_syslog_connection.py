@@ -10,65 +10,22 @@ Invariants (tests/sinks/test_syslog.py):
   N1  `written_bytes` is what the kernel took on this connection, TLS handshake included
   N2  what the peer sends is read and thrown away at once: unread bytes would turn our close into a reset
   N3  a request that was cut short (cancelled, failed) ends the connection; nothing is written behind it
-  N4  certificates and keys are read again when their files change
 """
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import socket
 import ssl
-import struct
-import termios
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
 
-from ..config.units import Seconds
 from ..errors import Retryable
-from ._names import addresses
-from ._syslog_config import TLS_PROTOCOLS, TlsConfig, host_port, make_context, reason
+from ._syslog_config import reason
+from ._syslog_facts import Facts, facts_of
 
 SEAL_BYTES = 256 * 1024              # what is encrypted at once: bounds the ciphertext that is held
 _READ_BYTES = 64 * 1024
 _READS_AT_ONCE = 16                  # a peer that talks without end does not hold up the loop
-_ACKED = struct.Struct("<Q")
-_WINDOW = struct.Struct("<I")
-ACKED_AT = 120                       # struct tcp_info, linux/tcp.h: __u64 tcpi_bytes_acked (Linux 4.1)
-WINDOW_AT = 228                      # __u32 tcpi_snd_wnd (Linux 5.4)
-_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
-
-
-class Facts(NamedTuple):
-    """What the kernel knows of a connection. None: this kernel does not tell.
-
-    acked_raw     bytes that the peer's kernel acknowledged; our SYN and FIN count as one each
-    unsent_bytes  written and not acknowledged; our FIN counts as one. Asked for only where acked_raw is not told
-    """
-
-    acked_raw: int | None
-    window_bytes: int | None
-    unsent_bytes: int | None
-
-    def acked_bytes(self, written_bytes: int) -> int:
-        """Acknowledged payload."""
-        if self.acked_raw is None:
-            return max(written_bytes - (self.unsent_bytes or 0), 0)
-        return min(max(self.acked_raw - 1, 0), written_bytes)
-
-
-def facts_of(sock: socket.socket) -> Facts:
-    """Cost: a system call, 2 us."""
-    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-    acked = _ACKED.unpack_from(info, ACKED_AT)[0] if len(info) >= ACKED_AT + 8 else None
-    window = _WINDOW.unpack_from(info, WINDOW_AT)[0] if len(info) >= WINDOW_AT + 4 else None
-    return Facts(acked, window, unsent_of(sock) if acked is None else None)
-
-
-def unsent_of(sock: socket.socket) -> int:
-    """SIOCOUTQ: written and not acknowledged."""
-    return int(struct.unpack("=i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
 
 
 class Connection:
@@ -304,104 +261,3 @@ def _tls_message(peer: str, error: ssl.SSLError) -> str:
         )
     mend = "give tls.cert and tls.key" if "certificate" in reason(error) else "is it a TLS port, with a version that both know?"
     return f"TLS with {peer} failed ({reason(error)}); {mend}"
-
-
-class ConnectionSettings(Protocol):
-    """The part of a sink's config that a Connector reads; see SyslogConfig."""
-
-    @property
-    def address(self) -> str: ...
-    @property
-    def protocol(self) -> str: ...
-    @property
-    def tls(self) -> TlsConfig: ...
-    @property
-    def connect_timeout(self) -> Seconds: ...
-    @property
-    def tcp_user_timeout(self) -> Seconds: ...
-
-
-class Connector:
-    """Opens connections as a config says. Resolves the name each time; tries every address."""
-
-    def __init__(self, config: ConnectionSettings) -> None:
-        self._config = config
-        self._host, self._port = host_port(config.address)
-        self._context: tuple[Any, ssl.SSLContext] | None = None
-
-    async def open(
-        self, on_end: Callable[[Connection], None], on_data: Callable[[bytes], None] | None = None,
-    ) -> Connection:
-        """A connection that is ready for `write`. Retryable, with the mend, where no address can be reached."""
-        address, timeout_s = self._config.address, self._config.connect_timeout
-        try:
-            async with asyncio.timeout(timeout_s):
-                found = await addresses(self._host, self._port)
-        except (OSError, UnicodeError, TimeoutError) as error:
-            raise Retryable(f"cannot resolve {self._host} ({_text(error)}); check `address` and the DNS") from error
-        failure: BaseException = OSError("it has no address")
-        for family, kind, protocol, _, target in found:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    return await self._try(socket.socket(family, kind, protocol), target, on_end, on_data)
-            except (OSError, TimeoutError, Retryable) as error:
-                failure = error
-        if isinstance(failure, Retryable):
-            raise failure
-        raise Retryable(
-            f"cannot connect to {address} ({_text(failure)}); check that the receiver runs and that `address` and the network "
-            "policy let this node reach it"
-        ) from failure
-
-    async def _try(
-        self, sock: socket.socket, target: Any, on_end: Callable[[Connection], None], on_data: Callable[[bytes], None] | None,
-    ) -> Connection:
-        made: Connection | None = None
-        try:
-            sock.setblocking(False)
-            set_options(sock, self._config.tcp_user_timeout)
-            await asyncio.get_running_loop().sock_connect(sock, target)
-            made = self._wrap(sock, on_end, on_data)
-            await made.handshake()
-            made.watch()
-            return made
-        except BaseException:
-            made.close() if made is not None else sock.close()
-            raise
-
-    def _wrap(
-        self, sock: socket.socket, on_end: Callable[[Connection], None], on_data: Callable[[bytes], None] | None,
-    ) -> Connection:
-        if self._config.protocol not in TLS_PROTOCOLS:
-            return Connection(sock, self._config.address, on_end, on_data)
-        name = self._config.tls.server_name or self._host
-        return TlsConnection(sock, self._config.address, on_end, self._tls_context(), name, on_data)
-
-    def _tls_context(self) -> ssl.SSLContext:
-        """Kept while its files stay the same (N4): reading the system's CAs takes 20 ms."""
-        tls = self._config.tls
-        stamp = _stamp(tls)
-        if self._context is None or self._context[0] != stamp:
-            try:
-                self._context = stamp, make_context(tls)
-            except (ssl.SSLError, OSError) as error:
-                raise Retryable(f"the files of `tls` are unusable ({reason(error)}); give PEM files that fit together") from error
-        return self._context[1]
-
-
-def _stamp(tls: TlsConfig) -> Any:
-    stats = [os.stat(path) if path is not None and os.path.exists(path) else None for path in (tls.ca, tls.cert, tls.key)]
-    return [stat and (stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats]
-
-
-def set_options(sock: socket.socket, user_timeout_s: float) -> None:
-    """Keepalive finds a dead peer while idle (2 minutes), TCP_USER_TIMEOUT while bytes are under way."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
-        sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    sock.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, max(1, int(user_timeout_s * 1000)))
-
-
-def _text(error: BaseException) -> str:
-    return "timed out" if isinstance(error, TimeoutError) and not str(error) else reason(error)

@@ -21,7 +21,8 @@ from ..model import Batch, Request
 from . import SinkContext
 from ._relp_frames import OFFERS, BrokenStream, Frame, Reader, Response, bodies, body, numbered, numbers, response
 from ._syslog_config import SyslogConfig, encoder_of
-from ._syslog_connection import Connection, Connector
+from ._syslog_connection import Connection
+from ._syslog_connector import Connector
 
 OK = 200
 CLOSE_S = 1.0                # how long a receiver may take to answer `close`

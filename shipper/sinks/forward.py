@@ -29,7 +29,8 @@ from ..errors import Retryable, TooLarge
 from ..model import Batch, Request
 from . import SinkContext, SinkSpec
 from ._forward_config import ForwardConfig, guarantee, problems, secret
-from ._syslog_connection import Connection, Connector
+from ._syslog_connection import Connection
+from ._syslog_connector import Connector
 
 
 @dataclass(slots=True)

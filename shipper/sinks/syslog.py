@@ -26,7 +26,7 @@ from ..model import Batch, Request
 from . import Sink, SinkContext, SinkSpec
 from ._syslog_config import RELP_PROTOCOLS, SyslogConfig, encoder_of, guarantee, problems
 from ._syslog_confirm import BarrierPolicy, Ledger, Step
-from ._syslog_connection import Connector
+from ._syslog_connector import Connector
 from ._syslog_link import Link
 from ._syslog_relp import RelpSink
 from ._syslog_udp import UdpSink

@@ -12,7 +12,7 @@ import pytest
 
 from shipper.errors import Retryable
 from shipper.sinks._names import addresses
-from shipper.sinks._syslog_connection import Connector
+from shipper.sinks._syslog_connector import Connector
 from tests.support.bad_http import BadServer
 
 from .codecs import HttpNdjson

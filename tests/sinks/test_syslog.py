@@ -15,10 +15,10 @@ import trustme
 
 from shipper.errors import Retryable
 from shipper.model import Batch, Request
-from shipper.sinks import _syslog_connection
+from shipper.sinks import _syslog_connection, _syslog_connector
 from shipper.sinks._syslog_config import TlsConfig
 from shipper.sinks._syslog_confirm import MIN_UNREAD_BYTES, Ledger
-from shipper.sinks._syslog_connection import ACKED_AT, WINDOW_AT, facts_of, unsent_of
+from shipper.sinks._syslog_facts import ACKED_AT, WINDOW_AT, facts_of, unsent_of
 from shipper.sinks.syslog import LOOK_EVERY_S, SAMPLE_BYTES
 from tests.sinks.syslog_kit import WITHIN_S, FakeDelivery, batch, config
 from tests.support.syslog_receiver import Receiver
@@ -309,7 +309,7 @@ async def test_a_barrier_that_failed_on_a_connection_that_is_gone_does_not_hold_
 ) -> None:
     """A killed receiver ends both at once, the connection in use and the one that was being opened; whichever is seen first."""
     opening, fail = asyncio.Event(), asyncio.Event()
-    open_one = _syslog_connection.Connector.open
+    open_one = _syslog_connector.Connector.open
 
     async def open_slowly(self: Any, on_end: Any) -> Any:
         if asyncio.current_task() is delivery.sink._tender and not fail.is_set():
@@ -318,7 +318,7 @@ async def test_a_barrier_that_failed_on_a_connection_that_is_gone_does_not_hold_
             raise Retryable("killed meanwhile")
         return await open_one(self, on_end)
 
-    monkeypatch.setattr(_syslog_connection.Connector, "open", open_slowly)
+    monkeypatch.setattr(_syslog_connector.Connector, "open", open_slowly)
     peer = await receiver(stalled=True)
     async with delivering(requests(2), peer.port, barrier_idle=0.05) as delivery:
         await delivery.send_one()
