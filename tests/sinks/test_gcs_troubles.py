@@ -203,3 +203,32 @@ def test_two_prefixes_that_are_too_long_for_a_name_never_have_one_name() -> None
     receipt = {"start": (1, 0), "end": (3, 0)}
     names = {object_name("d/" * 600 + end, "b" * 32, receipt, 7, ".log") for end in ("x", "y")}
     assert len(names) == 2 and all(len(name) <= 1024 for name in names)
+
+
+async def test_a_plan_for_a_bucket_that_will_never_be_there_is_given_up_by_removing_its_manifest(
+    world: GcsWorld, gcs: FakeGcs,
+) -> None:
+    """As docs/sinks/gcs.md says."""
+    world.write(100)
+    world.run(bucket="mistyped", age_s=0.05)
+    await world.until(lambda: "404" in world.delivery.status()["last_error"])
+    await world.stop()
+    for path in (world.root / "spool" / "far").glob("*.plan.json"):
+        path.unlink()
+    world.run()
+    await world.flushed()
+    world.assert_exactly_once()
+    assert all(key.startswith("logs/") for key in gcs.objects)
+
+
+async def test_status_may_be_asked_for_while_objects_are_opened_on_the_sinks_thread(world: GcsWorld, gcs: FakeGcs) -> None:
+    """It looked through a dict that grew meanwhile."""
+    for number in range(400):
+        world.write(2, namespace=f"n{number}")
+    world.run(max_open_objects=1000)
+    task = asyncio.create_task(world.flushed())
+    while not task.done():
+        assert world.sink.status()["open_objects"] >= 0
+        await asyncio.sleep(0)
+    await task
+    world.assert_exactly_once()
