@@ -1,12 +1,16 @@
-"""A whole agent with sinks over HTTP: a poison record and its way back; a hanging and a dead server beside a good one."""
+"""A whole agent with sinks over HTTP: a poison record and its way back; a hanging and a dead server beside a good one; a sink
+that is renamed while its server is down."""
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -15,13 +19,14 @@ from tests.support.collect import dead_port
 
 
 class Far(ThreadingHTTPServer):
-    """Takes NDJSON. `refused`: 400 where a message begins so. `hangs`: it reads requests and never answers."""
+    """Takes NDJSON. `refused`: 400 where a message begins so. `hangs`: it reads requests and never answers.
+    `down`: 503."""
 
     daemon_threads = True
 
     def __init__(self, *, refused: str = "", hangs: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.refused, self.hangs, self.held = refused, hangs, 0
+        self.refused, self.hangs, self.held, self.down = refused, hangs, 0, False
         self.records: list[dict[str, str]] = []
         self.over = threading.Event()
 
@@ -35,12 +40,15 @@ class Handler(BaseHTTPRequestHandler):
     server: Far
 
     def do_POST(self) -> None:
-        records = [json.loads(line) for line in self.rfile.read(int(self.headers["Content-Length"])).splitlines()]
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body
+        records = [json.loads(line) for line in body.splitlines()]
         if self.server.hangs:
             self.server.held += 1
             self.server.over.wait(60)
             return
         status = 400 if any(self.server.refused and r["message"].startswith(self.server.refused) for r in records) else 200
+        status = 503 if self.server.down else status
         if status == 200:
             self.server.records += records
         said = b"" if status == 200 else b"a field is no number"
@@ -121,4 +129,31 @@ def test_a_sink_that_is_down_and_one_that_holds_all_its_requests_open_delay_no_o
         assert sinks["hanging"]["in_flight_requests"] == 4 == hanging.held and sinks["hanging"]["delivered_records"] == 0
         assert sinks["dead"]["state"] == sinks["dead_syslog"]["state"] == "retrying" and sinks["good"]["state"] == "ok"
         hanging.over.set()
+        assert agent.terminate() == 0
+
+
+def test_a_sink_renamed_and_moved_while_its_server_is_down_loses_neither_backlog_nor_dead_letters(agent: Agent) -> None:
+    with far(refused="poison") as old, far() as new:
+        agent.configure(sinks={"old": http_sink(old.url)})
+        log = agent.logs / "app.log"
+        log.write_text("one\npoison\ntwo\n")
+        agent.start()
+        agent.drained(size=15)
+        old.down = True
+        with open(log, "a") as file:
+            file.write("".join(f"later {number}\n" for number in range(5_000)))
+        agent.until("the old server is known to be down", lambda s: s["sinks"]["old"]["state"] == "retrying")
+
+        agent.configure(sinks={"new": http_sink(new.url, previously="old", compression="gzip")})
+        began_s = time.monotonic()
+        agent.process.send_signal(signal.SIGHUP)
+        agent.event("reload_applied")
+        assert time.monotonic() - began_s < 4.0              # nothing can be drained, so nothing waits for 5 s
+        agent.drained()
+        assert {r["message"] for r in old.records} == {"one", "two"}
+        assert sorted(r["message"] for r in new.records) == sorted(f"later {number}" for number in range(5_000))
+        done = letters(agent, "replay")
+        assert done.returncode == 0 and "new: done: 1 delivered" in done.stdout, done
+        assert new.records[-1]["message"] == "poison" and agent.status()["sinks"]["new"]["dead_records"] == 0
+        assert agent.command("audit").returncode == 0
         assert agent.terminate() == 0
