@@ -6,6 +6,7 @@ import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shipper.errors import BufferLost
