@@ -75,6 +75,11 @@ class Plan:
     progress: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def holds(self) -> bool:
+        """The cursor waits for it. One that it has passed, or of another buffer, is carried out beside the others."""
+        return bool(self.request) and not self.confirmed
+
+    @property
     def files(self) -> int:
         return len(self.manifest["objects"])
 
@@ -165,7 +170,7 @@ class GcsSink:
         self._cut()
         try:
             async with asyncio.timeout(deadline_s):
-                while self._sealing or any(not plan.confirmed for plan in self._plans):
+                while self._sealing or any(plan.holds for plan in self._plans):
                     if self._going_back is not None:
                         raise Retryable(str(self._going_back))      # delivery goes back once this has returned
                     self._news.clear()
@@ -175,7 +180,7 @@ class GcsSink:
             raise Retryable(f"{waiting} objects are not uploaded after {deadline_s:g} s; they stay planned") from None
         with suppress(TimeoutError):                # else the next start would find them, and send them in vain
             async with asyncio.timeout(DURABLE_S):
-                while self._plans:
+                while any(plan.request for plan in self._plans):
                     self._news.clear()
                     await self._news.wait()
 
@@ -186,7 +191,7 @@ class GcsSink:
 
     @property
     def _waiting_ranges(self) -> int:
-        return len(self._sealing) + sum(1 for plan in self._plans if not plan.confirmed)
+        return len(self._sealing) + sum(1 for plan in self._plans if plan.holds)
 
     def durable(self, number: int) -> None:
         self._durable_number = max(self._durable_number, number)
@@ -347,17 +352,21 @@ class GcsSink:
         upload = Upload(
             self._client, endpoint(self._config, "storage"), spec, self._store.path(plan.number, file),
             plan.progress.get(key, {}).get("session", ""), note, self._thread)
-        async with self._uploads:
-            while not upload.done:
-                await self._context.plans.persist(upload.step)
+
+        async def step() -> None:
+            async with self._uploads:           # not while it pauses: objects that cannot be stored would hold up the others
+                await upload.step()
+
+        while not upload.done:
+            await self._context.plans.persist(step)
         self._stored_objects += 1
 
     def _confirm(self) -> None:
         """GS3."""
         for plan in self._plans:
-            if not plan.done:
+            if not plan.done and plan.request:
                 return
-            if not plan.confirmed:
+            if plan.done and not plan.confirmed:
                 plan.confirmed = True
                 if plan.request:
                     self._context.confirmed(plan.request)

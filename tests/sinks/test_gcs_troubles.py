@@ -232,3 +232,22 @@ async def test_status_may_be_asked_for_while_objects_are_opened_on_the_sinks_thr
         await asyncio.sleep(0)
     await task
     world.assert_exactly_once()
+
+
+async def test_a_plan_of_a_buffer_that_is_gone_whose_bucket_is_gone_too_holds_up_nothing(world: GcsWorld, gcs: FakeGcs) -> None:
+    world.run(bucket="gone", age_s=0.05)
+    for number in range(1, 4):
+        world.write(10)
+        await world.until(lambda count=number: len([n for n in world.spool if n.endswith(".plan.json")]) == count)
+    await world.stop()
+    world.buffer.__init__()  # type: ignore[misc]
+    world.buffer.uuid = "ffeeddccbbaa99887766554433221100"
+    world.expected.clear()
+    world.run()
+    for _ in range(3):
+        world.write(100)
+        task = asyncio.create_task(world.delivery.caught_up(world.buffer.appended_seq, 10.0))
+        await world.until(task.done, "flushed")
+        await task
+    world.assert_exactly_once()
+    assert len([name for name in world.spool if name.endswith(".plan.json")]) == 3, "the old ones wait on"
