@@ -437,7 +437,8 @@ class Reader:
             lineage.passed_over = False
             return None
         if ref is None:
-            file.rest_bytes = len(data)
+            if len(data) != file.rest_bytes:              # it grows: its patience begins now
+                file.rest_bytes, file.rest_since_s = len(data), lineage.cutter.now_s
             return []
         sections = lineage.cutter.cut(file, ref, data)
         if sections and sections[-1].last_ns:

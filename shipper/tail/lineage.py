@@ -347,6 +347,14 @@ class Lineage:
             return True
         return False
 
+    def _is_being_copied(self, file: TailFile, head: bytes) -> bool:
+        """Asked once more when its head is there: it may have been empty, or cut for the second half of its content, when
+        `told_apart` looked. Then it has no key yet, and the next read looks again."""
+        if file.live or file.compressed or file.handle is None:
+            return False
+        cut = any(other.live and self._is_cut(other, 0) for other in self.files)
+        return cut or os.fstat(file.fd).st_size < len(head) or self.is_copy(file)
+
     def is_copy(self, file: TailFile, others: Iterable[TailFile] = ()) -> bool:
         """copytruncate before the truncation: a rotated name whose content, as far as it is there, a live file has as well.
         What is missing in it when its original is cut is found by `replaced`."""
@@ -414,7 +422,7 @@ class Lineage:
         line = first_line(head)
         if line is None and ending and head:
             line = head
-        if line is None:
+        if line is None or (not ending and self._is_being_copied(file, head)):
             return None
         file.form = file.form or self._form(line, formats)
         taken = {f.ref.key for f in [*self.files, *self.done] if f.ref is not None}

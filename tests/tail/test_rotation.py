@@ -5,7 +5,11 @@ import gzip
 import os
 import shutil
 
+import pytest
+
 from shipper.errors import GapReason
+from shipper.tail.file import TailFile
+from shipper.tail.lineage import Lineage
 from tests.tail.conftest import Node, Tree, cri
 
 
@@ -159,6 +163,28 @@ async def test_a_copy_that_got_name_and_inode_of_the_copy_before_it_is_not_read_
     os.truncate(tree.log, 0)
     tree.write(*lines(30, 32))
     assert await node.run() == texts(0, 32)
+
+
+async def test_a_copy_that_is_filled_between_the_look_at_it_and_its_first_read_is_no_file_of_its_own(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copy = tree.dir / "0.log.1"
+    tree.write(*lines(0, 10))
+    node = Node(tree)
+    await node.run()
+    copy.touch()
+    tree.write(*lines(10, 12))
+    look = Lineage.told_apart
+
+    def look_and_lose_the_processor(self: Lineage, file: TailFile, now_ns: int) -> bool:
+        told = look(self, file, now_ns)
+        if not file.live and not copy.stat().st_size:
+            copy.write_bytes(tree.log.read_bytes())
+        return told
+
+    monkeypatch.setattr(Lineage, "told_apart", look_and_lose_the_processor)
+    assert await node.run() == texts(0, 12)
+    assert copy.stat().st_size
 
 
 async def test_a_file_cut_and_regrown_past_the_offset_is_read_from_its_start(tmp_path) -> None:
