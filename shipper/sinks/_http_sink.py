@@ -9,6 +9,7 @@ A sink gives at least `pieces(batches)`; it may override
     read_answer      raise what the far side says of the records         (the status decides)
     max_body_bytes   the far side's limit before compression, to the byte; max_records
     needs_answer     True: a 2xx counts only with its whole body         (False)
+    page_is_no_answer  True: a 2xx with an HTML page is a proxy's login page, and proves nothing (False)
     max_answer_bytes how much of an answer is read                       (64 KiB)
 
 Invariants (tests/sinks/contract.py, for every sink):
@@ -36,6 +37,7 @@ class HttpSink:
 
     content_type: str = "application/x-ndjson"
     needs_answer: ClassVar[bool] = False
+    page_is_no_answer: ClassVar[bool] = False
     max_answer_bytes: ClassVar[int] = MAX_ANSWER_BYTES
     max_body_bytes: int | None = None
     max_records: int | None = None
@@ -123,6 +125,8 @@ class HttpSink:
         error = failure(answer, self.what, retry=self._config.retry_statuses, reject=self._config.reject_statuses)
         if error is not None:
             raise error
+        if self.page_is_no_answer and "html" in answer.headers.get("Content-Type", "").lower():
+            raise Retryable(f"{self.what} answered {answer.status} with an HTML page, a proxy's perhaps; check url and proxy")
 
     def _scrubbed(self, error: ShipperError) -> ShipperError:
         """HS3: the same error without secrets."""

@@ -2,9 +2,11 @@
 
 Invariants (tests/sinks/test_datadog.py):
   DA1  no array has more than 1,000 logs or 5 MB, no log more than 1 MB (the intake would cut it): all after encoding
-  DA2  a record is delivered when a request with it was answered 2xx; there is no answer for single records
+  DA2  a record is delivered when a request with it was answered 2xx, and not with an HTML page; none is answered singly
 """
 from __future__ import annotations
+
+from typing import ClassVar
 
 import msgspec
 
@@ -38,6 +40,7 @@ class DatadogSink(PartsSink):
     """DA1, DA2."""
 
     content_type = "application/json"
+    page_is_no_answer: ClassVar[bool] = True
     frame = FRAME
     max_body_bytes = MAX_BODY_BYTES
     max_records = MAX_LOGS

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -47,6 +47,7 @@ class LokiSink(PartsSink):
     """LK1, LK2."""
 
     content_type = "application/json"
+    page_is_no_answer: ClassVar[bool] = True
     frame = FRAME
 
     def __init__(self, config: LokiConfig, context: SinkContext) -> None:

@@ -7,8 +7,10 @@ from shipper.errors import TooLarge
 from shipper.sinks import SinkContext
 from shipper.sinks.datadog import MAX_BODY_BYTES, MAX_LOG_BYTES, SINK
 from shipper.telemetry import Telemetry
+from tests.support.bad_http import BadServer
 
-from .http_world import entry_of
+from .codecs import Datadog
+from .http_world import World, entry_of
 from .syslog_kit import batch
 
 
@@ -82,3 +84,11 @@ def test_the_key_may_stand_where_it_is_wanted(keys):
 
 def test_a_key_over_plain_http_is_warned_of():
     assert [key for key, _ in SINK.warn(entry_of("type: datadog, url: 'http://intake', api_key: x").config)] == ["url"]
+
+
+async def test_a_proxys_login_page_is_not_taken_for_delivered():
+    codec = Datadog()
+    async with BadServer(codec, schedule=iter(["login", "login"])) as server, World(codec, server) as world:
+        world.write(5)
+        await world.until_done()
+        assert len(server.stored) == 5 and server.faults[:3] == ["login", "login", "ok"]

@@ -129,3 +129,11 @@ async def test_lk1_after_a_week_of_outage_what_is_too_old_is_dead_and_all_else_d
         assert len(world.letters.records) == 3_750 and len(server.stored) == 501
         assert all("too old" in why for _, _, why in world.letters.records.values())
         assert len(server.seen) < 30
+
+
+async def test_a_proxys_login_page_is_not_taken_for_delivered():
+    codec = Loki()
+    async with BadServer(codec, schedule=iter(["login", "login"])) as server, World(codec, server) as world:
+        world.write(5)
+        await world.until_done()
+        assert len(server.stored) == 5 and server.faults[:3] == ["login", "login", "ok"]

@@ -31,7 +31,8 @@ FAULTS = (
     "429_date", "500", "500", "503", "307", "403", "404", "drip", "wrong_type", "endless_500", "endless_200", "early_close",
     "half", "bad_http", "100_mb",
 )
-"""`hang` is not among them: it costs a whole request_timeout."""
+"""Not among them: `hang`, which costs a whole request_timeout; `login`, a 200 that stores nothing: it is a sink's own business
+whether it believes that."""
 
 
 @dataclass
@@ -140,6 +141,8 @@ class BadServer:
             status, more = _STATUSES[fault]
             body = b'{"error":"' + fault.encode() + b'"}'
             return await _write(writer, Reply(status, body, more()))
+        if fault == "login":
+            return await _write(writer, Reply(200, b"<!doctype html><html>welcome", {"Content-Type": "text/html; charset=utf-8"}))
         if fault == "hang":
             await asyncio.Event().wait()
         if fault == "reset_after":
