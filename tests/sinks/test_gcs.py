@@ -338,6 +338,7 @@ async def test_a_dead_cloud_storage_with_drop_oldest_keeps_what_is_planned_and_l
     world.write(100)
     world.run(age_s=0.05)
     await world.until(lambda: [name for name in world.spool if name.endswith("plan.json")] and not world.sink.pinned)
+    world.sink._config = msgspec.structs.replace(world.sink._config, max_age=3600.0)     # nothing more is planned by its age
     world.write(100)
     world.buffer.full = True
     await world.until(lambda: world.position >= (1, 0), "the cursor passes the plan")
