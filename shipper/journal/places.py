@@ -5,8 +5,8 @@
 Invariants (tests/journal/test_places.py):
   C1  an entry is counted as missing only where one numbering goes on (same `s`) and has a hole: whatever else differs is no
       proof of a loss, and its count is unknown
-  C2  journald copies the runtime journal to the disk under new numbers: an entry of the same boot that is not younger than the
-      last one read was read
+  C2  in one numbering the number decides. journald copies the runtime journal to the disk under new ones: there an entry of the
+      same boot that is not younger than the last one read was read
 """
 from __future__ import annotations
 
@@ -37,9 +37,11 @@ def is_read(entry: Place, last: Place) -> bool:
     """Was `entry` read, `last` being the last one (C2)? Ask only where a stream begins at `last`."""
     if entry.boot != last.boot:
         return False
+    if entry.numbering == last.numbering:                 # of two CPUs' messages the later one may say an earlier time
+        return entry.number <= last.number
     if entry.monotonic_us != last.monotonic_us:
         return entry.monotonic_us < last.monotonic_us
-    return entry.mark == last.mark or (entry.numbering == last.numbering and entry.number <= last.number)
+    return entry.mark == last.mark
 
 
 def missing(last: Place, first: Place) -> int:

@@ -95,6 +95,16 @@ async def test_each_message_comes_once_over_restarts_and_while_it_follows(ring: 
     assert buffer.sections[-1].batch is not None and list(buffer.sections[-1].batch.severities or ()) == [b"ERROR"]
 
 
+async def test_a_message_of_another_cpu_with_an_earlier_time_is_not_lost_at_a_restart(ring: Ring) -> None:
+    """printk takes the time before it takes the number."""
+    buffer = FakeBuffer()
+    ring.records = [b"6,1,1000,-;message 1\n"]
+    await reader_of(buffer, Device(ring)).once(settled)
+    ring.records += [b"6,2,999,-;message 2\n", b"6,3,1001,-;message 3\n"]
+    await reader_of(buffer, Device(ring)).once(settled)
+    assert numbers(buffer) == [1, 2, 3]
+
+
 async def test_k1_messages_that_were_overwritten_are_counted(ring: Ring) -> None:
     buffer = FakeBuffer()
     ring.holds(1, 2)
