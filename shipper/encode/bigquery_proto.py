@@ -29,7 +29,7 @@ _LENGTHS_KEPT = 32 * 1024
 _TIME_BYTES = 9
 MAX_ROW_BYTES = 9_000_000
 TOO_LARGE = "a row too large"
-PIECE_BYTES = 2 * 1024 * 1024
+PIECE_BYTES = 512 * 1024
 
 
 class Rows(NamedTuple):

@@ -209,7 +209,8 @@ class StorageWriteSink:
         while True:
             await self._work.wait()
             self._work.clear()
-            await self._context.plans.persist(self._appender.carry_out)
+            while self._appender.waiting is not None:
+                await self._context.plans.persist(self._appender.carry_out)
 
     def _confirm(self) -> None:
         """BQ1."""

@@ -79,6 +79,7 @@ class Appender:
         self._refusals = Refusals()
         self._behind = 0
         self._moved = False
+        self._steps = 0
         self.appended_rows = self.streams = self.rows_refused = 0
 
     # ------------------------------------------------------------ what is kept
@@ -107,7 +108,16 @@ class Appender:
         return next((plan for plan in self._world.plans if plan.written and not plan.done), None)
 
     async def carry_out(self) -> None:
-        """Until all plans are done. Raises Retryable and Fatal; what was acknowledged stays so."""
+        """Until all plans are done, or something is in the way and some of them got further: then whoever pauses longer after
+        each error (Plans.persist) begins anew. Raises Retryable and Fatal; what was acknowledged stays so."""
+        before = self._steps
+        try:
+            await self._carry_out()
+        except Retryable:
+            if self._steps == before:
+                raise
+
+    async def _carry_out(self) -> None:
         while (first := self.waiting) is not None:
             try:
                 await self._exchange(await self._connected(first), first.chain)
@@ -218,6 +228,7 @@ class Appender:
     def _acknowledge(self, one: Sent) -> None:
         one.plan.acked = one.block_index + 1
         self.appended_rows += one.block.live - one.skip
+        self._steps += 1
         self._refusals.written()
         self._behind, self._moved = 0, False
         self._world.acked()
@@ -258,6 +269,7 @@ class Appender:
         block.tried = False
         await self._rewrite(one.plan)
         self.rows_refused += len(refused)
+        self._steps += 1
 
     async def _drain(self, behind: deque[Sent], connection: Connection) -> bool:
         """Whether all that was sent behind a refused append was answered, and not taken."""

@@ -21,7 +21,7 @@ from typing import Any
 from ..encode.bigquery_proto import Rows, split_rows
 from ._plan_store import PlanStore
 
-BLOCK_BYTES = 2 * 1024 * 1024
+BLOCK_BYTES = 1024 * 1024
 
 
 @dataclass(slots=True)

@@ -1,5 +1,5 @@
-"""kill -9 at any moment, answers that are lost, tokens that expire, streams that are finalised, rows that are refused, a table that
-changes in the config in between: each line that was written is in exactly one row of BigQuery, or is one dead letter."""
+"""kill -9 at any moment, answers that are lost, tokens that expire, streams that are finalised, rows that are refused, a table
+that changes in the config in between: each line that was written is in exactly one row of BigQuery, or is one dead letter."""
 from __future__ import annotations
 
 import json
@@ -99,7 +99,8 @@ def kill_again_and_again(tmp_path: Path, kills: int, seed: int, longest_s: float
         bad = {number for number in range(written) if number % BAD_EVERY == BAD_EVERY - 1}
         try:
             found = Found(google)
-            eventually("all is there", lambda: len(found.look()) == written - len(bad), 60.0, lambda: str(agent.status()["sinks"]))
+            good = written - len(bad)
+            eventually("all is there", lambda: len(found.look()) == good, 60.0, lambda: str(agent.status()["sinks"]))
             eventually("dead letters", lambda: dead_letters(agent).keys() == bad)
             assert agent.terminate() == 0
         finally:

@@ -47,6 +47,31 @@ async def test_an_append_that_fails_is_sent_again_at_its_offset(fault: str, at: 
         assert "OFFSET_ALREADY_EXISTS" in fake.answers or fault != "lost"
 
 
+async def test_pauses_do_not_grow_while_something_gets_further(tmp_path: Path) -> None:
+    """Each second append fails: with pauses that double from error to error, 30 of them would take hours."""
+    async with FakeBigQueryWrite(chain(*repeat(("ok", "internal"), 60), repeat("ok"))) as fake:
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        world.run()
+        pauses: list[int] = []
+        world.delivery._patient.backoff = _Attempts(pauses)  # type: ignore[assignment]
+        world.write(200, padding=60)
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+        assert fake.faults.count("internal") >= 30 and max(pauses, default=0) <= 2
+
+
+class _Attempts:
+    """Notes the number of the try that failed."""
+
+    def __init__(self, seen: list[int]) -> None:
+        self._seen = seen
+
+    def delay_s(self, attempt: int, error: BaseException | None, uniform: Any) -> float:
+        self._seen.append(attempt)
+        return 0.001
+
+
 async def test_no_answer_at_all_ends_after_the_timeout_and_is_asked_again(tmp_path: Path) -> None:
     async with FakeBigQueryWrite(faults("ok", "ok", "mute")) as fake:
         (await shipped(tmp_path, fake, request_timeout="0.3s")).assert_exactly_once()
