@@ -83,7 +83,7 @@ class Limiter:
             if limit.bytes_per_s is not None:
                 wait_s = max(wait_s, -bucket.size / limit.bytes_per_s)
             if wait_s > 0:
-                work.hold_until_s = max(work.hold_until_s, now_s + min(wait_s, LONGEST_HOLD_S))
+                work.hold_until_s = max(work.hold_until_s, bucket.since_s + min(wait_s, LONGEST_HOLD_S))
 
     def _amounts(self, work: Work) -> Iterable[tuple[bytes, int, int]]:
         messages = work.batch.messages

@@ -49,5 +49,5 @@ class Limits:
         passed_s = max(0.0, now_s - found.since_s)
         found.records = min(max(1.0, most_records), found.records + passed_s * (limit.records_per_s or 0.0))
         found.size = min(max(1.0, most_bytes), found.size + passed_s * (limit.bytes_per_s or 0))
-        found.since_s = now_s
+        found.since_s = max(found.since_s, now_s)         # a flush asks for the past; those seconds were paid out already
         return found

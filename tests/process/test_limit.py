@@ -118,3 +118,23 @@ def test_two_limits_without_a_name_do_not_pay_each_others_debts() -> None:
     other = work(10, 0.0)
     Limiter(Limit(records_per_s=1000, burst=1.0), source(), limits)(other)  # type: ignore[arg-type]
     assert other.hold_until_s == 0.0
+
+
+def test_what_is_closed_by_time_earns_no_tokens_a_second_time() -> None:
+    """A flush asks with the time before which a record was quiet: two seconds ago. Those seconds were paid out already."""
+    limits, limit = Limits(), Limit(records_per_s=10, burst=1.0, action="drop")  # type: ignore[arg-type]
+    limiter, passed = Limiter(limit, source(), limits), 0
+    for tenth in range(100):
+        for now_s in (tenth / 10, tenth / 10 - 2.0):
+            each = work(10, now_s)
+            limiter(each)
+            passed += sum(b"dropped by" not in message for message in each.batch.messages)
+    assert passed <= 10 + 10 * 10
+
+
+def test_a_debt_made_by_what_is_closed_by_time_is_waited_for_from_now_on() -> None:
+    limits, limit = Limits(), Limit(records_per_s=10, burst=1.0)  # type: ignore[arg-type]
+    Limiter(limit, source(), limits)(work(10, 100.0))
+    late = work(10, 98.0)
+    Limiter(limit, source(), limits)(late)
+    assert late.hold_until_s == 101.0
