@@ -20,33 +20,30 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from ..errors import GapReason
-from ..model import FileRef, Gap, Section, Source
+from ..model import FileRef, Section, Source
 from ..telemetry import Telemetry
-from .again import not_read_again, piece_of, read_again
-from .attention import SWEEPS_BEFORE_WATCH, TICK_S, Attention
+from .at_end import Ends
+from .attention import TICK_S, Attention
 from .closings import Closings, gap_bytes
-from .cutter import Cutter, LineDecoder
-from .ending import AtEnd, Verdict, may_close_open_records, verdict
+from .cutter import LineDecoder
+from .damage import LostRanges
+from .ending import may_close_open_records
 from .facts import held_bytes_of, lag_by_source, rows_of, states_of, unread_bytes_of
 from .file import Changed, TailFile
 from .handles import Handles
 from .identity import HEAD_BYTES
-from .in_flight import InFlight, weight_bytes
+from .in_flight import FRAME_BYTES, InFlight, frames_of, weight_bytes
 from .lineage import Lineage
 from .ports import BufferPort, Directory, Formats, Refused, Settings
 from .reading import pass_over, read
 from .turns import Turns
+from .unfinished import flush, lost_sections
 
-FRAME_BYTES = 128 * 1024
 LAST_SWEEP_S = 1.5
-OLD_NS = 2_000_000_000
 ONCE_TRIES = 40
 
 _LEARNT = ("labels", "annotations", "about_pod")
 """What of a source can come to be known later than its file."""
-
-_NO_SETTINGS = Settings("", "raw", "beginning", 1 << 20, 1 << 20, 2.0, (), False)
 
 
 async def _no_pace() -> None:
@@ -70,6 +67,10 @@ class Reader:
         self._turns: Turns[str] = Turns()
         self._in_flight = InFlight(buffer, telemetry, self._rewind)
         self._closings = Closings(buffer)
+        self._lost_ranges = LostRanges(
+            buffer, self.lineages, formats, make_decoder, now_s=self._now_s, submit=self._submit)
+        self._ends = Ends(
+            self._attention, directory, formats, telemetry, now_ns=now_ns, queue=self._queue, flush=self._flush)
         self._goal: dict[str, dict[tuple[int, int], int]] | None = None
         self.between_turns = asyncio.Lock()               # who drops and adds lineages holds it: sections may be on their way
         self.blocked = self._lost_due = False
@@ -154,40 +155,7 @@ class Reader:
 
     def lost_lineage(self, name: str) -> None:
         """A lineage of the positions whose directory is gone: what it still held is reported, its files are closed."""
-        self._submit(self._lost_sections(name))
-
-    def _lost_sections(self, name: str) -> list[Section]:
-        sections = []
-        for key in self._buffer.positions.keys_of(name):
-            known = self._buffer.positions.files[key]
-            if known.closed:
-                continue
-            gap = Gap(known.offset, -1, GapReason.ROTATED_AWAY, max(0, known.size - known.offset), known.last_ns, 0)
-            sections.append(Section(
-                known.file, known.offset, known.offset, known.guard, None, (), gaps=(gap,), size=known.size, closed=True
-            ))
-        return sections + self._lost_records(name)
-
-    def _lost_records(self, name: str) -> list[Section]:
-        """What was open in it, as records without content that say how much is lost: their bytes were read and counted."""
-        positions = self._buffer.positions
-        known = positions.lineages[name]
-        decoder = self._make_decoder(known.source, _NO_SETTINGS)   # enough for records without content
-        decoder.restore(known.state, 0.0)
-        sections = []
-        cutter = Cutter(decoder, lambda piece: b"")
-        cutter.read_ns = self._now_ns()
-        ended = decoder.flush(before_s=0.0, read_ns=self._now_ns(), reread=cutter.reread)
-        skipped = decoder.skipping
-        if skipped is not None and (long_line := cutter.abandoned(skipped.key, readable=False)) is not None:
-            ended.append((skipped.key, long_line))
-        for key, batch in ended:
-            place = positions.files.get(key)
-            if place is not None:
-                sections.append(Section(
-                    place.file, place.offset, place.offset, place.guard, batch, decoder.state(), size=place.size, closed=True
-                ))
-        return sections
+        self._submit(lost_sections(name, self._buffer.positions, self._make_decoder, self._now_ns()))
 
     def wake(self) -> None:
         """Leave the wait (the stop event was set)."""
@@ -239,7 +207,8 @@ class Reader:
         async with self.between_turns:
             self.prepare(now)
             if self._lost_due:
-                await self._read_lost()
+                self._lost_due = False
+                await self._lost_ranges.read()
         await self._in_flight.drained()
         self._release()
         self.blocked = self._buffer.full
@@ -276,7 +245,8 @@ class Reader:
         """One round without waiting for anything outside; False where there was nothing to read. For tests."""
         ready = self.prepare(self._now_s())
         if self._lost_due:
-            await self._read_lost()
+            self._lost_due = False
+            await self._lost_ranges.read()
         await self._in_flight.drained()
         self._release()
         if ready:
@@ -370,7 +340,7 @@ class Reader:
     def _submit(self, sections: list[Section]) -> asyncio.Future[int] | None:
         """As frames of FRAME_BYTES, so that delivery starts with the first; the last one's future."""
         future = None
-        for part in _frames_of(sections):
+        for part in frames_of(sections):
             future = self._in_flight.submit(part)
             self._closings.note(future, part)
         return future
@@ -411,8 +381,8 @@ class Reader:
             self._count_truncations(lineage)
             return lineage.take_outbox(), bool(lineage.files)
         lineage.begin_read(file, now, self._now_ns())
-        if not file.ended and lineage.armed is not file and not file.passes_over and self._is_old(file):
-            self._arm(name, lineage, file)                # in front of the read: no other look is needed behind it
+        if not file.ended and lineage.armed is not file and not file.passes_over and self._ends.is_old(file):
+            self._ends.arm(name, lineage, file)           # in front of the read: no other look is needed behind it
         try:
             data, full = await read(file)
         except Changed:
@@ -426,7 +396,8 @@ class Reader:
         if full:
             self._attention.busy[name] = None
             return lineage.take_outbox() + sections, True
-        return self._at_end(name, lineage, file, lineage.take_outbox() + sections, bool(sections), now, finished)
+        return self._ends.reached(
+            name, lineage, file, lineage.take_outbox() + sections, bool(sections), now, finished, hurried=self._goal is not None)
 
     def _cut(self, lineage: Lineage, file: TailFile, data: bytes) -> list[Section] | None:
         """Sections of what was read; None where the data do not stand at the offset any more."""
@@ -466,62 +437,6 @@ class Reader:
             ref = file.ref = file.grown_head(ref)
         return ref
 
-    # -------------------------------------------------------- the end of a file
-
-    def _at_end(
-        self, name: str, lineage: Lineage, file: TailFile, sections: list[Section], progress: bool, now: float,
-        finished: list[tuple[Lineage, TailFile]],
-    ) -> tuple[list[Section], bool]:
-        attention = self._attention
-        if progress:
-            lineage.eof_ticks = 0
-            attention.quiet.pop(name, None)
-            attention.busy[name] = None
-            file.rest_since_s = now
-        if lineage.decoder.oldest_open_s() is not None:
-            attention.waiting[name] = None
-        if self._is_done(lineage, file, progress, now):
-            sections += self._finish(name, lineage, file, now)
-            finished.append((lineage, file))
-            return sections, bool(lineage.files)
-        if not file.live and file.rest_bytes:
-            attention.waiting[name] = attention.busy[name] = None
-        elif not progress:
-            self._quieten(name, lineage, file, now)
-        elif lineage.armed is file and not file.ended and not file.rest_bytes:
-            self._attention.quieten(name, now, watched=True)          # six looks less: a third of what a quiet file costs
-        file.ended = True
-        return sections, False
-
-    def _is_old(self, file: TailFile) -> bool:
-        """Nobody has written to it lately: most files that are there at the start."""
-        return file.live and not file.compressed and self._now_ns() - os.fstat(file.fd).st_mtime_ns > OLD_NS
-
-    def _is_done(self, lineage: Lineage, file: TailFile, progress: bool, now: float) -> bool:
-        if file.deleted_since_s == 0.0:
-            file.deleted_since_s = now
-        since_s = max(file.rest_since_s, file.deleted_since_s or 0.0)
-        facts = AtEnd(
-            live=file.live, compressed=file.compressed, deleted=file.deleted_since_s is not None,
-            successor=len(lineage.files) > 1, lineage_gone=lineage.vanished, progress=progress, rest_bytes=file.rest_bytes,
-            rest_age_s=now - since_s, patience_s=0.0 if self._goal is not None else lineage.settings.partial_timeout_s,
-        )
-        return verdict(facts) is Verdict.FINISH
-
-    def _finish(self, name: str, lineage: Lineage, file: TailFile, now: float) -> list[Section]:
-        sections = lineage.finish(file, self._formats)
-        if lineage.vanished and len(lineage.files) == 1:
-            sections += self._flush(lineage, now)         # nothing can follow what is open
-        lineage.files.remove(file)
-        deleted = file.deleted_since_s is not None
-        if file.compressed or deleted:
-            lineage.ignore(file)
-        else:
-            lineage.done.append(file)
-            self._attention.trail(name, now)
-        self._telemetry.count("shipper_rotations_total", 1, "deleted" if deleted else "rotated")
-        return sections
-
     def _without_files(self, name: str, lineage: Lineage) -> list[Section]:
         self._attention.busy.pop(name, None)
         sections = lineage.take_outbox()
@@ -529,27 +444,6 @@ class Reader:
             sections += self._flush(lineage, self._now_s())
             self.drop(name)
         return sections
-
-    def _quieten(self, name: str, lineage: Lineage, file: TailFile, now: float) -> None:
-        """Nothing new, again: after some ticks the kernel shall tell."""
-        lineage.eof_ticks += 1
-        if lineage.eof_ticks < SWEEPS_BEFORE_WATCH:
-            return
-        if lineage.armed is file:                         # since before this look
-            self._attention.quieten(name, now, watched=True)
-        else:
-            self._watch(name, lineage, file, now)
-
-    def _watch(self, name: str, lineage: Lineage, file: TailFile, now: float) -> None:
-        self._arm(name, lineage, file)
-        if lineage.armed is not None:
-            # One more look: what was written between the last read and the watch made no event.
-            lineage.eof_ticks = SWEEPS_BEFORE_WATCH - 1
-            self._queue(name)
-        self._attention.quieten(name, now, watched=lineage.armed is not None)
-
-    def _arm(self, name: str, lineage: Lineage, file: TailFile) -> None:
-        lineage.armed = file if file.fd >= 0 and self._directory.arm(file.fd, name) else None
 
     # -------------------------------------------------------- by time
 
@@ -587,54 +481,8 @@ class Reader:
             ref = file.ref or lineage.define(file, self._formats, ending=True)
             self._submit(self._handles.let_go(lineage, file, ref, unread))
 
-    async def _read_lost(self) -> None:
-        """Frames that were found damaged: a part of each lost range a second, from a disk that may be slow."""
-        self._lost_due = False
-        for lost in list(self._buffer.positions.lost):
-            lineage = self.lineages.get(lost.file.source.lineage)
-            if lineage is None:                           # nobody knows what to redact in it
-                self._submit([not_read_again(lost)])
-                continue
-            if lineage.wait_until_s > self._now_s():      # a rule that is not decided yet may say to
-                continue
-            file = lineage.file_of(lost.file.key)
-            form = lineage.form_of(file, self._formats) if file is not None else "raw"
-            data = await asyncio.to_thread(lineage.reread, piece_of(lost))
-            decoder = self._make_decoder(lost.file.source, lineage.settings)
-            previous = self._file_before(lost.file)
-            self._submit([read_again(lost, data, lineage, decoder, form, self._now_s(), previous=previous)])
-
-    def _file_before(self, file: FileRef) -> tuple[str, int] | None:
-        """Key of the file in front of this one in its lineage, and how far it was read."""
-        keys = self._buffer.positions.keys_of(file.source.lineage)
-        at = keys.index(file.key) if file.key in keys else 0
-        known = self._buffer.positions.files.get(keys[at - 1]) if at else None
-        return (keys[at - 1], known.offset) if known is not None else None
-
     def _flush(self, lineage: Lineage, before_s: float) -> list[Section]:
-        """Records that have been open since before `before_s`, as sections without bytes of their own."""
-        sections = []
-        decoder = lineage.decoder
-        for key, batch in decoder.flush(before_s=before_s, read_ns=self._now_ns(), reread=lineage.reread):
-            place = lineage.place_of(key, self._buffer.positions)
-            if place is not None:
-                ref, offset, guard, size = place
-                sections.append(Section(
-                    ref, offset, offset, guard, batch, decoder.state(), decoder.take_drops(ref.key), size=size,
-                    last_ns=decoder.newest_ns(batch),
-                ))
-        return sections or self._dropped(lineage)
-
-    def _dropped(self, lineage: Lineage) -> list[Section]:
-        """Where all that was closed was dropped: a section that says so, and that it is open no more."""
-        keys = [file.ref.key for file in lineage.files if file.ref is not None]
-        keys = keys or self._buffer.positions.keys_of(lineage.source.lineage)[-1:]
-        place = lineage.place_of(keys[0], self._buffer.positions) if keys else None
-        drops = lineage.decoder.take_drops(place[0].key) if place is not None else None
-        if place is None or not drops:
-            return []
-        ref, offset, guard, size = place
-        return [Section(ref, offset, offset, guard, None, lineage.decoder.state(), drops, size=size)]
+        return flush(lineage, self._buffer.positions, before_s, self._now_ns())
 
     def _end(self, lineage: Lineage) -> None:
         """--once: nobody waits for more."""
@@ -757,13 +605,13 @@ class Reader:
                 sections.append(lineage.closing_again(section, self._buffer.positions))
         for name in gone:
             if name in self._buffer.positions.lineages:
-                sections += self._lost_sections(name)
+                sections += lost_sections(name, self._buffer.positions, self._make_decoder, self._now_ns())
         before = {section.file.key: gap_bytes(section) for section in told}
         for section in sections:
             more = gap_bytes(section) - before.get(section.file.key, 0)
             if more > 0:                                  # what had been read, and is gone by now
                 self._telemetry.count("shipper_gap_bytes_total", more, section.gaps[0].reason)
-        for part in _frames_of(sections):
+        for part in frames_of(sections):
             self._closings.note(self._in_flight.submit(part, told=True), part)
 
     # -------------------------------------------------------- facts
@@ -795,15 +643,3 @@ class Reader:
     def facts(self) -> list[dict[str, Any]]:
         """One row per file, for /status and `positions show`."""
         return rows_of(self.lineages.values())
-
-
-def _frames_of(sections: list[Section]) -> list[list[Section]]:
-    parts: list[list[Section]] = []
-    size = FRAME_BYTES
-    for section in sections:
-        if size >= FRAME_BYTES:
-            parts.append([])
-            size = 0
-        parts[-1].append(section)
-        size += weight_bytes((section,))
-    return parts

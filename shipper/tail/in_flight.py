@@ -19,6 +19,7 @@ from .accounting import account
 from .ports import BufferPort
 
 IN_FLIGHT_BYTES = 4 * 1024 * 1024
+FRAME_BYTES = 128 * 1024
 
 
 def weight_bytes(sections: Iterable[Section]) -> int:
@@ -27,6 +28,19 @@ def weight_bytes(sections: Iterable[Section]) -> int:
     300 pods whose open records of 1 MiB end in one tick made one frame of 300 MiB out of 15 KB.
     """
     return sum([section.held_bytes for section in sections])
+
+
+def frames_of(sections: list[Section]) -> list[list[Section]]:
+    """As frames of FRAME_BYTES, so that delivery starts with the first."""
+    parts: list[list[Section]] = []
+    size = FRAME_BYTES
+    for section in sections:
+        if size >= FRAME_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(section)
+        size += weight_bytes((section,))
+    return parts
 
 
 class InFlight:
