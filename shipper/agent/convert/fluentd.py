@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from .draft import Draft, Item
 from .fluentd_filters import apply, exceptions
 from .fluentd_outputs import feed, sink
-from .fluentd_sources import source
+from .fluentd_sources import python_regex, source
 from .syntax import Element, Include, assumed, parse
 
 MOST_HOPS = 20
@@ -160,11 +160,19 @@ def matches(patterns: str, tag: str) -> bool:
     """fluentd's tag patterns: `*` is one part, `**` any number of them, {a,b} one of the two; several, with blanks between."""
     for pattern in _split(patterns or "**"):
         if pattern.startswith("/") and pattern.endswith("/") and len(pattern) > 1:
-            if re.search(pattern[1:-1], tag):
+            if _found(pattern, tag):
                 return True
         elif re.fullmatch(_expression(pattern), tag):
             return True
     return False
+
+
+def _found(pattern: str, tag: str) -> bool:
+    """An expression that means nothing here finds nothing; its <match> is then said to be reached by no source."""
+    try:
+        return re.search(python_regex(pattern), tag) is not None
+    except re.error:
+        return False
 
 
 def _split(text: str) -> list[str]:

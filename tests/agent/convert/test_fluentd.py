@@ -44,7 +44,8 @@ def source_of(text: str, filters: str = "") -> tuple[dict[str, Any], list[str]]:
                                                                                                                        "ab",
                                                                                                                        False),
     ("**.c", "a.b.c", True), ("**.c", "c", True), ("{a,b}.c", "b.c", True), ("{a,b}", "c", False), ("x a", "a", True),
-    ("{raw.stderr,raw.stdout}", "raw.stdout", True), ("/^a/", "abc", True),
+    ("{raw.stderr,raw.stdout}", "raw.stdout", True), ("/^a/", "abc", True), ("/^(?<x>a)\\.\\h/", "a.b", True),
+    ("/(/", "a", False),
 ])
 def test_tag_patterns(pattern: str, tag: str, wanted: bool):
     assert matches(pattern, tag) is wanted
