@@ -75,7 +75,7 @@ class Converter:
                 continue
             self.places[*path, key] = place
             if key not in known:
-                self.unknown(place, (*path, key), [*known, *beside])
+                self.unknown(place, (*path, key), [*known, *beside], wanted)
                 continue
             values[known[key].name] = self.convert(child, known[key].type, (*path, key))
         for missing in (f for f in wanted.fields if f.required and f.name not in values):
@@ -87,9 +87,9 @@ class Converter:
         except (ValueError, TypeError) as error:     # what the Struct's own __post_init__ refuses
             return self.wrong(self.place(path), path, scrub(str(error), self.secrets))
 
-    def unknown(self, place: Place, path: Path, known: Collection[str]) -> None:
-        """Note an unknown key, with the nearest known one or with all of them."""
-        close = suggest(path[-1], known)
+    def unknown(self, place: Place, path: Path, known: Collection[str], wanted: inspect.StructType | None = None) -> None:
+        """Note an unknown key, with the nearest known one (of `wanted` also one level down) or with all of them."""
+        close = _one_level_down(path[-1], wanted) or suggest(path[-1], known)
         self.wrong(place, path, f"unknown key{close}" if close else f"unknown key; known here: {', '.join(known)}")
 
     def is_map(self, node: Node, path: Path) -> bool:
@@ -205,6 +205,17 @@ _READERS: dict[type, Callable[[Scalar, Any], Any]] = {
     inspect.AnyType: lambda found, wanted: as_any(found),
 }
 """What a sink's Struct may be made of. Another type is a KeyError: a mistake in the sink, seen by its first test."""
+
+
+def _one_level_down(key: str, wanted: inspect.StructType | None) -> str:
+    """"; did you mean 'tls.ca'?" for ca, ca_file or tls_ca beside `tls`, or nothing."""
+    for outer in wanted.fields if wanted is not None else ():
+        inner = [f.encode_name for f in outer.type.fields] if isinstance(outer.type, inspect.StructType) else []
+        found = next((name for name in inner if key in (name, f"{name}_file", f"{outer.encode_name}_{name}",
+                                                        f"{outer.encode_name}_{name}_file")), None)
+        if found is not None:
+            return f"; did you mean '{outer.encode_name}.{found}'?"
+    return ""
 
 
 def _fits(wanted: inspect.Type, node: Node) -> bool:

@@ -45,7 +45,7 @@ _CONFIG = {f.name: f for f in struct_type(Config).fields}
 _JUDGED = ("node", "state_dir", "sources", "buffer", "sinks", "admin", "shutdown_grace", "lock_wait", "process", "tests",
            "kubernetes")
 _COMMON = struct_type(SinkCommon)
-_COMMON_KEYS = frozenset(f.encode_name for f in _COMMON.fields)
+_COMMON_KEYS = {f.encode_name: None for f in _COMMON.fields}.keys()     # a set that keeps the order of the Struct
 
 FindSink = Callable[[str], Any]
 
@@ -173,7 +173,7 @@ def _sink(converter: Converter, node: Node, name: str, find_sink: FindSink) -> A
     spec, type_name = _spec(converter, node, path, find_sink)
     if spec is None:
         return common, WRONG
-    config = converter.struct(node, struct_type(spec.config), path, skip=_COMMON_KEYS | {"type"}, beside=[*_COMMON_KEYS, "type"])
+    config = converter.struct(node, struct_type(spec.config), path, skip=_COMMON_KEYS | {"type"}, beside=["type", *_COMMON_KEYS])
     if common is WRONG or config is WRONG:
         return common, WRONG
     if spec.confirms_later(config):

@@ -161,7 +161,9 @@ def as_any(scalar: Scalar) -> Any:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """"; did you mean 'x'?" or nothing."""
-    close = difflib.get_close_matches(word[:64].lower().replace("-", "_"), list(known), 1, 0.6)
+    known, word = list(known), word[:64].lower().replace("-", "_")
+    close = difflib.get_close_matches(word, known, 1, 0.6) or \
+        [name for name in known if word.startswith(f"{name}_") or word.endswith(f"_{name}")]
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

@@ -20,6 +20,7 @@ from ._syslog_config import TlsConfig, make_context, reason
 
 Compression = Literal["none", "gzip", "zstd"]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HOST_PORT = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?")
 _OURS = frozenset(("content-length", "content-encoding", "transfer-encoding", "host", "connection", "expect", "idempotency-key"))
 ZSTD_MEND = "zstd is not installed here; pip install 'shipper[zstd]', or use gzip"
 
@@ -95,10 +96,20 @@ def url_problems(url: str, key: str = "url") -> Problems:
         usable = False
         parts = urlsplit("")
     if not usable or any(c.isspace() or ord(c) < 32 for c in url):
-        return [(key, "is not the URL of a server; write for example https://logs.example.com/ingest")]
+        return [(key, f"is not the URL of a server; {_url_mend(url)}")]
     if parts.username or parts.password:
         return [(key, "holds a password; put it into auth.user and auth.password_file")]
     return [(key, "has a fragment (#...), which is never sent; remove it")] if parts.fragment else []
+
+
+def _url_mend(url: str) -> str:
+    """What to write. Only what can hold no secret is quoted: a host's name and port."""
+    scheme, found, _ = url.partition("://")
+    if not found and _HOST_PORT.fullmatch(url):
+        return f"it has no scheme: write https://{url} or http://{url}"
+    if found and scheme.isalnum() and scheme not in ("http", "https"):
+        return f"{scheme}:// is not spoken here: write https:// or http://"
+    return "write for example https://logs.example.com/ingest"
 
 
 def _header_problems(headers: dict[str, str]) -> Problems:

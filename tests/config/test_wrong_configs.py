@@ -194,6 +194,20 @@ CASES = [
     ("an unknown key in a nested map", S + "sinks:\n  out: {type: fake, address: a, tls: {verfy: true}}\n", [
         "4:39: sinks.out.tls.verfy: unknown key; did you mean 'verify'?",
     ]),
+    ("a key that belongs one level down", S + "sinks:\n  out: {type: fake, address: a, ca: x, tls_verify: true, ca_file: x}\n", [
+        "4:33: sinks.out.ca: unknown key; did you mean 'tls.ca'?",
+        "4:40: sinks.out.tls_verify: unknown key; did you mean 'tls.verify'?",
+        "4:58: sinks.out.ca_file: unknown key; did you mean 'tls.ca'?",
+    ]),
+    ("a key as other programs call it", S + "sinks:\n  out: {type: fake, address: a, tls: {ca_file: x, skip_verify: true}}\n", [
+        "4:39: sinks.out.tls.ca_file: unknown key; did you mean 'ca'?",
+        "4:51: sinks.out.tls.skip_verify: unknown key; did you mean 'verify'?",
+    ]),
+    ("an unknown key of a sink like no other", S + "sinks:\n  out: {type: fake, address: a, zzz: 1}\n", [
+        ("4:33: sinks.out.zzz: unknown key; known here: address, port, protocol, format, ratio, token, headers, paths, tls, limit, "
+         "timeout, anything, one_or_more, type, when, when_full, max_backlog, max_backlog_age, concurrency, start_at, previously, "
+         "give_up_after, max_request_bytes, max_request_records, linger"),
+    ]),
     ("what the sink's own Struct refuses", S + "sinks:\n  out: {type: fake, address: a, port: 70000}\n", [
         '4:3: sinks.out: the port is over 65535; use a lower one',
     ]),

@@ -239,7 +239,10 @@ async def test_the_proxy_comes_from_the_config_or_else_from_the_environment(monk
 
 
 @pytest.mark.parametrize(("keys", "says"), [
-    ("url: logs.example.com", "url: is not the URL of a server"),
+    ("url: logs.example.com", "url: is not the URL of a server; it has no scheme: write https://logs.example.com or http://logs."),
+    ("url: 'logs:9200'", "url: is not the URL of a server; it has no scheme: write https://logs:9200 or http://logs:9200"),
+    ("url: 'ftp://logs/'", "url: is not the URL of a server; ftp:// is not spoken here: write https:// or http://"),
+    ("url: 'https://logs:99999'", "url: is not the URL of a server; write for example https://logs.example.com/ingest"),
     ("url: 'http://u:p@far/'", "url: holds a password"),
     ("url: 'http://far/', tls: {verify: false}", "tls: has no effect with an http:// url"),
     ("url: 'https://far/', tls: {ca: /nope.pem}", "tls.ca: cannot read /nope.pem"),
