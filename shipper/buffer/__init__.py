@@ -6,5 +6,6 @@
     recovery.py   what a start makes of the directory                 damage.py     damaged frames and what they cost
     positions.py  how far each file is read                           cursors.py    how far each sink is confirmed
     framing.py    where frames are in a segment               columns.py    columns joined and split
+    damage_reports.py  what a read meets, said once
     index.py walk.py ring.py limits.py files.py smallfiles.py lock.py view.py
 """

@@ -26,13 +26,12 @@ from ..model import Frame, Section
 from ..telemetry import Telemetry
 from .columns import join_columns
 from .cursors import CursorPosition
-from .damage import Cost
+from .damage_reports import DamageReports
 from .early import Early, encode_early
 from .engine import Engine
 from .files import Files, OsFiles
 from .jobs import BUFFER_FULL, Job, Outcome
 from .limits import Usage, is_full
-from .log import Damaged
 from .positions import Positions
 from .recovery import CURSORS, SEGMENTS, Recovered, recover
 from .ring import Ring
@@ -61,7 +60,7 @@ class Buffer:
         self._changed: set[asyncio.Future[None]] = set()
         self._on_durable: dict[str, OnDurable] = {}
         self._degraded: dict[str, str] = {}
-        self._damaged = set(found.damaged)
+        self._damage = DamageReports(directory, engine, self.positions, self._reading, self._put, telemetry, set(found.damaged))
         self._must_reload = self._closing = False
         self.early: dict[Any, Early] = {}                 # by sink: all of them, or columns are let go that one still needs
         self._epoch = 0
@@ -280,7 +279,7 @@ class Buffer:
                 self._reading, self._engine.log.read, seq, hot - 1, max_bytes
             )
             if damage:
-                await self._report(damage)
+                await self._damage.report(damage)
             if frames:
                 return frames
             seq = max(seq, hot)
@@ -374,7 +373,7 @@ class Buffer:
 
     def _say_degraded(self, degraded: dict[str, str]) -> None:
         for reason, why in degraded.items():
-            if reason not in self._degraded:
+            if self._degraded.get(reason) != why:
                 self._telemetry.degraded(reason, why)
         for reason in self._degraded.keys() - degraded.keys():
             self._telemetry.recovered(reason)
@@ -388,35 +387,6 @@ class Buffer:
         self._futures.clear()
         self._telemetry.say("error", "buffer_writer_stopped", about=self.directory, why=repr(error))
         self._wake()
-
-    async def _report(self, damage: list[Damaged]) -> None:
-        """Damage met by a read: set aside, counted once, its ranges lost unless every sink is beyond it."""
-        fresh = [d for d in damage if (d.first_seq, d.bad.start) not in self._damaged]
-        self._damaged.update((d.first_seq, d.bad.start) for d in fresh)
-        for damaged in fresh:
-            lost, unknown_bytes, unknown_frames = await self._loop.run_in_executor(self._reading, self._cost, damaged)
-            delta = self.positions.plan_lost(lost)
-            self.positions.commit(delta)
-            self._put(Job(delta, lost=tuple(lost), damaged=(damaged,)))
-            self._telemetry.count("shipper_buffer_damaged_frames_total", max(1, len(damaged.bad.heads)))
-            self._telemetry.say(
-                "error", "frame_damaged", about=damaged.path, start=damaged.bad.start, end=damaged.bad.end,
-                then="set aside in quarantine/, read again from the log files", files=len({e.file.key for e in lost}),
-            )
-            self._count_unknown(unknown_bytes, unknown_frames)
-
-    def _count_unknown(self, unknown_bytes: int, unknown_frames: int) -> None:
-        if unknown_bytes or unknown_frames:
-            self._telemetry.count("shipper_gaps_total", 1, GapReason.BUFFER_DAMAGED.value)
-            self._telemetry.count("shipper_gap_bytes_total", unknown_bytes, GapReason.BUFFER_DAMAGED.value)
-            self._telemetry.say("error", "damaged_ranges_unknown", about=self.directory, bytes=unknown_bytes,
-                                frames=unknown_frames, then="which files they are of is not known; shipper verify shows it")
-
-    def _cost(self, damaged: Damaged) -> Cost:
-        engine = self._engine
-        with engine.lock:
-            held = engine.cursors.held_from()
-        return engine.log.lost_in(damaged, self.positions, held)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
