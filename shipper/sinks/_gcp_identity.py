@@ -67,13 +67,11 @@ class Identity:
         return found
 
     async def cluster_name(self) -> str:
-        if self._config.cluster_name is not None:
-            return self._config.cluster_name
-        return await self._ask("instance/attributes/cluster-name")
+        return self._config.cluster_name or await self._ask("instance/attributes/cluster-name")
 
     async def location(self) -> str:
         """The cluster's location; outside a cluster the zone."""
-        if self._config.location is not None:
+        if self._config.location:
             return self._config.location
         return await self._ask("instance/attributes/cluster-location") or await self.zone()
 
@@ -81,9 +79,7 @@ class Identity:
         return (await self._ask("instance/zone")).rpartition("/")[2]
 
     async def instance_id(self) -> str:
-        if self._config.instance_id is not None:
-            return self._config.instance_id
-        return await self._ask("instance/id")
+        return self._config.instance_id or await self._ask("instance/id")
 
     def _of_file(self) -> str:
         place = _gcp_key.find(self._config.credentials_file, self._environ)

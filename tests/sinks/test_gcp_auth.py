@@ -300,9 +300,10 @@ async def test_a_name_server_that_is_not_up_yet_is_waited_for_and_makes_no_clust
     assert await Identity(GcpConfig(), {"HOME": "/nonexistent"}).cluster_name() == "", "there is none here"
 
 
-async def test_an_empty_cluster_name_in_the_config_says_that_there_is_none(google: IdentityServer) -> None:
-    who = Identity(GcpConfig(cluster_name=""), {"GCE_METADATA_HOST": google.host})
-    assert await who.cluster_name() == "" and google.asked == []
+async def test_an_empty_value_of_the_environment_asks_the_metadata_server(google: IdentityServer) -> None:
+    """cluster_name: ${CLUSTER_NAME:-}"""
+    who = Identity(GcpConfig(cluster_name="", location="", instance_id=""), {"GCE_METADATA_HOST": google.host})
+    assert (await who.cluster_name(), await who.location(), await who.instance_id()) == ("c1", "europe-west1", "4242")
 
 
 def test_an_endpoint_of_the_config_wins_over_the_emulators_and_that_over_googles() -> None:
