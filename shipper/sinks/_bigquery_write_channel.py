@@ -80,7 +80,8 @@ class WriteChannel:
         return [("x-goog-request-params", route), *((name.lower(), value) for name, value in headers.items())]
 
     def _open(self) -> Any:
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")     # it writes to stderr, past our log
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")             # it writes to stderr, past our log
+        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")      # children (journalctl) are exec'ed, and could hang before
         try:
             from grpc import aio, ssl_channel_credentials
         except ImportError as error:

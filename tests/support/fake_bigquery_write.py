@@ -18,11 +18,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
+
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")      # agents are started from this process: they hung before exec
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 from google.cloud.bigquery_storage_v1 import types
