@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, get_args
 from .draft import Draft, Findings
 from .process_redact import BuiltinName, ByField, Limit, RedactRule
 from .processing import Processing, ProcessRule
+from .rules_process import PARSED_FORMATS
 from .tree import Path
+from .when import MAP_KEYS
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
 _BUILTINS = get_args(BuiltinName)
@@ -100,6 +102,15 @@ def _rule_problems(item: RedactRule) -> Iterator[tuple[Path, str]]:
         yield ("pattern",), str(error)
 
 
+def _steered_by_pods(draft: Draft, say: Findings) -> None:
+    """Who may label a pod could switch its redaction off, and without an API server nobody knows the labels."""
+    for path, layer in layers(draft):
+        if layer.redact and any(key in _when(layer) for key in MAP_KEYS):
+            say.warn((*path, "redact"), "depends on what a pod says of itself: who may label it can switch this off, and what is "
+                                        "read without labels (after kubernetes.metadata_timeout) is not redacted; say it in the "
+                                        "source, or by namespace")
+
+
 def _secrets(draft: Draft, say: Findings) -> None:
     for path, layer in layers(draft):
         if layer.redact_secret is not None and layer.redact_secret_file is not None:
@@ -126,7 +137,8 @@ def _file_problem(path: str) -> str | None:
 
 
 def _limits(draft: Draft, say: Findings) -> None:
-    parses = any(layer.parse not in (None, "off") for _, layer in layers(draft))
+    parses = any(layer.parse not in (None, "off") for _, layer in layers(draft)) or any(
+        getattr(source, "format", "") in PARSED_FORMATS or source.type == "journal" for source in draft.sources.values())
     for path, layer in layers(draft):
         if layer.limit is None:
             continue
@@ -152,4 +164,4 @@ def _limit_problems(limit: Limit) -> Iterator[tuple[Path, str]]:
         yield ("by", "field"), "is no path into the fields; write for example http.user"
 
 
-REDACT_RULES = (_redact, _hash_secrets, _secrets, _limits)
+REDACT_RULES = (_redact, _hash_secrets, _steered_by_pods, _secrets, _limits)

@@ -95,3 +95,21 @@ def test_what_a_secret_file_holds_is_masked_in_logs_and_errors(tmp_path: Path) -
     telemetry = Telemetry()
     keep_redaction_secrets(config, telemetry)
     assert "0123456789abcdef" not in telemetry.scrub("quoted: 0123456789abcdef-secret")
+
+
+@pytest.mark.parametrize(("when", "warned"), [("{labels: {tier: [card]}}", True), ("{annotations: {a: [b]}}", True),
+                                              ("{namespace: [payments]}", False)])
+def test_redaction_that_a_pod_could_switch_off_is_warned_of(when: str, warned: bool) -> None:
+    text = "sources:\n  c: {type: containers}\nprocess:\n  - {when: WHEN, redact: [email]}\nsinks: {out: {type: stdout}}\n"
+    warnings = load_text(text.replace("WHEN", when), "c.yaml", {}).warnings
+    assert any("c.yaml:4:" in text and "can switch this off" in text for text in warnings) == warned
+
+
+@pytest.mark.parametrize(("source", "warned"), [
+    ("{type: files, include: [/var/log/a.log], format: json, LIMIT}", False), ("{type: journal, LIMIT}", False),
+    ("{type: files, include: [/var/log/a.log], LIMIT}", True)])
+def test_a_limit_by_a_field_is_warned_of_only_where_there_are_no_fields(source: str, warned: bool) -> None:
+    limit = "limit: {by: {field: user}, records_per_s: 1}"
+    text = f"sources:\n  s: {source.replace('LIMIT', limit)}\nsinks: {{out: {{type: stdout}}}}\n"
+    found = load_text(text, "c.yaml", {}).warnings
+    assert any("share one budget" in text for text in found) == warned
