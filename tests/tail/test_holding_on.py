@@ -262,8 +262,9 @@ async def test_a_damaged_frame_that_is_read_again_leaves_no_open_record_in_the_b
     positions = node.buffer.positions
     (key,) = positions.files
     decoders = []
-    make = node.reader._lost_ranges._make_decoder
-    node.reader._lost_ranges._make_decoder = lambda *a: decoders.append(make(*a)) or decoders[-1]  # type: ignore[func-returns-value]
+    ranges = node.reader._lost_ranges
+    make = ranges._make_decoder
+    ranges._make_decoder = lambda *a: decoders.append(make(*a)) or decoders[-1]  # type: ignore[func-returns-value]
     held = node.reader.lineages[str(tree.log)].decoder.opened.budget.held_bytes  # type: ignore[attr-defined]
     positions.commit(positions.plan_lost([Lost(positions.files[key].file, 0, positions.files[key].offset)]))
     threads = []

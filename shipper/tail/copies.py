@@ -1,0 +1,118 @@
+"""Where the content of a file is, too: copytruncate's copy, a .gz, the same file under another name. Driver: opens and preads.
+
+    before the cut   the copy holds what the live file holds, as far as it goes ──► it is nothing of its own (is_copy)
+    after it         the copy holds head and guard of what was read ──► it goes on with that key and offset (copy_of)
+
+Invariants:
+  Y1  a file is what it contains: head and guard decide, name and inode only say where to look
+  Y2  who is being written while it is looked at gets no key: the next look decides
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..model import FileRef
+from .file import TailFile
+from .identity import HEAD_BYTES, digest
+from .ports import Refused
+
+if TYPE_CHECKING:
+    from .lineage import Lineage
+
+
+def is_being_copied(lineage: Lineage, file: TailFile, head: bytes) -> bool:
+    """Asked once more when its head is there: it may have been empty, or cut for the second half of its content, when
+    `told_apart` looked. Then it has no key yet, and the next read looks again."""
+    if file.live or file.compressed or file.handle is None:
+        return False
+    cut = any(other.live and lineage.is_cut(other, 0) for other in lineage.files)
+    return cut or os.fstat(file.fd).st_size < len(head) or is_copy(lineage, file)
+
+
+def is_copy(lineage: Lineage, file: TailFile, others: Iterable[TailFile] = ()) -> bool:
+    """copytruncate before the truncation: a rotated name whose content, as far as it is there, a live file has as well.
+    What is missing in it when its original is cut is found by `replaced`."""
+    if file.ref is not None or file.live or file.compressed or file.handle is None:
+        return False
+    seen = os.fstat(file.fd)
+    return seen.st_size > 0 and any(_has(lineage, other, file, seen) for other in [*lineage.files, *others] if other.live)
+
+
+def _has(lineage: Lineage, other: TailFile, file: TailFile, seen: os.stat_result) -> bool:
+    if other.handle is None:                         # quiet for long
+        if other.ref is None or (again := open_again(lineage, other)) is None:
+            return False
+        try:
+            return _has(lineage, again, file, seen)
+        finally:
+            again.close()
+    head = file.head()
+    if other.pread(len(head), 0) != head:
+        return False
+    if seen.st_size <= HEAD_BYTES and lineage.settings.host_file and seen.st_mtime_ns < os.fstat(other.fd).st_mtime_ns:
+        return False                                 # two short files that begin alike: a program without timestamps
+    return other.guard_at(seen.st_size) == file.guard_at(seen.st_size)
+
+
+def copy_of(lineage: Lineage, file: TailFile) -> TailFile | None:
+    """Where its content goes on: in a file that was taken in while it was empty (and may be unlinked by now), or beside."""
+    begun = [f for f in [*lineage.files, *lineage.done] if f.ref is None and f.handle is not None and not f.live]
+    for copy in begun:
+        if copy is not file and _goes_on(lineage, file, copy):
+            (lineage.files if copy in lineage.files else lineage.done).remove(copy)
+            return copy
+    for seen in lineage.directory.siblings(lineage.source):
+        if (seen.device, seen.inode) == file.node_id:
+            continue
+        copy = TailFile(seen.path, seen.device, seen.inode, live=False, compressed=seen.compressed)
+        try:
+            copy.attach(lineage.directory.open(seen.path, lineage.settings))
+        except Refused:
+            continue                                 # counted when it was looked at
+        if _goes_on(lineage, file, copy):
+            lineage.ignored.pop(copy.node_id, None)
+            for files in (lineage.files, lineage.done):    # taken in while it was empty, and closed since
+                files[:] = [f for f in files if f.node_id != copy.node_id or f.ref is not None]
+            return copy
+        copy.close()
+    return None
+
+
+def _goes_on(lineage: Lineage, file: TailFile, copy: TailFile) -> bool:
+    """Does `copy` hold what `file` held? Then it takes over its key and offset."""
+    ref = file.ref
+    assert ref is not None
+    if not _holds(file, copy):
+        return False
+    moved = FileRef(ref.key, lineage.source, copy.path, copy.device, copy.inode, ref.head_bytes, ref.head_hash)
+    copy.resume(moved, file.offset, digest(file.guard) if file.guard is not None else file.guard_hash)
+    copy.form, copy.begun = file.form, file.begun
+    return True
+
+
+def _holds(file: TailFile, copy: TailFile) -> bool:
+    """Does `copy` begin as `file` did, and has it what stood in front of the offset?"""
+    ref = file.ref
+    assert ref is not None
+    offset, guard = file.evidence
+    head = copy.head()
+    same_head = len(head) >= ref.head_bytes and digest(head[: ref.head_bytes]) == ref.head_hash
+    return same_head and copy.guard_at(offset) == guard
+
+
+def open_again(lineage: Lineage, file: TailFile) -> TailFile | None:
+    """A closed file by its name, or, where that is gone or another file's since the last look, by its content."""
+    places = [(file.path, file.compressed)]
+    places += [(seen.path, seen.compressed) for seen in lineage.directory.siblings(lineage.source)]
+    for path, compressed in places:
+        again = TailFile(path, file.device, file.inode, live=False, compressed=compressed)
+        try:
+            again.attach(lineage.directory.open(path, lineage.settings))
+        except Refused:
+            continue
+        if _holds(file, again):
+            return again
+        again.close()
+    return None
