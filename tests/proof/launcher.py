@@ -75,6 +75,9 @@ def _child(order: dict[str, Any]) -> int:
         os.environ.update(order["env"])
     if order.get("open_files"):
         resource.setrlimit(resource.RLIMIT_NOFILE, (order["open_files"],) * 2)
+    from shipper.process import patterns
+
+    patterns.engine = lambda: os.environ.get("SHIPPER_TEST_ENGINE", "re")       # tests/conftest.py says why
     sys.argv = [order["module"], *order["argv"]]
     if order["module"] == "simulator":
         from shipper.agent.node_simulator import main as simulator
