@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import os
+import secrets
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from functools import partial
@@ -33,7 +34,6 @@ from ._http_status import Answer, failure
 
 MULTIPART_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 32 * PIECE_BYTES
-_BOUNDARY = "shipper-7e1b2c9f4d"
 _DELETE_RIGHT = b"storage.objects.delete"
 
 
@@ -78,11 +78,12 @@ class Upload:
     # ------------------------------------------------------------ the two ways
 
     async def _multipart(self) -> Answer:
-        head = (f"--{_BOUNDARY}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n".encode() + self._resource()
-                + f"\r\n--{_BOUNDARY}\r\nContent-Type: {self._spec['content_type']}\r\n\r\n".encode())
+        boundary = _boundary()
+        head = (f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n".encode() + self._resource()
+                + f"\r\n--{boundary}\r\nContent-Type: {self._spec['content_type']}\r\n\r\n".encode())
         return await self._client.request(
-            "POST", self._url("multipart"), headers={"Content-Type": f"multipart/related; boundary={_BOUNDARY}"},
-            body=[head, *self._pieces(0, self._size), f"\r\n--{_BOUNDARY}--\r\n".encode()],
+            "POST", self._url("multipart"), headers={"Content-Type": f"multipart/related; boundary={boundary}"},
+            body=[head, *self._pieces(0, self._size), f"\r\n--{boundary}--\r\n".encode()],
         )
 
     async def _begin(self) -> None:
@@ -203,6 +204,11 @@ class Upload:
                 return Retryable(f"{error}; it is sent again")
             return Fatal(f"{error}; check bucket, prefix and storage_class")
         return error or Retryable(f"{self.what}: answered {answer.status}, which means nothing here")
+
+
+def _boundary() -> str:
+    """Of one request. Nobody can know it beforehand: a line of a log that held it would end the object there, for ever."""
+    return f"shipper-{secrets.token_hex(16)}"
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

@@ -12,7 +12,9 @@ from shipper.errors import BufferLost
 from shipper.sinks import gcs as module
 from shipper.sinks._gcs_config import object_name
 from shipper.sinks._gcs_range import Range
+from shipper.sinks._gcs_upload import _boundary
 from shipper.sinks._plan_store import PlanStore
+from tests.deliver.support import source
 from tests.sinks.gcs_world import GcsWorld
 from tests.support.fake_gcs import FakeGcs
 
@@ -251,3 +253,14 @@ async def test_a_plan_of_a_buffer_that_is_gone_whose_bucket_is_gone_too_holds_up
         await task
     world.assert_exactly_once()
     assert len([name for name in world.spool if name.endswith(".plan.json")]) == 3, "the old ones wait on"
+
+
+async def test_no_line_of_a_log_can_end_an_upload_early(world: GcsWorld, gcs: FakeGcs) -> None:
+    """The boundary between the parts of an upload was a constant: a pod that printed it stopped the sink for ever."""
+    known = b"shipper-7e1b2c9f4d"
+    world.buffer.write(source("web", "default"), b"before\r", b"--" + known + b"--", b"behind")
+    world.run(format="raw", compression="none")
+    await world.flushed()
+    (stored,) = gcs.objects.values()
+    assert stored.data == b"before\r\n--" + known + b"--\nbehind\n"
+    assert _boundary() != _boundary()
