@@ -174,7 +174,7 @@ class TestLines:
     def test_a_users_expression_with_types(self):
         how = ParseRegex(
             regex=r'^(?P<client>\S+) \S+ \S+ \[(?P<time>[^\]]+)\] '
-                  r'"(?P<method>[A-Z]+) (?P<path>\S+)[^"]*" (?P<status>\d+) (?P<size>\S+)',
+                  r'"(?P<method>[A-Z]+) (?P<path>[^ "]+) [^"]*" (?P<status>\d+) (?P<size>\S+)',
             types={"status": "integer", "size": "integer"})
         line = b'10.0.0.1 - - [20/Nov/2026:09:04:05 +0000] "GET /a HTTP/1.1" 404 -'
         assert one(how, line) == (b"", b"2026-11-20T09:04:05Z", b"",

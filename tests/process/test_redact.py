@@ -72,7 +72,7 @@ def test_a_batch_without_a_secret_stays_the_same_object() -> None:
 @given(st.lists(st.binary(max_size=40) | st.sampled_from([b"a@b.co", b"10.0.0.1", b"\x00\x1e\n", b'{"a":"\\u0040"']), max_size=6))
 def test_any_bytes_keep_their_number_and_nothing_is_raised(messages: list[bytes]) -> None:
     if messages:
-        found = run(every(RedactRule(name="own", pattern="a+b")), batch_of(messages, fields=[b'{"m":1}'] * len(messages)))
+        found = run(every(RedactRule(name="own", pattern="a{1,9}b")), batch_of(messages, fields=[b'{"m":1}'] * len(messages)))
         assert len(found.messages) == len(found.fields or ()) == len(messages)
 
 
