@@ -2,7 +2,7 @@
 
     encode ─► [(prefix, pieces)] ─► send ─► Range: a growing spool file per prefix            (_gcs_range.py, on a thread)
     full, old, or too much of the buffer ─► cut ─► sealed ─► buffer synced ─► fix ─► manifest   (_plan_store.py)
-    manifest ─► Upload per object (_gcs_upload.py) ─► all of them there ─► confirmed ─► cursor durable ─► manifest removed
+    manifest ─► Upload per object (_gcs_plans.py, _gcs_upload.py) ─► all there ─► confirmed ─► cursor durable ─► manifest removed
 
 Invariants (tests/sinks/test_gcs.py, test_gcs_exactly_once.py):
   GS1  an object is uploaded only when it stands in a durable manifest, with its final name and checksum, and whatever happens it
@@ -21,12 +21,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 from ..encode import raw, record_json
 from ..errors import Fatal, Retryable, ShipperError
@@ -46,42 +45,16 @@ from ._gcs_config import (
     suffix,
     warnings,
 )
-from ._gcs_range import Range, measure
-from ._gcs_upload import Upload
+from ._gcs_plans import CarriedOut, Plan, SpoolThread, spool_trouble, whole
+from ._gcs_range import Range
 from ._http_client import HttpClient
 from ._plan_store import PlanStore
 
 MAX_PLANS = 4
-UPLOADS = 2
 TICK_S = 1.0
 DURABLE_S = 1.0
 _ENCODERS: dict[str, ModuleType] = {"ndjson": record_json, "raw": raw}
-_T = TypeVar("_T")
 Payload = list[tuple[str, list[bytes]]]
-Manifests = list[tuple[int, dict[str, Any]]]
-
-
-@dataclass(slots=True, eq=False)
-class Plan:
-    """A manifest being carried out. `request`: what is confirmed with it; 0: the cursor is past it already. `written`: it is
-    durable."""
-
-    number: int
-    manifest: dict[str, Any]
-    request: int
-    written: bool = True
-    done: bool = False
-    confirmed: bool = False
-    progress: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def holds(self) -> bool:
-        """The cursor waits for it. One that it has passed, or of another buffer, is carried out beside the others."""
-        return bool(self.request) and not self.confirmed
-
-    @property
-    def files(self) -> int:
-        return len(self.manifest["objects"])
 
 
 class GcsSink:
@@ -96,39 +69,39 @@ class GcsSink:
         if config.merge:
             self._pieces = partial(self._pieces, merge=True)
         self._store = PlanStore(context.state_dir, context.name)
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread = SpoolThread(context.name)
         self._range: Range | None = None
         self._appending: Future[None] | None = None
         self._cut_number = self._sent_bytes = 0
         self._going_back: ShipperError | None = None
         self._sealing: list[Range] = []
-        self._plans: list[Plan] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sealing_lock, self._uploads = asyncio.Lock(), asyncio.Semaphore(UPLOADS)
+        self._sealing_lock = asyncio.Lock()
         self._news = asyncio.Event()
+        self._plans = CarriedOut(
+            context, self._client, endpoint(config, "storage"), self._store, self._thread, self._news.set, self._spawn)
         self._timer: asyncio.TimerHandle | None = None
-        self._durable_number = self._stored_objects = 0
 
     # ------------------------------------------------------------ what delivery calls
 
     async def start(self, state: Any) -> None:
         """What a crash left is finished as it was planned (GS1). Retryable where it cannot be known where this is."""
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, f"sink-{self._context.name}")
+        self._thread.start()
         who = Identity(self._config)
         ask = {"cluster": who.cluster_name, "location": who.location, "project": who.project}
         where = {name: await ask[name]() for name in sorted(asks_for(self._config.prefix))}
         self._template = compile_prefix(self._config.prefix, where)
         try:
-            found = await self._run(self._store.open)
-            found, damaged = await self._run(self._whole, found)
+            found = await self._thread.run(self._store.open)
+            found, damaged = await self._thread.run(whole, self._store, found)
         except ValueError as error:
             raise Fatal(str(error)) from error
         if damaged:
             self._context.telemetry.say(
                 "error", "plan_damaged", about=self._context.name, path=damaged,
                 why="it is gone or was changed; what was planned from there on is sent again, and may be there twice")
-        self._take_up(found)
+        self._plans.take_up(found)
+        self._sent_bytes = self._context.plans.sent_bytes
 
     def encode(self, batches: Sequence[Batch]) -> Payload:
         """Pieces per prefix, prefixes in the order of their first batch."""
@@ -142,7 +115,7 @@ class GcsSink:
         """All of it in the range's spool files. Retryable where the disk does not take it: then all of the range comes again."""
         if request.number <= self._cut_number:
             return                          # a send that was called off had got there (S2)
-        while self._waiting_ranges >= MAX_PLANS and self._going_back is None:
+        while len(self._sealing) + self._plans.holding >= MAX_PLANS and self._going_back is None:
             self._news.clear()
             await self._news.wait()
         if self._going_back is not None:
@@ -154,12 +127,12 @@ class GcsSink:
             growing = self._range = Range(
                 self._store, self._store.new_number(), self._config.compression, self._now_s(), self._sent_bytes,
                 self._config.max_open_objects)
-        assert self._thread is not None
         try:
             self._appending = self._thread.submit(growing.append, request.number, payload)
+            assert self._appending is not None          # started
             await asyncio.wrap_future(self._appending)
         except OSError as error:
-            trouble = _trouble(error)
+            trouble = spool_trouble(error)
             self._go_back(trouble)
             raise trouble from error
         self._sent_bytes = self._context.plans.sent_bytes
@@ -170,32 +143,27 @@ class GcsSink:
         self._cut()
         try:
             async with asyncio.timeout(deadline_s):
-                while self._sealing or any(plan.holds for plan in self._plans):
+                while self._sealing or self._plans.holding:
                     if self._going_back is not None:
                         raise Retryable(str(self._going_back))      # delivery goes back once this has returned
                     self._news.clear()
                     await self._news.wait()
         except TimeoutError:
-            waiting = sum(plan.files for plan in self._plans)
+            waiting = sum(plan.files for plan in self._plans.all)
             raise Retryable(f"{waiting} objects are not uploaded after {deadline_s:g} s; they stay planned") from None
         with suppress(TimeoutError):                # else the next start would find them, and send them in vain
             async with asyncio.timeout(DURABLE_S):
-                while any(plan.request for plan in self._plans):
+                while any(plan.request for plan in self._plans.all):
                     self._news.clear()
                     await self._news.wait()
 
     @property
     def pinned(self) -> bool:
         """What is fixed and not on disk yet: the cursor must not pass it (GS1), else a crash would lose it."""
-        return any(not plan.written for plan in self._plans)
-
-    @property
-    def _waiting_ranges(self) -> int:
-        return len(self._sealing) + sum(1 for plan in self._plans if plan.holds)
+        return any(not plan.written for plan in self._plans.all)
 
     def durable(self, number: int) -> None:
-        self._durable_number = max(self._durable_number, number)
-        self._tidy()
+        self._plans.durable(number)
 
     def rewound(self, number: int) -> None:
         """What is no plan yet comes again."""
@@ -204,7 +172,7 @@ class GcsSink:
         self._sent_bytes = self._context.plans.sent_bytes
         for one in gone:
             one.void = True
-            self._submit(one.discard)
+            self._thread.submit(one.discard)
         self._news.set()
 
     async def close(self) -> None:
@@ -217,15 +185,14 @@ class GcsSink:
         self.rewound(0)
         await self._client.close()
         await self._credentials.close()
-        if self._thread is not None:
-            thread, self._thread = self._thread, None
-            await asyncio.get_running_loop().run_in_executor(None, thread.shutdown)
+        await self._thread.stop()
 
     def status(self) -> dict[str, Any]:
         """For /status."""
-        waiting = [plan for plan in self._plans if not plan.done]
+        waiting = [plan for plan in self._plans.all if not plan.done]
         return {
-            **self._client.status(), "stored_objects": self._stored_objects, "planned_objects": sum(p.files for p in waiting),
+            **self._client.status(), "stored_objects": self._plans.stored_objects,
+            "planned_objects": sum(p.files for p in waiting),
             "planned_bytes": sum(o["size"] for p in waiting for o in p.manifest["objects"]),
             "open_objects": len(self._range.objects) if self._range is not None else 0,
             "open_bytes": self._range.size_bytes if self._range is not None else 0,
@@ -284,7 +251,7 @@ class GcsSink:
             try:
                 if growing.void or self._going_back is not None:
                     return                              # GS6
-                await self._run(growing.seal)
+                await self._thread.run(growing.seal)
                 await plans.synced(growing.last_request)
                 if growing.void or self._going_back is not None:
                     return
@@ -295,10 +262,10 @@ class GcsSink:
                 return
             self._sealing.remove(growing)
             plan = Plan(growing.number, self._manifest(growing, receipt), growing.last_request, written=False)
-            self._plans.append(plan)
-            await plans.persist(lambda: self._run(self._store.write, plan.number, plan.manifest))
+            self._plans.all.append(plan)
+            await plans.persist(lambda: self._thread.run(self._store.write, plan.number, plan.manifest))
             plan.written = True
-        self._spawn(self._carry_out(plan))
+        self._spawn(self._plans.carry_out(plan))
 
     def _manifest(self, growing: Range, receipt: dict[str, Any]) -> dict[str, Any]:
         config, buffer_id = self._config, self._context.plans.buffer_id
@@ -310,75 +277,7 @@ class GcsSink:
         } for one in growing.objects]
         return {"version": 1, "buffer": buffer_id, "receipt": receipt, "objects": objects}
 
-    # ------------------------------------------------------------ plans
-
-    def _whole(self, found: Manifests) -> tuple[Manifests, str]:
-        """The manifests up to the first whose files are not what it says, and what is wrong there (GS5). On the thread."""
-        for index, (number, manifest) in enumerate(found):
-            for file, spec in enumerate(manifest["objects"]):
-                path = self._store.path(number, file)
-                if measure(path) == (spec["size"], spec["crc32c"]):
-                    continue
-                for given, lost in found[index:]:
-                    self._store.remove(given, len(lost["objects"]))
-                return found[:index], path
-        return found, ""
-
-    def _take_up(self, found: Manifests) -> None:
-        """Plans of another buffer are finished, and not resumed: their positions mean nothing here."""
-        desk = self._context.plans
-        ours = [(n, m) for n, m in found if m["buffer"] == desk.buffer_id]
-        requests = dict(zip([n for n, _ in ours], desk.resume([m["receipt"] for _, m in ours])))
-        for number, manifest in found:
-            plan = Plan(number, manifest, requests.get(number, 0), progress=self._store.progress(number))
-            self._plans.append(plan)
-            self._spawn(self._carry_out(plan))
-        self._sent_bytes = desk.sent_bytes
-
-    async def _carry_out(self, plan: Plan) -> None:
-        """All objects of a plan. What is not finished when the sink is stopped is finished by the next start."""
-        await asyncio.gather(*(self._upload(plan, file) for file in range(plan.files)))
-        plan.done = True
-        self._confirm()
-        self._tidy()
-
-    async def _upload(self, plan: Plan, file: int) -> None:
-        key, spec = str(file), plan.manifest["objects"][file]
-
-        async def note(session: str) -> None:
-            plan.progress[key] = {"session": session}
-            await self._run(self._store.note, plan.number, dict(plan.progress))
-
-        upload = Upload(
-            self._client, endpoint(self._config, "storage"), spec, self._store.path(plan.number, file),
-            plan.progress.get(key, {}).get("session", ""), note, self._thread)
-
-        async def step() -> None:
-            async with self._uploads:           # not while it pauses: objects that cannot be stored would hold up the others
-                await upload.step()
-
-        while not upload.done:
-            await self._context.plans.persist(step)
-        self._stored_objects += 1
-
-    def _confirm(self) -> None:
-        """GS3."""
-        for plan in self._plans:
-            if not plan.done and plan.request:
-                return
-            if plan.done and not plan.confirmed:
-                plan.confirmed = True
-                if plan.request:
-                    self._context.confirmed(plan.request)
-
-    def _tidy(self) -> None:
-        """GS3."""
-        for plan in [p for p in self._plans if p.confirmed and p.request <= self._durable_number]:
-            self._plans.remove(plan)
-            self._submit(self._store.remove, plan.number, plan.files)
-        self._news.set()
-
-    # ------------------------------------------------------------ tasks and the thread
+    # ------------------------------------------------------------ tasks
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -392,22 +291,6 @@ class GcsSink:
         if error is not None and not isinstance(error, ShipperError):
             self._context.telemetry.say("error", "sink_task_failed", about=self._context.name, why=type(error).__name__)
             self._context.resend(Retryable(f"a bug of ours: {type(error).__name__}"))
-
-    async def _run(self, job: Callable[..., _T], *args: Any) -> _T:
-        """On the sink's thread, behind all jobs before it. OSError comes back as Retryable."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, job, *args)
-        except OSError as error:
-            raise _trouble(error) from error
-
-    def _submit(self, job: Callable[..., object], *args: Any) -> None:
-        """For those who cannot wait. What stays behind is scratch, which the next start removes."""
-        if self._thread is not None:
-            self._thread.submit(job, *args)
-
-
-def _trouble(error: OSError) -> Retryable:
-    return Retryable(f"the spool cannot be written: {error}; make room or mend the state directory")
 
 
 SINK = SinkSpec(
