@@ -117,6 +117,7 @@ class Intake:
             self._watch.start()
         self._rewire()
         self.journals.start(self._config, self._rules)
+        self._have_seen_file()                            # before the first scan: it reads, and passes over, already
         await self._scan(full=True)
         await self._adopt()
         self._say_if_new()
@@ -156,11 +157,14 @@ class Intake:
         names = set(self._config.sources)
         if names <= self._seen and os.path.exists(self._seen_path):
             return
-        if not os.path.exists(self._seen_path):
-            self._write_seen()
+        self._have_seen_file()
         self._seen |= names
         await self.reader.pass_over_old()
         self._write_seen()
+
+    def _have_seen_file(self) -> None:
+        if not os.path.exists(self._seen_path):
+            self._write_seen()
 
     def _write_seen(self) -> None:
         try:

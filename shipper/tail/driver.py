@@ -42,8 +42,8 @@ from .unfinished import flush, lost_sections
 LAST_SWEEP_S = 1.5
 ONCE_TRIES = 40
 
-_LEARNT = ("labels", "annotations", "about_pod")
-"""What of a source can come to be known later than its file."""
+_LEARNT = ("name", "labels", "annotations", "about_pod")
+"""What of a source can come to be known later than its file, or with another config be another."""
 
 
 async def _no_pace() -> None:

@@ -228,3 +228,45 @@ async def test_the_first_lines_leave_before_all_files_are_open(tmp_path: Path, m
     await taking
     assert open_then[0] < 5 < len(intake.reader.lineages)
     await intake.close()
+
+
+async def test_a_kill_during_the_first_scan_with_start_at_end_ships_no_old_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first files were passed over, sources.json was not there yet, and the positions said that the source was known."""
+    class Killed(Exception):
+        pass
+
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    for number in range(60):
+        tree.write(cri("old"), path=tree.pod(f"api-{number}", uid=f"0a1b2c3d-1111-2222-3333-{number:012d}") / "0.log")
+    config = config_of(tree, tmp_path / "state", start_at="end")
+    meanwhile = Intake._read_meanwhile
+
+    async def read_and_die(intake: Intake) -> None:
+        await meanwhile(intake)
+        raise Killed
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Intake, "_read_meanwhile", read_and_die)
+        await run_once(config, buffer)
+    assert buffer.sections, "something was passed over before the kill"
+    await run_once(config, buffer)
+    assert buffer.messages == []
+
+
+async def test_a_log_that_another_source_takes_over_with_a_reload_has_that_source_s_name_at_once(tmp_path: Path) -> None:
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    tree.write(cri("before"))
+    one = config_of(tree, tmp_path / "state")
+    two = msgspec.structs.replace(
+        one, sources={"mine": one.sources["pods"], "pods": msgspec.structs.replace(one.sources["pods"], exclude=["*web-0*"])})
+    intake = Intake(one, buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+    await intake.start(watch=False)
+    await intake.once()
+    await intake.apply(two)
+    tree.write(cri("after", second=1))
+    await intake.once()
+    await intake.close()
+    assert [(s.file.source.name, s.batch.messages[0]) for s in buffer.sections if s.batch] == [
+        ("pods", b"before"), ("mine", b"after")]
