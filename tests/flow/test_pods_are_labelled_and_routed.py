@@ -111,7 +111,7 @@ def test_a_route_by_labels_waits_for_them_and_is_right(agent: Agent, node: Node)
     assert agent.status()["healthy"] and agent.metrics()["shipper_metadata_waiting_files"] == 3
     api.faults.down = False
     agent.arrived(3, "all.ndjson")
-    assert agent.messages("web.ndjson") == ["to both"]
+    assert agent.arrived(1, "web.ndjson") == ["to both"]
     agent.arrived(4, "all.ndjson")                                 # a newer list does not have it: no need for the whole minute
     assert agent.metrics()['shipper_routed_without_metadata_total{source="pods"}'] == 1
     assert "gone-0" in agent.event("routed_without_metadata")["path"]
