@@ -17,8 +17,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from ..deliver.dead_letters import DeadLetters, scrub
-from ..deliver.letters import Wanted, batch_of
+from ..deliver.dead_letters import DeadLetters
+from ..deliver.letters import Wanted, batch_of, scrub
 from ..deliver.split import Candidate
 from ..errors import Retryable, Usage
 from ..model import Batch

@@ -20,20 +20,15 @@ Driver: file I/O on a thread. Once per refused record, far from the hot path.
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import os
 import re
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import orjson
-
-from ..encode.record_json import encode, rfc3339
 from ..errors import DropReason, Usage
-from ..model import Batch
 from ..telemetry import Telemetry
+from .letters import dead_line, letter_of
 from .split import Candidate
 
 _T = TypeVar("_T")
@@ -41,12 +36,6 @@ MIB = 1024 * 1024
 MAX_BYTES = 64 * MIB
 MAX_AGE_S = 7 * 86400.0
 IDS_KEPT = 200_000
-_EXCERPT_CHARACTERS = 512
-_SECRETS = re.compile(
-    r"(?i)\b(authorization|bearer|basic|splunk|(?:access_|api_)?(?:token|key)|api-?key|password|passwd|secret|sig(?:nature)?)"
-    r"([\"']?\s*[:=]\s*[\"']?|\s+)(?:(?:bearer|basic|splunk|token)\s+)?[^\s\"'&,;<>]{6,}"
-)
-_USER_INFO = re.compile(r"://[^/\s@]+@")
 
 
 def letters_directory(state_dir: str) -> str:
@@ -67,57 +56,6 @@ def checked_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,63}", name) or name in (".", ".."):
         raise Usage(f"{name!r} cannot be the name of a sink")
     return name
-
-
-def scrub(response: str) -> str:
-    """An excerpt of a server's answer that is safe to keep (L5)."""
-    text = _SECRETS.sub(r"\1\2***", response[: 8 * 1024])
-    return " ".join(_USER_INFO.sub("://***@", text).split())[:_EXCERPT_CHARACTERS]
-
-
-def dead_line(batch: Batch, reason: str, response: str, at_ns: int) -> bytes:
-    """One line for the one record in `batch`. Pure."""
-    line: dict[str, Any] = {
-        "at": rfc3339(at_ns).decode(), "reason": reason, "response": scrub(response),
-        "key": batch.key, "source": _plain(batch.source.to_json()), "read_ns": batch.read_ns,
-    }
-    if batch.marks and batch.marks.get(0):
-        line["marks"] = _plain(batch.marks[0])
-    if batch.severities and batch.severities[0]:
-        line["severity"] = batch.severities[0].decode("ascii", "replace")
-    if batch.fields and batch.fields[0]:
-        line["fields"] = orjson.Fragment(batch.fields[0])
-        if not _survives(batch.fields[0]):
-            line["fields_base64"] = base64.b64encode(batch.fields[0]).decode()
-    message = batch.messages[0]
-    try:
-        message.decode("utf-8")
-    except UnicodeDecodeError:
-        line["message_base64"] = base64.b64encode(message).decode()
-    line["record"] = orjson.Fragment(encode(batch)[:-1])
-    return orjson.dumps(line) + b"\n"
-
-
-def _survives(fields: bytes) -> bool:
-    """Whether reading the JSON and writing it again gives these very bytes: not with integers over 64 bits, 1.10, escapes."""
-    try:
-        return orjson.dumps(orjson.loads(fields)) == fields
-    except (orjson.JSONDecodeError, TypeError):
-        return False
-
-
-def _plain(value: Any) -> Any:
-    """What orjson can write. Names from the file system may hold lone surrogates, which are no UTF-8: escaped as Python shows
-    them; integers over 64 bits become floats."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, int) and not -1 << 63 <= value < 1 << 64:
-        return float(value) if abs(value) < 1 << 1000 else str(value)
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, dict):
-        return {_plain(key): _plain(inner) for key, inner in value.items()}
-    return value
 
 
 @dataclass(slots=True)
@@ -316,24 +254,12 @@ class DeadLetters:
             return
         with file:
             for line in file:
-                found = _json(line)
+                found = letter_of(line)
                 if isinstance(found, dict) and isinstance(found.get("record"), dict) and "id" in found["record"]:
                     yield line if line.endswith(b"\n") else line + b"\n", found
 
     def _path(self, number: int) -> str:
         return os.path.join(self.directory, f"{number:06d}.ndjson")
-
-
-def _json(line: bytes) -> Any:
-    """None where it is none. Parsed fields may hold numbers that orjson does not take (1e999)."""
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return _plain(json.loads(line))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _cut_torn_line(path: str) -> None:

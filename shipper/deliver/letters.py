@@ -1,4 +1,4 @@
-"""Dead letters as values: which of them are wanted, and the record that one was made of. Pure.
+"""Dead letters as values: which of them are wanted, the line that a record becomes, and the record that it was made of. Pure.
 
 Invariants (tests/deliver/test_letters.py):
   E1  `batch_of(dead_line(batch))` encodes to the bytes that `batch` encodes to, in JSON and in syslog: the same id, the same
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import fnmatch
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,10 +19,17 @@ from typing import Any
 
 import orjson
 
+from ..encode.record_json import encode, rfc3339
 from ..model import Batch, Source
 
 _OWN_KEYS = frozenset(("time", "stream", "message", "id", "node", "file", "kubernetes", "severity", "fields"))
 _ITEM = re.compile(r"[0-9a-f]+\+[0-9a-f]+(,[^,:]+:[0-9a-f]+\+[0-9a-f]+)*")
+_EXCERPT_CHARACTERS = 512
+_SECRETS = re.compile(
+    r"(?i)\b(authorization|bearer|basic|splunk|(?:access_|api_)?(?:token|key)|api-?key|password|passwd|secret|sig(?:nature)?)"
+    r"([\"']?\s*[:=]\s*[\"']?|\s+)(?:(?:bearer|basic|splunk|token)\s+)?[^\s\"'&,;<>]{6,}"
+)
+_USER_INFO = re.compile(r"://[^/\s@]+@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,3 +116,68 @@ def _fields(letter: Mapping[str, Any]) -> bytes:
     if "fields_base64" in letter:
         return base64.b64decode(letter["fields_base64"], validate=True)
     return orjson.dumps(letter["fields"]) if letter.get("fields") is not None else b""
+
+
+# ---------------------------------------------------------------- lines of the store
+
+def scrub(response: str) -> str:
+    """An excerpt of a server's answer that is safe to keep (L5)."""
+    text = _SECRETS.sub(r"\1\2***", response[: 8 * 1024])
+    return " ".join(_USER_INFO.sub("://***@", text).split())[:_EXCERPT_CHARACTERS]
+
+
+def dead_line(batch: Batch, reason: str, response: str, at_ns: int) -> bytes:
+    """One line for the one record in `batch`. Pure."""
+    line: dict[str, Any] = {
+        "at": rfc3339(at_ns).decode(), "reason": reason, "response": scrub(response),
+        "key": batch.key, "source": _plain(batch.source.to_json()), "read_ns": batch.read_ns,
+    }
+    if batch.marks and batch.marks.get(0):
+        line["marks"] = _plain(batch.marks[0])
+    if batch.severities and batch.severities[0]:
+        line["severity"] = batch.severities[0].decode("ascii", "replace")
+    if batch.fields and batch.fields[0]:
+        line["fields"] = orjson.Fragment(batch.fields[0])
+        if not _survives(batch.fields[0]):
+            line["fields_base64"] = base64.b64encode(batch.fields[0]).decode()
+    message = batch.messages[0]
+    try:
+        message.decode("utf-8")
+    except UnicodeDecodeError:
+        line["message_base64"] = base64.b64encode(message).decode()
+    line["record"] = orjson.Fragment(encode(batch)[:-1])
+    return orjson.dumps(line) + b"\n"
+
+
+def _survives(fields: bytes) -> bool:
+    """Whether reading the JSON and writing it again gives these very bytes: not with integers over 64 bits, 1.10, escapes."""
+    try:
+        return orjson.dumps(orjson.loads(fields)) == fields
+    except (orjson.JSONDecodeError, TypeError):
+        return False
+
+
+def _plain(value: Any) -> Any:
+    """What orjson can write. Names from the file system may hold lone surrogates, which are no UTF-8: escaped as Python shows
+    them; integers over 64 bits become floats."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int) and not -1 << 63 <= value < 1 << 64:
+        return float(value) if abs(value) < 1 << 1000 else str(value)
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, dict):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    return value
+
+
+def letter_of(line: bytes) -> Any:
+    """A line of the store; None where it is none. Parsed fields may hold numbers that orjson does not take (1e999)."""
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return _plain(json.loads(line))
+    except (ValueError, RecursionError):
+        return None

@@ -12,8 +12,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from shipper.deliver.dead_letters import DeadLetters, scrub
-from shipper.deliver.letters import batch_of
+from shipper.deliver.dead_letters import DeadLetters
+from shipper.deliver.letters import batch_of, scrub
 from shipper.deliver.split import Candidate
 from shipper.encode import record_json
 from shipper.errors import DropReason

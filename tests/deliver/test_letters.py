@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from shipper.deliver.dead_letters import dead_line
-from shipper.deliver.letters import Wanted, batch_of, comparable_time, names_of
+from shipper.deliver.letters import Wanted, batch_of, comparable_time, dead_line, names_of
 from shipper.encode import record_json
 from shipper.encode.syslog import Rfc5424Encoder, SyslogOptions
 from shipper.model import Batch
