@@ -104,6 +104,8 @@ def _write_problems(config: BigqueryConfig) -> Problems:
         found.append(("write_endpoint", "has a path, and gRPC knows none; write https://host:port"))
     if not config.tls.verify and parts.scheme == "https":
         found.append(("tls.verify", "false is not possible with method: storage_write; give the receiver's CA as tls.ca"))
+    found += [(f"tls.{key}", "is not possible with method: storage_write; leave it out, or use method: insert_all")
+              for key in ("cert", "key", "server_name") if getattr(config.tls, key) is not None]
     if config.proxy not in (None, "none"):
         found.append(("proxy", "method: storage_write takes a proxy from https_proxy alone; leave this out, or write none"))
     return found

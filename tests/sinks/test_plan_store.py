@@ -87,3 +87,18 @@ def test_a_full_disk_leaves_no_half_manifest(store: PlanStore, monkeypatch: pyte
     monkeypatch.undo()
     store.write(1, {"objects": []})
     assert "0000000001.plan.json" in names(store)
+
+
+def test_what_a_sink_keeps_outlives_its_plans_and_is_replaced_in_one_step(tmp_path: Path) -> None:
+    store = PlanStore(str(tmp_path), "far")
+    store.open()
+    assert store.kept() == {}
+    store.keep({"a": 1})
+    store.keep({"a": 2})
+    again = PlanStore(str(tmp_path), "far")
+    assert again.open() == [] and again.kept() == {"a": 2}
+    again.rise_over(7)
+    assert again.new_number() == 8
+    (tmp_path / "spool" / "far" / "kept.json").write_bytes(b"{")
+    with pytest.raises(ValueError, match=r"kept\.json is damaged"):
+        again.kept()
