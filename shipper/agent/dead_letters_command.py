@@ -101,6 +101,8 @@ def _look(args: Namespace, state_dir: str, sinks: list[str], wanted: Wanted) -> 
     if args.action == "show":
         for sink, letter in found:
             print(json.dumps({"sink": sink, **letter}, indent=None if args.json else 1, ensure_ascii=not args.json))
+        if not found:
+            print(f"no dead letters{' like that' if wanted != Wanted() else ''}", file=sys.stderr)
         return 0 if found else 1
     if args.json:
         for sink, letter in found:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .text import duration, size, table
+from .text import duration, printable, size, table
 
 if TYPE_CHECKING:
     from .reload import ReloadResult
@@ -119,8 +119,11 @@ def human(status: Mapping[str, Any], all_files: bool = False) -> str:
     lines += [f"PROBLEM   {problem}" for problem in status.get("problems", ())]
     lines += [f"DEGRADED  {each['reason']} for {duration(each['for_s'])}{_because(each['why'])}"
               for each in status.get("degraded", ())]
-    lines += ["", *_sinks(status["sinks"]), "", _buffer(status["buffer"])]
+    said = [each["why"] for each in status.get("degraded", ())]
+    lines += ["", *_sinks(status["sinks"]), *_last_errors(status["sinks"], said), "", _buffer(status["buffer"])]
     lines += [*_metadata(status.get("metadata") or {}), "", *_files(status["files"], all_files)]
+    if not status["files"]:
+        lines.append("no files: nothing matches the sources' `include` (yet)" if status["running"] else "no files are known")
     if reload := status.get("last_reload"):
         lines += ["", f"last reload: {reload['outcome']} ({reload['cause']}){_because(reload['why'] or reload['summary'])}"]
         if reload["needs_restart"]:
@@ -143,10 +146,18 @@ def _because(why: str) -> str:
 def _sinks(sinks: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     rows = [
         (name, str(facts.get("type") or "-"), _state(facts), size(facts.get("backlog_bytes")),
-         duration(facts.get("oldest_s")), str(facts.get("last_error") or ""))
+         duration(facts.get("oldest_s")))
         for name, facts in sorted(sinks.items())
     ]
-    return table(("SINK", "TYPE", "STATE", "BACKLOG", "OLDEST", "LAST ERROR"), rows) if rows else ["no sinks"]
+    return table(("SINK", "TYPE", "STATE", "BACKLOG", "OLDEST"), rows) if rows else ["no sinks"]
+
+
+def _last_errors(sinks: Mapping[str, Mapping[str, Any]], said: Sequence[str]) -> Iterable[str]:
+    """A line for each sink whose last error is not `said` above: in the table it would be wider than a terminal."""
+    for name, facts in sorted(sinks.items()):
+        error = str(facts.get("last_error") or "")
+        if error and not any(error in why for why in said):
+            yield f"{printable(name)}: last error: {printable(error)}"
 
 
 def _state(facts: Mapping[str, Any]) -> str:
@@ -170,7 +181,7 @@ def _metadata(metadata: Mapping[str, Any]) -> Iterable[str]:
 
 def _files(files: Sequence[Mapping[str, Any]], all_files: bool) -> list[str]:
     if not files:
-        return ["no files: nothing matches the sources' `include` (yet)"]
+        return []
     ordered = sorted(files, key=lambda f: (-f["lag_bytes"], f["path"]))
     shown = ordered if all_files else ordered[:SHOWN_FILES]
     lines = files_table(shown)
@@ -180,9 +191,9 @@ def _files(files: Sequence[Mapping[str, Any]], all_files: bool) -> list[str]:
 
 
 def files_table(files: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Path, position, size, lag and state of files, as text."""
+    """Position, size, lag, state and path of files, as text; the path last: those of pods are wider than a terminal."""
     rows = [
-        (f["path"], str(f["position_bytes"]), str(f["size_bytes"]), size(f["lag_bytes"]), duration(f["lag_s"]), f["state"])
+        (str(f["position_bytes"]), str(f["size_bytes"]), size(f["lag_bytes"]), duration(f["lag_s"]), f["state"], f["path"])
         for f in files
     ]
-    return table(("PATH", "POSITION", "SIZE", "LAG", "BEHIND", "STATE"), rows)
+    return table(("POSITION", "SIZE", "LAG", "BEHIND", "STATE", "PATH"), rows)

@@ -36,17 +36,36 @@ def test_the_text_shows_what_lags_first() -> None:
         "shipper 1.2.3 on n1, pid 7, up 1 h 2 m, healthy, ready",
         "DEGRADED  sink_central for 1 m: connection refused",
         "",
-        "SINK     TYPE    STATE     BACKLOG  OLDEST  LAST ERROR",
-        "central  syslog  retrying  4.0 KiB  1 m     connection refused",
+        "SINK     TYPE    STATE     BACKLOG  OLDEST",
+        "central  syslog  retrying  4.0 KiB  1 m",
         "",
         "buffer: 17.0 MiB of 1.0 GiB",
         "",
-        "PATH    POSITION  SIZE  LAG      BEHIND  STATE",
-        "/a.log  904       5000  4.0 KiB  2.2 s   reading",
-        "/b.log  100       100   0 B      0 s     idle",
+        "POSITION  SIZE  LAG      BEHIND  STATE    PATH",
+        "904       5000  4.0 KiB  2.2 s   reading  /a.log",
+        "100       100   0 B      0 s     idle     /b.log",
         "",
         "last reload: refused (SIGHUP): c.yaml:1:1: wrong",
     ]
+
+
+def test_the_last_error_of_a_sink_stands_below_the_table_where_it_is_not_said_above() -> None:
+    over = AgentFacts(**{**{f: getattr(AGENT, f) for f in AGENT.__slots__}, "degraded": {}})
+    lines = human(assemble(over, PIPELINE)).splitlines()
+    assert lines[2:6] == ["SINK     TYPE    STATE     BACKLOG  OLDEST", "central  syslog  retrying  4.0 KiB  1 m",
+                          "central: last error: connection refused", ""]
+
+
+def test_the_table_of_a_pod_with_a_long_path_keeps_its_numbers_within_80_columns() -> None:
+    path = "/var/log/pods/shop_web-7d9f8b6c5-x2x9k_0f0b8a4e-1111-4c3b-9d2e-123456789abc/web/0.log"
+    files = [FileFacts("k", path, "containers", 123456789, 123450000, 12.0, "reading")]
+    head, row = (line for line in human(assemble(AGENT, StatusFacts(files=files))).splitlines() if "PATH" in line or path in line)
+    assert row.index(path) == head.index("PATH") < 60
+
+
+def test_where_no_file_is_known_it_says_whether_anyone_looks() -> None:
+    assert "nothing matches the sources' `include`" in human(assemble(AGENT, StatusFacts()))
+    assert human(offline(StatusFacts(), "/x")).endswith("no files are known")
 
 
 def test_where_pods_are_asked_for_it_says_how_many_are_known_and_who_waits() -> None:

@@ -204,9 +204,9 @@ CASES = [
         "4:51: sinks.out.tls.skip_verify: unknown key; did you mean 'verify'?",
     ]),
     ("an unknown key of a sink like no other", S + "sinks:\n  out: {type: fake, address: a, zzz: 1}\n", [
-        ("4:33: sinks.out.zzz: unknown key; known here: address, port, protocol, format, ratio, token, headers, paths, tls, limit, "
-         "timeout, anything, one_or_more, type, when, when_full, max_backlog, max_backlog_age, concurrency, start_at, previously, "
-         "give_up_after, max_request_bytes, max_request_records, linger"),
+        ("4:33: sinks.out.zzz: unknown key; known here: address, port, protocol, format, ratio, token, headers, paths, tls, "
+         "limit, timeout, anything, one_or_more, type, when, when_full, max_backlog, max_backlog_age, concurrency, start_at, "
+         "previously, give_up_after, max_request_bytes, max_request_records, linger"),
     ]),
     ("what the sink's own Struct refuses", S + "sinks:\n  out: {type: fake, address: a, port: 70000}\n", [
         '4:3: sinks.out: the port is over 65535; use a lower one',
