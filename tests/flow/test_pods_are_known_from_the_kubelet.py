@@ -46,7 +46,7 @@ def test_a_kubelet_that_is_down_at_the_start_stops_no_record_and_routes_are_righ
     assert agent.status()["healthy"]
     kubelet.faults.down = False
     agent.arrived(4, "all.ndjson")
-    assert sorted(agent.messages("web.ndjson")) == ["a static one", "to both"]
+    assert sorted(agent.arrived(2, "web.ndjson")) == ["a static one", "to both"]
     assert agent.metrics()['shipper_routed_without_metadata_total{source="pods"}'] == 1
     node.run("late-0", "first", labels={"app": "web"})
     eventually("routed", lambda: "first" in agent.messages("web.ndjson"), else_say=agent.last_words)
