@@ -3,7 +3,8 @@
     ready ──► busy: each tick ──► quiet after SWEEPS_BEFORE_WATCH empty looks: the kernel tells (or, unwatched, each poll)
 
 Invariants:
-  Q1  a lineage is in at most one of busy, quiet; `ready` puts it into busy from wherever it is
+  Q1  a lineage is in at most one of busy, quiet; `ready` puts it into busy from wherever it is; one that was held or is
+      tried again is in busy from its time on (tests/tail/test_after_a_hold.py)
   Q2  a tick costs per busy lineage, a poll per lineage that asked for it; nothing costs per known lineage
 """
 from __future__ import annotations
@@ -104,6 +105,8 @@ class Attention:
         for name in due:
             if self._again.pop(name)[1]:
                 self.look[name] = None
+            if name not in self.quiet:                    # else one look that finds nothing would be the last one
+                self.busy[name] = None
         return [*self._unwatched, *due]
 
     def sleep_s(self, now: float) -> float:

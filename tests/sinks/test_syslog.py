@@ -436,8 +436,8 @@ async def test_a_peer_that_never_closes_is_asked_once_then_left_to_the_window(re
 
 
 async def test_a_slow_receiver_is_waited_for_as_long_as_it_takes_bytes(receiver: StartReceiver) -> None:
-    peer = await receiver(rate=4_000_000)
-    async with delivering(requests(40), peer.port, barrier_idle=0.05, barrier_timeout=0.3) as delivery:
+    peer = await receiver(rate=1_000_000)                    # 1.6 MB: longer than the timeout
+    async with delivering(requests(40), peer.port, barrier_idle=0.05, barrier_timeout=1.0) as delivery:
         await delivery.until_confirmed()
         assert delivery.resends == []
     assert ids(peer.messages()) == list(range(40 * ROWS))
@@ -574,6 +574,27 @@ async def test_a_certificate_that_does_not_fit_is_retryable_with_the_mend(
     async with delivering(requests(1), peer.port, **tls(tls_files, **changed)) as delivery:
         with pytest.raises(Retryable, match=re.compile(message, re.IGNORECASE)):
             await delivery.sink.send(Request(1, delivery.batches), b"x")
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "relp"])
+async def test_plain_lines_to_a_tls_port_say_that_it_is_one(
+    receiver: StartReceiver, tls_files: dict[str, str], protocol: str
+) -> None:
+    peer = await receiver(tls={"cert": tls_files["server"]})
+    async with delivering(requests(1), peer.port, protocol=protocol) as delivery, asyncio.timeout(WITHIN_S):
+        while not delivery.resends and not delivery.failures:
+            delivery.moved.clear()
+            await delivery.send()
+            if not delivery.resends and not delivery.failures:
+                await delivery.moved.wait()
+    assert "it answered as a TLS port does" in (delivery.resends + delivery.failures)[0]
+
+
+async def test_tls_to_a_plain_port_that_says_nothing_says_so_and_not_that_nobody_listens() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with delivering(requests(1), silent.getsockname()[1], protocol="tls", connect_timeout=0.2) as delivery:
+            with pytest.raises(Retryable, match=r"took the connection and did not answer the TLS handshake within 0\.2 s; is it a TLS"):
+                await delivery.sink.send(Request(1, delivery.batches), b"x")
 
 
 async def test_verify_false_connects_to_anyone_and_says_so_loudly(receiver: StartReceiver, tls_files: dict[str, str]) -> None:
