@@ -57,6 +57,7 @@ class BufferForDelivery:
         frames = await self._buffer.read(seq, max_bytes)
         if frames:
             self.read_at_s, self.read_total_bytes = time.monotonic(), frames[-1].total_bytes
+            self._buffer.taken(self, frames[-1].seq + 1)
             if self.moved is not None and not self.moved.done():
                 self.moved.set_result(None)
         return frames
@@ -70,7 +71,9 @@ class BufferForDelivery:
     def encode_early(self, key: Any, encode: Callable[[Batch], bytes | None] | None) -> None:
         if encode is None:
             self._buffer.end_early(key)
+            self._buffer.taken(self, None)
             return
+        self._buffer.taken(self, 0)
         self._buffer.early[key] = lambda batch: self._early(encode, batch)
 
     def _early(self, encode: Callable[[Batch], bytes | None], batch: Batch) -> bytes | None:

@@ -3,7 +3,7 @@
 Invariants (tests/buffer/test_ring.py):
   H1  at most `limit_bytes` of stored bytes, but always the newest frame
   H2  frames come back as the very objects that were appended, in order
-  H3  what every cursor has passed is let go
+  H3  what every cursor has passed, or every sink has taken, is let go
 """
 from __future__ import annotations
 

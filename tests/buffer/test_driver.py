@@ -1,4 +1,4 @@
-"""The buffer as the reader and the sinks see it: D1 to D3 of driver.py, W1 to W4 of writer.py, with real threads."""
+"""The buffer as the reader and the sinks see it: D1 to D4 of driver.py, W1 to W4 of writer.py, with real threads."""
 from __future__ import annotations
 
 import asyncio
@@ -144,6 +144,23 @@ async def test_d2_hot_frames_are_the_very_objects_and_cold_ones_are_equal() -> N
                    for c, h in zip(cold, hot, strict=False))
         assert [f.seq for f in await buffer.read(5, 1)] == [5]
         assert await buffer.read(7, 1 << 20) == []
+
+
+async def test_d4_what_every_sink_has_taken_leaves_memory_and_is_read_again_from_disk() -> None:
+    async with opened(FaultyFiles()) as buffer:
+        for number in range(6):
+            await buffer.append([section(FILE, number * 50, 5)])
+        hot = await buffer.read(1, 1 << 20)
+        buffer.taken("quick", 0)
+        buffer.taken("slow", 0)
+        buffer.taken("quick", 7)
+        assert await buffer.read(1, 1 << 20) == hot, "the slow one has not had them"
+        buffer.taken("slow", 4)
+        assert buffer._ring.first_seq(99) == 4
+        buffer.taken("slow", None)
+        assert buffer._ring.first_seq(99) == 99, "who reads no more holds nothing"
+        again = await buffer.read(1, 1 << 20)
+        assert same(again, hot) and again[0] is not hot[0]
 
 
 async def test_a_frame_has_one_read_time_whether_it_is_read_hot_or_cold() -> None:
