@@ -15,9 +15,8 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..model import FileRef, Section, Source
@@ -34,10 +33,11 @@ from .handles import Handles
 from .identity import HEAD_BYTES
 from .in_flight import FRAME_BYTES, InFlight, frames_of, weight_bytes
 from .lineage import Lineage
-from .ports import BufferPort, Directory, Formats, Refused, Settings
+from .opening import Opener
+from .ports import BufferPort, Directory, Formats, Settings
 from .reading import pass_over, read
 from .turns import Turns
-from .unfinished import flush, lost_sections
+from .unfinished import end_of, flush, lost_sections
 
 LAST_SWEEP_S = 1.5
 ONCE_TRIES = 40
@@ -64,6 +64,7 @@ class Reader:
         self.lineages: dict[str, Lineage] = {}
         self._attention = Attention()
         self._handles = Handles(self.lineages, self._attention.quiet, max_open_files)
+        self._opener = Opener(directory, self._handles, self._attention, telemetry)
         self._turns: Turns[str] = Turns()
         self._in_flight = InFlight(buffer, telemetry, self._rewind)
         self._closings = Closings(buffer)
@@ -278,7 +279,7 @@ class Reader:
                 tries += 1
                 await asyncio.sleep(TICK_S)
         for lineage in self.lineages.values():
-            self._end(lineage)
+            self._submit(end_of(lineage, self._formats, self._buffer.positions, self._now_s(), self._now_ns()))
         await self._in_flight.drained(all_of_it=True)
 
     def _progress(self) -> tuple[int, int]:
@@ -375,7 +376,7 @@ class Reader:
         if hold_until_s > now and not file.passes_over:   # to pass over what is old nothing needs to be known
             self._attention.hold(name, hold_until_s)
             return lineage.take_outbox(), False
-        if file.handle is None and not self._open(name, lineage, file, now):
+        if file.handle is None and not self._opener.open(name, lineage, file, now):
             return lineage.take_outbox(), False
         if lineage.told_apart(file, self._now_ns()):
             self._count_truncations(lineage)
@@ -484,60 +485,6 @@ class Reader:
     def _flush(self, lineage: Lineage, before_s: float) -> list[Section]:
         return flush(lineage, self._buffer.positions, before_s, self._now_ns())
 
-    def _end(self, lineage: Lineage) -> None:
-        """--once: nobody waits for more."""
-        lineage.cutter.now_s, lineage.cutter.read_ns = self._now_s(), self._now_ns()
-        sections = lineage.take_outbox()
-        for file in lineage.files:
-            if file.rest_bytes and file.handle is not None:
-                ended = lineage.finish(file, self._formats)
-                for section in ended:
-                    section.closed = False
-                sections += ended
-        self._submit(sections + self._flush(lineage, self._now_s()))
-
-    # -------------------------------------------------------- descriptors
-
-    def _open(self, name: str, lineage: Lineage, file: TailFile, now: float) -> bool:
-        if not self._handles.make_room():
-            self._attention.again(name, now, look=False)
-            return False
-        try:
-            fd = self._directory.open(file.path, lineage.settings)
-        except Refused as refused:
-            self._not_opened(name, lineage, file, refused, now)
-            return False
-        stat = os.fstat(fd)
-        if (stat.st_dev, stat.st_ino) != file.node_id:
-            os.close(fd)
-            self._without_name(name, lineage, file)       # another has its name
-            return False
-        file.attach(fd)
-        return True
-
-    def _not_opened(self, name: str, lineage: Lineage, file: TailFile, refused: Refused, now: float) -> None:
-        if refused.reason == "vanished":
-            self._without_name(name, lineage, file)
-            return
-        if refused.again:
-            self._attention.again(name, now, look=False)
-        else:
-            lineage.files.remove(file)
-            lineage.ignore(file)
-        self._refusals([(refused.reason, str(refused))])
-
-    def _without_name(self, name: str, lineage: Lineage, file: TailFile) -> None:
-        """Renamed since the last look; or, where that did not find it either, gone while it was closed: read to its end, or
-        for want of descriptors."""
-        if file.deleted_since_s is not None:
-            lineage.gone(file)
-        self._attention.look_at(name)
-
-    def _refusals(self, refusals: Iterable[tuple[str, str]]) -> None:
-        for reason, message in refusals:
-            self._telemetry.count("shipper_refused_files_total", 1, reason)
-            self._telemetry.say("warning", "file_refused", about=message, reason=reason)
-
     # -------------------------------------------------------- looking and going back
 
     def _look_where_due(self) -> None:
@@ -549,7 +496,7 @@ class Reader:
     def _look_at(self, name: str, lineage: Lineage, *, skip_old: bool = False) -> None:
         held = None if self._handles.room_to_look() else {f.node_id for f in lineage.files if f.handle is not None}
         try:
-            self._refusals(lineage.look(
+            self._opener.refused(lineage.look(
                 self._buffer.positions, skip_old=skip_old, formats=self._formats, now_ns=self._now_ns()))
             self._count_truncations(lineage)
         except OSError as error:

@@ -13,7 +13,7 @@ from ..errors import GapReason
 from ..model import Gap, Section, Source
 from .cutter import Cutter, LineDecoder
 from .lineage import Lineage
-from .ports import KnownPositions, Settings
+from .ports import Formats, KnownPositions, Settings
 
 MakeDecoder = Callable[[Source, Settings], LineDecoder]
 
@@ -80,3 +80,16 @@ def _lost_records(name: str, positions: KnownPositions, make_decoder: MakeDecode
                 place.file, place.offset, place.offset, place.guard, batch, decoder.state(), size=place.size, closed=True
             ))
     return sections
+
+
+def end_of(lineage: Lineage, formats: Formats, positions: KnownPositions, now_s: float, now_ns: int) -> list[Section]:
+    """`run --once`: nobody waits for more. Unfinished lines are records, and their files stay open for the next run."""
+    lineage.cutter.now_s, lineage.cutter.read_ns = now_s, now_ns
+    sections = lineage.take_outbox()
+    for file in lineage.files:
+        if file.rest_bytes and file.handle is not None:
+            ended = lineage.finish(file, formats)
+            for section in ended:
+                section.closed = False
+            sections += ended
+    return sections + flush(lineage, positions, now_s, now_ns)
