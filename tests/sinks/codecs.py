@@ -241,6 +241,7 @@ class CloudLogging:
         for entry in body["entries"]:
             assert entry["logName"] == "projects/p1/logs/stdout" and entry["resource"]["type"] == "k8s_container"
             assert len(entry["insertId"]) < 512 and ("textPayload" in entry) != ("jsonPayload" in entry)
+            assert len(orjson.dumps(entry)) <= 256 * 1024 and len(entry.get("labels", {})) <= 64
         return [orjson.dumps(entry) for entry in body["entries"]]
 
     def taken(self, seen: Seen, records: list[bytes]) -> Reply:
