@@ -23,12 +23,13 @@ from ..model import FileRef, Section, Source
 from ..telemetry import Telemetry
 from .at_end import Ends
 from .attention import TICK_S, Attention
-from .closings import Closings, gap_bytes
+from .closings import Closings
 from .cutter import LineDecoder
 from .damage import LostRanges
 from .ending import may_close_open_records
 from .facts import held_bytes_of, lag_by_source, rows_of, states_of, unread_bytes_of
 from .file import Changed, TailFile
+from .going_back import GoingBack
 from .handles import Handles
 from .identity import HEAD_BYTES
 from .in_flight import FRAME_BYTES, InFlight, frames_of, weight_bytes
@@ -68,6 +69,9 @@ class Reader:
         self._turns: Turns[str] = Turns()
         self._in_flight = InFlight(buffer, telemetry, self._rewind)
         self._closings = Closings(buffer)
+        self._going_back = GoingBack(
+            buffer, self.lineages, self._handles, self._closings, telemetry, make_decoder, now_s=now_s, now_ns=now_ns,
+            ready=self._ready, submit_told=lambda sections: self._in_flight.submit(sections, told=True))
         self._lost_ranges = LostRanges(
             buffer, self.lineages, formats, make_decoder, now_s=self._now_s, submit=self._submit)
         self._ends = Ends(
@@ -522,44 +526,10 @@ class Reader:
             self._turns.add(lineage.source.namespace, name)
 
     def _rewind(self) -> None:
-        """An append or sync failed: the positions went back to the last good frame, and so does every file (V5)."""
-        now = self._now_s()
-        for lineage, file in self._handles.take_back():
-            if self.lineages.get(lineage.source.lineage) is None and lineage.vanished:
-                self.lineages[lineage.source.lineage] = lineage        # forgotten after its last line, which is to be read again
-            if self.lineages.get(lineage.source.lineage) is not lineage:
-                file.close()
-            elif file not in lineage.files:
-                lineage.done = [f for f in lineage.done if f is not file] + [file]   # in the order in which they ended
-        for name, lineage in self.lineages.items():
-            lineage.rewind(self._buffer.positions, now)
-            self._ready(name, lineage)
+        self._going_back.files()
         for go_back in list(self.rewound):
             go_back()
-        self._tell_again()
-
-    def _tell_again(self) -> None:
-        """What was reported of files that are gone went back with the frames: nobody reads such a file again, so it is said
-        to the buffer again, and not a second time to the log and the metrics."""
-        told = self._closings.take_back()
-        sections, gone = [], dict[str, None]()
-        for section in told:
-            name = section.file.source.lineage
-            lineage = self.lineages.get(name)
-            if lineage is None:
-                gone[name] = None
-            elif lineage.file_of(section.file.key) is None:
-                sections.append(lineage.closing_again(section, self._buffer.positions))
-        for name in gone:
-            if name in self._buffer.positions.lineages:
-                sections += lost_sections(name, self._buffer.positions, self._make_decoder, self._now_ns())
-        before = {section.file.key: gap_bytes(section) for section in told}
-        for section in sections:
-            more = gap_bytes(section) - before.get(section.file.key, 0)
-            if more > 0:                                  # what had been read, and is gone by now
-                self._telemetry.count("shipper_gap_bytes_total", more, section.gaps[0].reason)
-        for part in frames_of(sections):
-            self._closings.note(self._in_flight.submit(part, told=True), part)
+        self._going_back.tell_again()
 
     # -------------------------------------------------------- facts
 
