@@ -206,6 +206,7 @@ class Delivery:
             await self._turn()
         except OSError as error:
             self._trouble.note("buffer", error)
+            self._naps.park(False)
             await self._naps.nap(LOOK_S)
         else:
             self._trouble.clear("buffer")
@@ -215,6 +216,7 @@ class Delivery:
         self._wake.clear()
         busy = bool(self._tasks)
         drop = self._overflow.due()
+        self._naps.park(drop is not None)        # X4: nothing that pauses goes on before what is due has gone
         if drop is not None:
             await (self._pause() if len(self._naps) < len(self._tasks) else self._give_away(drop))
         elif not self._started:

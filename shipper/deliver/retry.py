@@ -60,6 +60,7 @@ class Naps:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._events: set[asyncio.Event] = set()
+        self._parked: asyncio.Event | None = None
         self.hurry = False
 
     def __len__(self) -> int:
@@ -67,19 +68,30 @@ class Naps:
         return len(self._events)
 
     async def nap(self, delay_s: float) -> None:
-        """Return after `delay_s` seconds, or at `wake_all`. At most HURRIED_S in a hurry (shutdown)."""
+        """Return after `delay_s` seconds, or at `wake_all`. At most HURRIED_S in a hurry (shutdown). Longer while parked."""
         event = asyncio.Event()
         timer = self._clock.call_later(min(delay_s, HURRIED_S) if self.hurry else delay_s, event.set)
         self._events.add(event)
         try:
             await event.wait()
+            while self._parked is not None:
+                await self._parked.wait()
         finally:
             timer.cancel()
             self._events.discard(event)
 
     def wake_all(self) -> None:
+        self.park(False)
         for event in self._events:
             event.set()
+
+    def park(self, wanted: bool) -> None:
+        """While parked, whoever pauses goes on pausing: a moment comes in which all do. Whoever parks must not pause itself."""
+        if wanted and self._parked is None:
+            self._parked = asyncio.Event()
+        elif not wanted and self._parked is not None:
+            self._parked.set()
+            self._parked = None
 
 
 @dataclass(slots=True)

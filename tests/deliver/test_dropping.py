@@ -160,3 +160,27 @@ async def test_a_sink_with_a_plan_in_the_making_drops_nothing():
         rig.buffer.write(WEB, b"0")
         await rig.clock.finish(rig.clock.sleep(100))
         assert rig.delivery.status()["counters"]["dropped"] == {}
+
+
+async def test_drop_oldest_does_not_wait_for_a_moment_in_which_all_requests_of_a_hanging_server_happen_to_pause():
+    async with Rig(concurrency=4, when_full="drop_oldest", max_request_records=1) as rig:
+        tries = []
+
+        async def hangs(request):
+            tries.append(request.number)
+            await rig.clock.sleep(40.0 + 5.0 * (len(tries) % 4))         # each in its own time
+            raise Retryable("did not answer in time")
+
+        rig.sink.answer = hangs
+        for number in range(20):
+            rig.buffer.write(WEB, b"%d" % number)
+        await rig.clock.until(lambda: len(rig.sink.tries) == 4)
+        rig.buffer.full = True
+        await rig.clock.until(lambda: rig.position > (0, 0), limit_s=70)
+        assert rig.delivery.status()["counters"]["dropped"]["drop_oldest"][0] > 0
+        await rig.clock.until(lambda: any(event == "records_dropped" for _, event, _ in rig.telemetry.lines))
+        rig.buffer.full = False
+        rig.sink.answer = lambda request: None
+        rig.buffer.write(WEB, b"new")
+        await rig.until_done()
+        assert rig.sink.messages[-1] == b"new"
