@@ -4,13 +4,13 @@
     (_bigquery_write_append.py; where: _bigquery_write_chain.py) ─► confirmed ─► cursor durable ─► chain moved on, plan removed
 
 Invariants (tests/sinks/test_bigquery_write.py, test_bigquery_write_faults.py):
-  BQ1  plans are confirmed in order; a manifest goes when the cursor is durable, all of it is in the table, and the chain, on
+  SW1  plans are confirmed in order; a manifest goes when the cursor is durable, all of it is in the table, and the chain, on
        disk, stands behind it
-  BQ2  what a crash left is sent as it was planned, whatever the config says now; another table is another chain
-  BQ3  a new buffer has a new stream: nothing that another one wrote is taken for ours
-  BQ4  where the spool file of a plan is missing or was changed, that plan and those behind it are given up, said as an error, and
+  SW2  what a crash left is sent as it was planned, whatever the config says now; another table is another chain
+  SW3  a new buffer has a new stream: nothing that another one wrote is taken for ours
+  SW4  where the spool file of a plan is missing or was changed, that plan and those behind it are given up, said as an error, and
        sent again from the buffer: then a row may be there twice, and none is lost
-  BQ5  with `schema: table` the table is looked at before the first row, and again each REFRESH_S
+  SW5  with `schema: table` the table is looked at before the first row, and again each REFRESH_S
 """
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class StorageWriteSink:
     # ------------------------------------------------------------ what delivery calls
 
     async def start(self, state: Any) -> None:
-        """BQ2. Retryable where it cannot be known where this is, or what the table is like."""
+        """SW2. Retryable where it cannot be known where this is, or what the table is like."""
         planner, store = self._planner, self._planner.store
         planner.open()
         planner.table = await self._target.path()
@@ -158,7 +158,7 @@ class StorageWriteSink:
     # ------------------------------------------------------------ the table
 
     async def _look(self) -> None:
-        """BQ5."""
+        """SW5."""
         await self._target.look()
         self._looked_s = self._now_s()
 
@@ -170,7 +170,7 @@ class StorageWriteSink:
     # ------------------------------------------------------------ plans
 
     def _whole(self, found: Manifests) -> tuple[Manifests, str]:
-        """The manifests up to the first whose file is not what it says, and what is wrong there (BQ4). On the thread."""
+        """The manifests up to the first whose file is not what it says, and what is wrong there (SW4). On the thread."""
         store = self._planner.store
         for index, (number, manifest) in enumerate(found):
             path = store.path(number, 0)
@@ -182,7 +182,7 @@ class StorageWriteSink:
         return found, ""
 
     def _take_up(self, found: Manifests) -> None:
-        """Plans of another buffer are finished, and not resumed: their positions mean nothing here (BQ3)."""
+        """Plans of another buffer are finished, and not resumed: their positions mean nothing here (SW3)."""
         desk, appender = self._context.plans, self._appender
         appender.own = chain_name(desk.buffer_id, self._planner.table)
         ours = [(number, manifest) for number, manifest in found if manifest["buffer"] == desk.buffer_id]
@@ -213,7 +213,7 @@ class StorageWriteSink:
                 await self._context.plans.persist(self._appender.carry_out)
 
     def _confirm(self) -> None:
-        """BQ1."""
+        """SW1."""
         for plan in list(self._plans):
             if not plan.done:
                 break
@@ -224,7 +224,7 @@ class StorageWriteSink:
         self._tidy()
 
     def _tidy(self) -> None:
-        """BQ1."""
+        """SW1."""
         for plan in [p for p in self._plans if p.confirmed and p.request <= self._durable_number]:
             self._appender.forget(plan)
             self._planner.submit(self._remove, plan.number, self._appender.snapshot())

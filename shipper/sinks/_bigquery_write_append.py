@@ -259,8 +259,8 @@ class Appender:
         dead = {ids[index]: words for index, words in refused.items()}
         if not dead.keys() <= one.plan.buried:
             if self._refusals.is_table(len(refused), len(living)):
-                words = next(iter(refused.values()))
-                raise Fatal(f"every row is refused: {words}; check that the table has the columns of the docs")
+                raise Fatal("every row is refused; check that the table has the columns of the docs, with their types, and "
+                            "takes rows of their times")               # its words may quote a record (E2)
             self._refusals.refused(len(refused), len(living))
             await self._bury(one.plan, dead)
         if not answered:

@@ -1,9 +1,9 @@
 """BigQuery's Storage Write API over gRPC: streams, and connections to one. Driver. grpcio is imported at the first call.
 
 Invariants (tests/sinks/test_bigquery_write.py):
-  WC1  whatever goes wrong is Refused with a code of google.rpc.Code; nothing is tried again here
-  WC2  a token is asked for per call; one that is refused (UNAUTHENTICATED) is forgotten
-  WC3  the first request of a connection has the rows' descriptor, and each whose descriptor is another than the last one's
+  CH1  whatever goes wrong is Refused with a code of google.rpc.Code; nothing is tried again here
+  CH2  a token is asked for per call; one that is refused (UNAUTHENTICATED) is forgotten
+  CH3  the first request of a connection has the rows' descriptor, and each whose descriptor is another than the last one's
 """
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class WriteChannel:
         return Connection(call, stream, self._timeout_s, self._who)
 
     def refused(self) -> None:
-        """The token was, in an answer (WC2)."""
+        """The token was, in an answer (CH2)."""
         self._who.refused()
 
     async def close(self) -> None:
@@ -75,7 +75,7 @@ class WriteChannel:
         return answer
 
     async def _metadata(self, route: str) -> list[tuple[str, str]]:
-        """WC2."""
+        """CH2."""
         headers = await self._who.headers()
         return [("x-goog-request-params", route), *((name.lower(), value) for name, value in headers.items())]
 
@@ -104,7 +104,7 @@ class Connection:
         self._descriptor: bytes | None = None
 
     async def append(self, offset: int, rows: bytes, descriptor: bytes) -> None:
-        """WC3. Returns when the connection has taken it; the answer comes by `answer`."""
+        """CH3. Returns when the connection has taken it; the answer comes by `answer`."""
         new = None if descriptor == self._descriptor else descriptor
         await self._within(self._call.write(wire.append_request(self.stream, offset, rows, new)))
         self._descriptor = descriptor
@@ -151,7 +151,7 @@ class Connection:
 
 
 async def _said(work: Awaitable[Any], who: Who) -> Any:
-    """WC1."""
+    """CH1."""
     from grpc import RpcError
 
     try:

@@ -13,8 +13,10 @@ import orjson
 import pytest
 
 from shipper.errors import Fatal
+from shipper.model import Batch
 from shipper.sinks._bigquery_write_channel import WriteChannel
 from shipper.sinks._gcp_auth import Anonymous
+from tests.deliver.support import source
 from tests.sinks.bigquery_write_world import WriteWorld, short_ranges
 from tests.support.fake_bigquery_write import TABLE, FakeBigQueryWrite
 
@@ -185,6 +187,45 @@ async def test_a_crash_between_dead_letter_and_manifest_buries_once(tmp_path: Pa
 
 def _fail() -> None:
     raise OSError(28, "no space left on the device")
+
+
+async def test_a_letter_that_is_replayed_and_refused_again_stays_one_and_is_delivered_once_when_the_table_takes_it(
+    tmp_path: Path,
+) -> None:
+    refused = {"m000003"}
+    async with FakeBigQueryWrite(refuses=lambda row: "out of range" if row["message"].split()[0] in refused else "") as fake:
+        world = WriteWorld(tmp_path, fake)
+        world.run()
+        world.write(8, padding=60)
+        await world.flushed()
+        (name, (_, message, _)), = world.letters.records.items()
+        key, _, item = name.partition(":")
+        letter = Batch(source("web", "default"), key, [b""], [b"stdout"], [item.encode()], [message])
+        again = asyncio.create_task(world.delivery.replay([(letter, "rejected")]))
+        await world.until(again.done)
+        assert [one.batch.ids for one in again.result()] == [letter.ids] and world.dead == refused
+        refused.clear()
+        once_more = asyncio.create_task(world.delivery.replay([(letter, "rejected")]))
+        await world.until(once_more.done)
+        assert once_more.result() == [] and world.counts()["m000003"] == 1
+        await world.stop()
+        assert world.delivery.status()["counters"]["dead"] == {} and fake.wrong == []
+
+
+async def test_a_refused_row_of_another_buffers_plan_is_said_and_stops_nothing(tmp_path: Path) -> None:
+    async with FakeBigQueryWrite(faults("ok", *["down"] * 40), refuses=refusing("m000003")) as fake:
+        world = WriteWorld(tmp_path, fake)
+        world.run()
+        world.write(8, padding=60)
+        await world.until(lambda: any(name.endswith("plan.json") for name in world.spool))
+        await world.kill()
+        fake.schedule = repeat("ok")
+        other = WriteWorld(tmp_path, fake)
+        other.buffer.uuid = "another"
+        other.run()
+        await other.until(lambda: other.spool == ["kept.json"])
+        await other.stop()
+        assert len(other.rows()) == 7 and other.dead == set() and fake.wrong == []
 
 
 async def test_a_wiped_state_directory_is_a_new_stream_and_no_false_already_there(tmp_path: Path) -> None:
