@@ -88,6 +88,6 @@ def test_a_pod_says_at_the_kubelet_that_its_log_is_not_read_and_says_otherwise_l
     agent.until("two are not read", lambda s: s["metadata"]["excluded_files"] == 2)
     kubelet.call(kubelet.put, pod("quiet-0", uid=uid, labels={"app": "quiet"}))
     kubelet.call(kubelet.delete, own)
-    node.run("wakes-the-poll", "more")                    # an unknown pod: the kubelet is asked at once, and tells of the other too
+    node.run("wakes-the-poll", "more")                    # unknown: the kubelet is asked at once, and tells of the other too
     agent.arrived(3, "all.ndjson")
     assert sorted(agent.messages("all.ndjson")) == ["hidden", "more", "seen"]

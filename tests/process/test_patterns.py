@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 import re
 import time
 
@@ -10,6 +11,7 @@ import pytest
 from shipper.config.processing import ParseRegex
 from shipper.model import Source
 from shipper.process import patterns
+from shipper.process._blow_up import blow_up
 from shipper.process.parse import parse_step
 from shipper.process.patterns import PatternError, compile_pattern
 
@@ -164,3 +166,46 @@ def test_five_thousand_files_with_the_same_pattern_cost_one_proof(monkeypatch: p
     for _ in range(5000):
         parse_step(settings, Source("files", "f", "/x", "/x", "n1"))
     assert len(proofs) == 1
+
+
+ATOMS = ["a", "b", " ", r"\w", r"\s", r"\S", "[^ ]", "[^b]", ".", "[ab]", r"\d", '[^"]', '"']
+REPEATS = ["", "", "*", "+", "?", "*?", "+?", "{0,9}", "{1,3}", "{2}"]
+UNITS = [b"a", b"b", b" ", b'"', b"ab", b"a ", b"  ", b"ba", b'a"', b"1", b"\t"]
+
+
+def any_pattern(rnd: random.Random, depth: int = 0) -> str:
+    out = ""
+    for _ in range(rnd.randint(1, 4)):
+        kind = rnd.random()
+        if kind < 0.05:
+            out += rnd.choice([r"\b", "^", "$"])
+            continue
+        inner = rnd.choice(ATOMS)
+        if depth < 2 and kind < 0.35:
+            inner = f"(?:{any_pattern(rnd, depth + 1)})" if kind < 0.25 else (
+                f"(?:{any_pattern(rnd, depth + 1)}|{any_pattern(rnd, depth + 1)})")
+        out += inner + rnd.choice(REPEATS)
+    return out
+
+
+@pytest.mark.parametrize("patterns_tried", [150, pytest.param(20_000, marks=pytest.mark.long)])
+def test_no_pattern_that_is_taken_takes_long_on_any_repeated_text(patterns_tried: int) -> None:
+    """Found by it: counts in counts that were taken, and would have run for years on 4,000 tabs."""
+    rnd, taken = random.Random(patterns_tried), 0
+    for _ in range(patterns_tried):
+        pattern = ("^" if rnd.random() < 0.4 else "") + any_pattern(rnd) + rnd.choice(["", "x", "$", '"x'])
+        try:
+            if blow_up(patterns.tree_of(pattern)) is not None:
+                continue
+        except PatternError:
+            continue
+        search = compile_pattern(pattern, use="re").search
+        taken += 1
+        for _ in range(6):
+            front, unit = b"".join(rnd.choices(UNITS, k=rnd.randint(0, 3))), rnd.choice(UNITS)
+            end = rnd.choice([b"", b"!", b"\n", b"x", b"!x"])
+            for count in (16, 24, 32, 100, 1000, 8000):
+                begin_s = time.process_time()
+                search(front + unit * count + end)
+                assert time.process_time() - begin_s < 1.0, (pattern, front, unit, count, end)
+    assert taken > patterns_tried / 5
