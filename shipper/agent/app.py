@@ -211,6 +211,10 @@ class Agent:
 
     async def _shut_down(self) -> None:
         grace_s = 0.0 if self._out_of_time else self.config.shutdown_grace
+        if self._signals.received:
+            self._telemetry.say("info", "stopping", signal=self._signals.received,
+                                why=f"sinks have up to {grace_s:g} s for what they can take; the rest stays in the buffer. "
+                                    "A second signal ends it at once")
         try:
             self._held = await asyncio.wait_for(self._pipeline.shutdown(grace_s), grace_s + SHUTDOWN_MARGIN_S)
         except TimeoutError:

@@ -50,6 +50,22 @@ def _roots(draft: Draft, say: Findings) -> None:
                      "make the agent read any file; name the directories that hold logs")
 
 
+_LINKS = "/var/log/containers"
+"""Where the kubelet keeps links into /var/log/pods."""
+
+
+def _outside(draft: Draft, say: Findings) -> None:
+    """Patterns of a directory that is not allowed: only links in it that lead to an allowed one are read."""
+    for name, source in draft.sources.items():
+        for i, glob in enumerate(source.include if source.allowed_roots else ()):
+            place = static_prefix(glob)
+            inside = any(intersect(f"{root.rstrip('/')}/**", glob) for root in (*source.allowed_roots, _LINKS))
+            if glob.startswith("/") and not inside:
+                say.warn(("sources", name, "include", f"[{i}]"), f"{place} is in none of allowed_roots "
+                         f"({', '.join(source.allowed_roots)}): files there are not read, but for links that lead into those; "
+                         f"add allowed_roots: [{place}]")
+
+
 def _overlaps(draft: Draft, say: Findings) -> None:
     sources = list(draft.sources.items())
     for i, (name, source) in enumerate(sources):
@@ -129,4 +145,4 @@ def _own_journal(draft: Draft, say: Findings) -> None:
                      f"{readers[0]} would read them again: a loop; name the units or identifiers that it is to read")
 
 
-SOURCE_RULES = (_own_journal, _journals, _patterns, _roots, _overlaps, _loops, _own_stdout)
+SOURCE_RULES = (_own_journal, _journals, _patterns, _roots, _outside, _overlaps, _loops, _own_stdout)

@@ -25,6 +25,7 @@ from ._syslog_facts import Facts, facts_of
 
 SEAL_BYTES = 256 * 1024              # what is encrypted at once: bounds the ciphertext that is held
 _READ_BYTES = 64 * 1024
+YOUNG_S = 5.0                        # a plain connection that its peer ends sooner may lead to a port that wants TLS
 _READS_AT_ONCE = 16                  # a peer that talks without end does not hold up the loop
 
 
@@ -48,6 +49,7 @@ class Connection:
         self._room: asyncio.Future[None] | None = None
         self._tail = b""
         self._closed = False
+        self._opened_s = self._loop.time()
 
     def watch(self) -> None:
         """Notice from now on what the peer sends, closes or resets (N2)."""
@@ -63,10 +65,10 @@ class Connection:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                return self.end(f"{self.peer} broke the connection ({reason(error)})")
+                return self._ended_by_peer(f"broke the connection ({reason(error)})")
             if not data:
                 self.peer_closed = True
-                return self.end(f"{self.peer} closed the connection")
+                return self._ended_by_peer("closed the connection")
             self._take(data)
 
     def end(self, why: str) -> None:
@@ -108,7 +110,7 @@ class Connection:
                 await self._wait_room()
                 continue
             except OSError as error:
-                self.end(f"{self.peer} broke the connection ({reason(error)})")
+                self._ended_by_peer(f"broke the connection ({reason(error)})")
                 continue
             self.written_bytes += sent
             view = view[sent:]
@@ -161,6 +163,10 @@ class Connection:
         if self._room is not None and not self._room.done():
             self._room.set_exception(Retryable(f"the connection to {self.peer} was closed"))
         self.sock.close()
+
+    def _ended_by_peer(self, what: str) -> None:
+        early = not self._seals and self._loop.time() - self._opened_s < YOUNG_S
+        self.end(f"{self.peer} {what}{'; if it does so each time, it may want TLS or another framing' if early else ''}")
 
     # What TLS does otherwise.
 

@@ -57,8 +57,7 @@ class Connector:
         failure: BaseException = OSError("it has no address")
         for family, kind, protocol, _, target in found:
             try:
-                async with asyncio.timeout(timeout_s):
-                    return await self._try(socket.socket(family, kind, protocol), target, on_end, on_data)
+                return await self._try(socket.socket(family, kind, protocol), target, on_end, on_data)
             except (OSError, TimeoutError, Retryable) as error:
                 failure = error
         if isinstance(failure, Retryable):
@@ -72,12 +71,20 @@ class Connector:
         self, sock: socket.socket, target: Any, on_end: Callable[[Connection], None], on_data: Callable[[bytes], None] | None,
     ) -> Connection:
         made: Connection | None = None
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + self._config.connect_timeout
         try:
             sock.setblocking(False)
             set_options(sock, self._config.tcp_user_timeout)
-            await asyncio.get_running_loop().sock_connect(sock, target)
+            async with asyncio.timeout_at(deadline_s):
+                await loop.sock_connect(sock, target)
             made = self._wrap(sock, on_end, on_data)
-            await made.handshake()
+            try:
+                async with asyncio.timeout_at(deadline_s):
+                    await made.handshake()
+            except TimeoutError:
+                raise Retryable(f"{self._config.address} took the connection and did not answer the TLS handshake within "
+                                f"{self._config.connect_timeout:g} s; is it a TLS port?") from None
             made.watch()
             return made
         except BaseException:

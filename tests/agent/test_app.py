@@ -153,6 +153,19 @@ async def test_a_shutdown_that_hangs_is_cut_off_and_said(world: World, monkeypat
     assert "nothing is lost" in world.line("shutdown_stuck")["why"]
 
 
+async def test_who_stops_the_agent_is_told_at_once_how_long_it_may_take(world: World) -> None:
+    world.pipeline.shutdown_gate = asyncio.Event()
+    task = started(world)
+    await running(world)
+    terminate()
+    async with asyncio.timeout(10):
+        while not any(line["event"] == "stopping" for line in world.lines()):
+            await asyncio.sleep(0.01)
+    assert world.line("stopping")["signal"] == "SIGTERM" and "up to 1.5 s" in world.line("stopping")["why"]
+    world.pipeline.shutdown_gate.set()
+    assert await ended(task) == 0
+
+
 async def test_sighup_reloads_and_the_log_level_follows(world: World) -> None:
     task = started(world)
     await running(world)

@@ -190,6 +190,18 @@ class TestWarnings:
             "2:3: sources.a.allowed_roots: the whole file system is allowed, so a link in a log directory can make the agent "
             "read any file; name the directories that hold logs"]
 
+    @pytest.mark.parametrize("keys", [
+        "include: [/var/log/containers/web-*.log]", "include: [/var/log/pods/*/*/*.log]", "include: ['/var/log/**']",
+        "include: [/srv/pods/*/*/*.log], allowed_roots: [/srv/pods]",
+    ])
+    def test_no_word_about_container_logs_that_are_within_what_is_allowed(self, keys):
+        assert warnings("sources:\n  a: {type: containers, " + keys + "}\n" + K) == []
+
+    def test_container_logs_of_a_directory_that_is_not_allowed(self):
+        assert warnings("sources:\n  a: {type: containers, include: [/srv/pods/*/*/*.log]}\n" + K) == [
+            "2:35: sources.a.include[0]: /srv/pods is in none of allowed_roots (/var/log/pods, /var/lib/docker/containers): "
+            "files there are not read, but for links that lead into those; add allowed_roots: [/srv/pods]"]
+
     def test_a_status_page_for_everybody(self):
         assert warnings(S + K + "admin: {listen: '0.0.0.0:1', expose_status: true}\n") == [
             "5:30: admin.expose_status: whoever reaches this address can read file paths, pod names and sink errors; leave it "
