@@ -36,7 +36,7 @@ from .in_flight import FRAME_BYTES, InFlight, frames_of, weight_bytes
 from .lineage import Lineage
 from .opening import Opener
 from .ports import BufferPort, Directory, Formats, Settings
-from .reading import pass_over, read
+from .reading import pass_over, pass_over_line, read
 from .turns import Turns
 from .unfinished import end_of, flush, lost_sections
 
@@ -416,6 +416,8 @@ class Reader:
             if len(data) != file.rest_bytes:              # it grows: its patience begins now
                 file.rest_bytes, file.rest_since_s = len(data), lineage.cutter.now_s
             return []
+        if file.in_old_line:
+            return [pass_over_line(lineage, file, ref, data)]
         sections = lineage.cutter.cut(file, ref, data)
         if sections and sections[-1].last_ns:
             lineage.last_ns = sections[-1].last_ns

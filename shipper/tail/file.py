@@ -23,8 +23,8 @@ class TailFile:
     """`guard` None: only its hash is known (`guard_hash`, from the positions); the first read checks it."""
 
     __slots__ = (
-        "begun", "compressed", "deleted_since_s", "device", "ended", "form", "guard", "guard_hash", "handle", "inode",
-        "live", "offset", "old_bytes", "passed", "path", "proven_bytes", "ref", "rest_bytes", "rest_since_s", "resumed",
+        "begun", "compressed", "deleted_since_s", "device", "ended", "form", "guard", "guard_hash", "handle", "in_old_line",
+        "inode", "live", "offset", "old_bytes", "passed", "path", "proven_bytes", "ref", "rest_bytes", "rest_since_s", "resumed",
         "salt", "scanned", "size",
     )
 
@@ -47,6 +47,7 @@ class TailFile:
         self.resumed = False             # from the positions, and not read since
         self.deleted_since_s: float | None = None
         self.old_bytes = 0                    # start_at: end; so long was it at the first look, and is passed over
+        self.in_old_line = False         # start_at: end; what was passed over ends in the middle of a very long line
         self.ended = False               # read to its end at least once
         self.passed: Section | None = None    # start_at: end; what says so, in case its frame is lost
 

@@ -88,7 +88,7 @@ def pass_over(lineage: Lineage, file: TailFile, ref: FileRef) -> Section | None:
     """start_at: end. What was there at the first look is passed over up to its last newline, as a section without records
     that says so.
 
-    Where the last OLD_LINE_BYTES of it hold no newline, all of it is: what is left of that line comes as a record.
+    Where the last OLD_LINE_BYTES of it hold no newline, all of it is, and what is still to come of that line (`pass_over_line`).
     """
     size, file.old_bytes = min(file.old_bytes, file.stat_size()), 0
     end = _last_newline(file, size)
@@ -98,8 +98,22 @@ def pass_over(lineage: Lineage, file: TailFile, ref: FileRef) -> Section | None:
     guard = file.pread(width, end - width)
     file.offset, file.guard = end, guard
     gap = Gap(0, end, GapReason.START_AT_END, end)
+    file.in_old_line = not guard.endswith(b"\n")
     file.passed = Section(ref, end, end, digest(guard), None, lineage.decoder.state(), gaps=(gap,), size=size)
     return file.passed
+
+
+def pass_over_line(lineage: Lineage, file: TailFile, ref: FileRef, data: bytes) -> Section:
+    """`data` up to the end of the line in whose middle start_at: end began, or all of it, as a section without records. After a
+    restart nobody knows of that line any more: its end is a record."""
+    used = data[: data.find(b"\n") + 1] or data
+    start = file.offset
+    file.advance(used, len(used))
+    file.in_old_line = not used.endswith(b"\n")
+    file.rest_bytes = 0
+    gap = Gap(start, file.offset, GapReason.START_AT_END, len(used))
+    return Section(ref, file.offset, file.offset, digest(file.guard or b""), None, lineage.decoder.state(), gaps=(gap,),
+                   size=max(file.size, file.offset))
 
 
 def _last_newline(file: TailFile, size: int) -> int:

@@ -56,6 +56,17 @@ async def test_a_long_line_whose_file_is_cut_leaves_no_hole_for_verify(tmp_path)
     assert not node.buffer.positions.lineages[str(live)].state
 
 
+async def test_a_long_line_of_a_quiet_file_that_is_gone_leaves_no_hole_for_verify(tree: Tree) -> None:
+    node = await skipping(tree)
+    for file in next(iter(node.reader.lineages.values())).files:
+        file.close()                                      # quiet for five minutes
+    tree.write(b"z" * 50_000)
+    tree.log.unlink()
+    tree.write(cri("after", second=3))
+    assert await node.run(6.0) == [b"before", b"", b"after"]
+    assert in_no_record(node) == 0
+
+
 async def test_a_long_line_of_a_pod_deleted_while_stopped_leaves_no_hole_for_verify(tree: Tree) -> None:
     node = await skipping(tree)
     shutil.rmtree(tree.dir.parent)

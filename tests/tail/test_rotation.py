@@ -4,10 +4,12 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 from shipper.errors import GapReason
+from shipper.tail import reading
 from shipper.tail.file import TailFile
 from shipper.tail.lineage import Lineage
 from tests.tail.conftest import Node, Tree, cri
@@ -310,6 +312,27 @@ async def test_start_at_end_passes_over_what_is_there_and_says_how_much(tree: Tr
     assert (gap.reason, gap.start, gap.end) == (GapReason.START_AT_END, 0, sum(map(len, lines(0, 5))))
     node.restart()
     assert await node.run() == texts(5, 7)
+
+
+@pytest.mark.parametrize("pieces", [(b"rest\nnew\n",), (b"re", b"st\n", b"new\n")])
+async def test_start_at_end_in_the_middle_of_a_very_long_line_ships_no_end_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pieces: tuple[bytes, ...],
+) -> None:
+    monkeypatch.setattr(reading, "OLD_LINE_BYTES", 1000)
+    monkeypatch.setattr(reading, "BULK_READ_BYTES", 500)
+    tree = Tree(tmp_path / "log")
+    live = tree.root / "app.log"
+    tree.write(b"old\n" + b"x" * 5000, path=live)
+    node = Node(tree, kind="files", include=str(live), form="plain", start_at="end")
+    await node.run()
+    for piece in pieces:
+        tree.write(piece, path=live)
+        node.reader.written(str(live))
+        await node.run()
+    assert node.buffer.messages == [b"new"]
+    gaps = [gap for section in node.buffer.sections for gap in section.gaps]
+    assert {gap.reason for gap in gaps} == {GapReason.START_AT_END}
+    assert sum(gap.end - gap.start for gap in gaps) == len(b"old\n") + 5000 + len(b"rest\n")
 
 
 async def test_docker_files_rotate_by_number(tmp_path) -> None:
