@@ -7,7 +7,7 @@ Invariants (tests/sinks/test_http_client.py):
   HC2  nothing is tried again here, and no redirect is followed
   HC3  a request that is cancelled or fails leaves no connection that another one could meet with half an answer on it
   HC4  a pool past its age takes no new request, and is closed when its last one ends: names are resolved and certificates
-       read again
+       read again; so they are after a handshake that failed
   HC5  no message holds a secret, a query string or a user of a URL
 """
 from __future__ import annotations
@@ -100,6 +100,8 @@ class HttpClient:
         except ShipperError:
             raise
         except Exception as error:
+            if isinstance(_inner(error), ssl.SSLError):
+                self._retire(pool)              # its files may have been renewed meanwhile
             raise self._trouble(error, where) from error
         finally:
             await self._give_back(pool)
@@ -169,12 +171,18 @@ class HttpClient:
             raise Retryable("this sink is being closed")
         pool = self._pool
         if pool is not None and self._now_s() - pool.born_s >= self._config.max_connection_age:
-            pool.old = True
-            self._pool = pool = None
+            self._retire(pool)
+            pool = None
         if pool is None:
             pool = self._pool = Pool(self._open(), self._now_s())
         pool.users += 1
         return pool
+
+    def _retire(self, pool: Pool) -> None:
+        """No new request for it."""
+        pool.old = True
+        if self._pool is pool:
+            self._pool = None
 
     async def _give_back(self, pool: Pool) -> None:
         pool.users -= 1
@@ -193,7 +201,8 @@ class HttpClient:
             try:
                 tls = make_context(self._config.tls)
             except (ssl.SSLError, OSError, ValueError) as error:
-                raise Fatal(f"the TLS files cannot be used: {reason(error)}; mend tls.ca, tls.cert or tls.key") from error
+                # Half of a renewal, perhaps: `check` has seen them whole.
+                raise Retryable(f"the TLS files cannot be used: {reason(error)}; mend tls.ca, tls.cert or tls.key") from error
             if not self._config.tls.verify:
                 self._telemetry.say("warning", "tls_not_verified", about=self._name,
                                     why="anyone on the way can read and fake the receiver; set tls.ca and verify: true")
@@ -218,7 +227,7 @@ class HttpClient:
     def _trouble(self, error: Exception, where: str) -> ShipperError:
         import aiohttp
 
-        inner: Any = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+        inner = _inner(error)
         if isinstance(error, aiohttp.InvalidURL):
             return Fatal(f"{where} is not a URL that can be used; mend it")
         if isinstance(inner, ssl.SSLError):
@@ -243,6 +252,11 @@ def place(url: str) -> str:
     """scheme://host:port/path of a URL: what may be said of it (HC5)."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _inner(error: Exception) -> Any:
+    """What aiohttp has wrapped."""
+    return getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
 
 
 def _plain_url(url: str) -> Any:

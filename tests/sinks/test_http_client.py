@@ -172,6 +172,31 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield directory
 
 
+async def test_tls_files_that_are_renewed_are_used_at_the_next_try_and_half_of_a_renewal_is_no_failed_sink(tls, tmp_path):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(str(tls / "server.pem"))
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    url = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
+    ca = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(ca))                 # of yesterday
+    client = client_of(f"url: '{url}', proxy: none, tls: {{ca: {ca}}}")
+    with pytest.raises(Retryable, match="TLS failed"):
+        await client.request("POST", url, body=[b"x"])
+    ca.write_text("-----BEGIN CERTIFICATE-----\n")               # being written
+    with pytest.raises(Retryable, match="TLS files cannot be used"):
+        await client.request("POST", url, body=[b"x"])
+    ca.write_bytes((tls / "ca.pem").read_bytes())
+    assert (await client.request("POST", url, body=[b"x"])).status == 200
+    await client.close()
+    server.close()
+
+
 @pytest.mark.parametrize(("keys", "says"), [
     ("tls: {{ca: {d}/ca.pem, cert: {d}/client.pem}}", ""),
     ("tls: {{verify: false, cert: {d}/client.pem}}", ""),
