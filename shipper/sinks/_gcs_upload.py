@@ -16,6 +16,7 @@ Invariants (tests/sinks/test_gcs_upload.py):
 """
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import secrets
@@ -29,6 +30,7 @@ import orjson
 
 from ..errors import Fatal, Rejected, Retryable, ShipperError, TooLarge
 from ._gcs_config import PIECE_BYTES
+from ._gcs_range import measure
 from ._http_client import HttpClient, Later, place
 from ._http_status import Answer, failure
 
@@ -144,6 +146,7 @@ class Upload:
     async def _ended(self, answer: Answer) -> None:
         """The object is there, or the session is no more, or ended in a refusal (a checksum that did not fit) (GU3)."""
         if answer.status in (400, 404, 410):
+            await self._look_at_the_file(answer)
             self._session = ""
             await self._note("")
             said = f" ({answer.excerpt})" if answer.status == 400 else ""
@@ -172,7 +175,17 @@ class Upload:
         elif answer.status == 412 or (answer.status == 403 and _DELETE_RIGHT in answer.body):
             await self._prove()
         else:
+            await self._look_at_the_file(answer)
             raise self._error(answer)
+
+    async def _look_at_the_file(self, answer: Answer) -> None:
+        """Where the checksum was refused: Fatal if it is the spool file that has changed."""
+        if not _is_of_the_hash(answer):
+            return
+        found = await asyncio.get_running_loop().run_in_executor(self._executor, measure, self._path)
+        if found != (self._size, self._spec["crc32c"]):
+            raise Fatal(f"{self.what}: {self._path} is not what was written there; check the disk, and restart the agent: what "
+                        "was planned is sent again from the buffer")
 
     async def _prove(self) -> None:
         """GU2."""
@@ -200,10 +213,14 @@ class Upload:
         """GU5: records are good whatever is said of the object."""
         error = failure(answer, f"{self.what}:")
         if isinstance(error, (Rejected, TooLarge)):
-            if answer.status == 400 and b"hash" in answer.body.lower():
+            if _is_of_the_hash(answer):
                 return Retryable(f"{error}; it is sent again")
             return Fatal(f"{error}; check bucket, prefix and storage_class")
         return error or Retryable(f"{self.what}: answered {answer.status}, which means nothing here")
+
+
+def _is_of_the_hash(answer: Answer) -> bool:
+    return answer.status == 400 and b"hash" in answer.body.lower()
 
 
 def _boundary() -> str:

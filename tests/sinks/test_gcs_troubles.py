@@ -264,3 +264,28 @@ async def test_no_line_of_a_log_can_end_an_upload_early(world: GcsWorld, gcs: Fa
     (stored,) = gcs.objects.values()
     assert stored.data == b"before\r\n--" + known + b"--\nbehind\n"
     assert _boundary() != _boundary()
+
+
+@pytest.mark.parametrize("keys", [{}, {"compression": "none"}])
+async def test_a_spool_file_that_changes_while_the_agent_runs_is_said_and_mended_by_a_restart(
+    world: GcsWorld, gcs: FakeGcs, keys: dict[str, str],
+) -> None:
+    """Cloud Storage refuses it by its checksum, each time: that alone said nothing of the disk. In one request, and in pieces."""
+    gcs.schedule = iter(["503"] * 100_000)
+    for _ in range(3):
+        world.write(700, padding=5000 if keys else 0)
+    world.run(**keys)
+    flushing = asyncio.create_task(world.flushed())
+    await world.until(lambda: [name for name in world.spool if name.endswith("plan.json")])
+    [part] = [name for name in world.spool if name.endswith(".part")]
+    path = world.root / "spool" / "far" / part
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    gcs.schedule = iter(())
+    await world.until(lambda: world.delivery.status()["state"] == "failed", "said")
+    assert "restart" in world.delivery.status()["last_error"] and part in world.delivery.status()["last_error"]
+    flushing.cancel()
+    await asyncio.gather(flushing, return_exceptions=True)
+    await world.stop()
+    world.run()
+    await world.flushed()
+    world.assert_exactly_once()
