@@ -219,8 +219,9 @@ class Redactor:
 
 _KEY = b"PRIVATE KEY"
 _BODY = re.compile(
-    rb"\s{0,16}(?:[A-Za-z0-9+/=]{1,16384}|[A-Za-z-]{1,20}: .{0,100}|-----END [A-Z0-9 ]{0,40}PRIVATE KEY.{0,20})?\s{0,16}")
-_OPEN_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\r\n]{0,16384}\s{0,16}\Z")
+    rb"\s{0,16}(?:(?:[A-Za-z0-9+/=]++|\\[nr])++(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY.{0,200})?|[A-Za-z-]{1,20}: .{0,100}"
+    rb"|-----END [A-Z0-9 ]{0,40}PRIVATE KEY.{0,20})?\s{0,16}")
+_OPEN_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=\r\n]++|\\[nr])*+\s{0,16}\Z")
 _ESCAPED = re.compile(rb"(?<!\\)\\++(?:u00((?!22|5[Cc])[2-7][0-9A-Fa-f])|/)")
 _JSON_ESCAPE = re.compile(rb"\\(?:u00((?!22|5[Cc])[2-7][0-9A-Fa-f])|(/)|.)", re.DOTALL)
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9][0-9.eE+-]*+')

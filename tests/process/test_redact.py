@@ -202,6 +202,7 @@ BODY = [b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7", b"VJTUt9Us8cKjM
     [b"-----BEGIN PRIVATE KEY-----", b"".join(BODY * 20), b"-----END PRIVATE KEY-----"],
     [b"key: -----BEGIN PRIVATE KEY-----" + BODY[0], BODY[1], BODY[2], b"-----END PRIVATE KEY-----"],
     [b"-----BEGIN PRIVATE KEY-----\n" + BODY[0], BODY[1], b"-----END PRIVATE KEY-----"],
+    [b'{"k":"-----BEGIN PRIVATE KEY-----\\n' + BODY[0], BODY[0][20:] + b"\\n" + BODY[1], b'\\n-----END PRIVATE KEY-----\\n"}'],
     [b"\x00\x1e\n-----BEGIN PRIVATE KEY-----\n" + BODY[0] + b"\n" + BODY[1] + b"\n-----END PRIVATE KEY-----"],
 ])
 def test_a_private_key_goes_whole_however_it_was_printed(lines: list[bytes]) -> None:
