@@ -4,6 +4,7 @@
                                                               │        ROWS              the rest answered ─► dead letters ─►
                                                               │                          manifest without them ─► the same offset
                                                               │        BEHIND            from the first one without an answer
+                                                              │        INVALID           halved in the manifest, down to the row
                                                               │        LOST              finalised ─► rows counted ─► new stream
                                                               └─ else  Retryable, Fatal  the same again, later
 
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from ..errors import Fatal, Retryable
@@ -26,7 +27,7 @@ from ..telemetry import Telemetry
 from . import Plans
 from ._bigquery_write_chain import CODES, Chain, Plan, Refusals, Verdict, judge
 from ._bigquery_write_channel import UNAUTHENTICATED, Connection, WriteChannel
-from ._bigquery_write_range import Block, read_ids, read_rows
+from ._bigquery_write_range import Block, halves, read_ids, read_rows
 from ._bigquery_write_wire import Answer, Refused
 from ._http_status import shorten
 from ._plan_store import PlanStore
@@ -215,6 +216,9 @@ class Appender:
         elif verdict is Verdict.ROWS:
             await self._refuse_rows(one, answer, behind, connection)
             return False
+        elif verdict is Verdict.INVALID:
+            await self._refuse_all(one, answer, behind, connection)
+            return False
         elif verdict is Verdict.LOST or (verdict is Verdict.BEHIND and self._behind):
             await self._move(one.plan)
             return False
@@ -239,8 +243,6 @@ class Appender:
             await self._world.table_missing(one.plan.manifest["table"])
         if verdict is Verdict.COLUMNS:
             raise Retryable(f"{self._words(answer)}; the table lacks a column that rows have; add it")
-        if verdict is Verdict.INVALID:
-            raise Fatal(f"{self._words(answer)}; the columns of the table must be those of the docs")
         if answer.code == UNAUTHENTICATED:
             self._channel.refused()
         raise Retryable(self._words(answer))
@@ -270,6 +272,17 @@ class Appender:
         await self._rewrite(one.plan)
         self.rows_refused += len(refused)
         self._steps += 1
+
+    async def _refuse_all(self, one: Sent, answer: Answer, behind: deque[Sent], connection: Connection | None) -> None:
+        """It is not said which row is at fault (P6): halved, down to the row."""
+        if one.block.live - one.skip == 1:
+            words = replace(answer, row_errors=((0, answer.message or "the request with this row alone was refused"),))
+            await self._refuse_rows(one, words, behind, connection)
+            return
+        self.drop()
+        plan, at = one.plan, one.block_index
+        plan.blocks[at:at + 1] = await self._world.run(halves, self._path(plan), one.block, one.skip)
+        await self._rewrite(plan)
 
     async def _drain(self, behind: deque[Sent], connection: Connection) -> bool:
         """Whether all that was sent behind a refused append was answered, and not taken."""

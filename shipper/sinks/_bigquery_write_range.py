@@ -7,7 +7,8 @@ Invariants (tests/sinks/test_bigquery_write.py):
   BR1  a request is in the range once, however often it is appended (a cancelled send comes again with its number)
   BR2  what failed once is broken, and made anew
   BR3  a sealed file is on disk, and its size and crc32 are those of all its bytes
-  BR4  blocks never change once a manifest names them but by rows that are found dead, and then the manifest says so first
+  BR4  blocks never change once a manifest names them but by rows that are found dead, and by being halved after a refusal as a
+       whole; the manifest says so first
 The range is called on the sink's thread.
 """
 from __future__ import annotations
@@ -137,6 +138,18 @@ def read_rows(path: str, block: Block, skip: int) -> bytes:
         return data
     rows = split_rows(data)
     return b"".join([rows[index] for index in block.living()[skip:]])
+
+
+def halves(path: str, block: Block, skip: int) -> list[Block]:
+    """Two blocks in the place of one: the same rows at the same places, in two appends. At least two are sent: see read_rows."""
+    living = block.living()[skip:]
+    at = living[len(living) // 2]
+    rows_bytes = sum(map(len, split_rows(_read(path, block.start, block.rows_bytes))[:at]))
+    ids_bytes = sum([len(one) + 1 for one in _read(path, block.ids_start, block.ids_bytes).split(b"\n")[:at]])
+    return [
+        Block(block.start, rows_bytes, block.ids_start, ids_bytes, at, [row for row in block.dead if row < at]),
+        Block(block.start + rows_bytes, block.rows_bytes - rows_bytes, block.ids_start + ids_bytes, block.ids_bytes - ids_bytes,
+              block.count - at, [row - at for row in block.dead if row >= at])]
 
 
 def read_ids(path: str, block: Block) -> list[str]:

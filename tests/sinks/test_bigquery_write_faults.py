@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 import pytest
+from grpc import StatusCode
 
 from shipper.errors import Fatal
 from shipper.model import Batch
@@ -18,7 +19,7 @@ from shipper.sinks._bigquery_write_channel import WriteChannel
 from shipper.sinks._gcp_auth import Anonymous
 from tests.deliver.support import source
 from tests.sinks.bigquery_write_world import WriteWorld, short_ranges
-from tests.support.fake_bigquery_write import TABLE, FakeBigQueryWrite
+from tests.support.fake_bigquery_write import TABLE, FakeBigQueryWrite, Refusal
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +151,35 @@ async def test_where_answers_behind_refused_rows_are_lost_the_rest_goes_to_a_new
         world = await shipped(tmp_path, fake)
         world.assert_exactly_once()
         assert world.dead == {"m000003"} and len(fake.streams) == 2
+
+
+@pytest.mark.parametrize("raised", [False, True], ids=["in an answer", "as the end of the call"])
+async def test_a_row_that_makes_its_whole_request_invalid_is_found_by_halving(
+    raised: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is halved in vain: the others are there once, over a crash in the middle too."""
+    poison = ("m000011", "m000037")
+    async with FakeBigQueryWrite(faults("ok", "ok", "lost", "ok", "lost")) as fake:
+        fake.raised, real = raised, fake._rows
+
+        def rows(connection: Any, table: Any, serialized: Any) -> list[dict[str, Any]]:
+            found = real(connection, table, serialized)
+            if any(row["message"].split()[0] in poison for row in found):
+                raise Refusal(StatusCode.INVALID_ARGUMENT, "malformed")
+            return found
+
+        monkeypatch.setattr(fake, "_rows", rows)
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        world.run()
+        world.write(60)
+        await world.until(lambda: "INVALID_ARGUMENT" in fake.answers)
+        await world.kill()
+        world.run()
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+        assert world.dead == set(poison)
+        assert {words for _, _, words in world.letters.records.values()} == {"malformed"}
 
 
 async def test_a_table_that_refuses_every_row_gets_no_dead_letters_and_what_is_planned_waits(tmp_path: Path) -> None:
