@@ -2,7 +2,7 @@
 
     state_dir/dead-letters/<sink>/000001.ndjson, 000002.ndjson ...        directory 0700, files 0600
     {"at":..,"reason":..,"response":..,"key":..,"source":{..},"read_ns":..,["message_base64":..,]["marks","severity","fields",]
-     ["fields_base64": where JSON that is read and written again would not be the same bytes,]
+     ["fields_base64": where JSON that is read and written again would not be the same bytes,] ["source_base64": likewise,]
      "record":{the record's JSON, id included}}                                        letters.py makes a record of it again
 
 Invariants (tests/deliver/test_dead_letters.py):

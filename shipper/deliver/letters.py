@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from .. import exact_json
 from ..encode.record_json import encode, rfc3339
 from ..model import Batch, Source
 
@@ -97,7 +98,7 @@ def batch_of(letter: Mapping[str, Any]) -> Batch | None:
     try:
         raw = base64.b64decode(letter["message_base64"], validate=True) if "message_base64" in letter else message.encode()
         fields = _fields(letter)
-        made = Source.from_json(source)
+        made = Source.from_json(_source(letter))
     except (binascii.Error, ValueError, TypeError):
         return None
     marks = letter.get("marks")
@@ -109,6 +110,15 @@ def batch_of(letter: Mapping[str, Any]) -> Batch | None:
         {0: marks} if isinstance(marks, dict) and marks else None, read_ns if isinstance(read_ns, int) else 0,
         severities=[str(severity).encode()] if severity else None, fields=[fields] if fields else None,
     )
+
+
+def _source(letter: Mapping[str, Any]) -> Mapping[str, Any]:
+    """As it was, names that are not UTF-8 too. ValueError or TypeError where it cannot be had."""
+    exact = letter.get("source_base64")
+    found = letter["source"] if exact is None else exact_json.loads(base64.b64decode(exact, validate=True))
+    if not isinstance(found, Mapping):
+        raise ValueError("no source")
+    return found
 
 
 def _fields(letter: Mapping[str, Any]) -> bytes:
@@ -128,10 +138,13 @@ def scrub(response: str) -> str:
 
 def dead_line(batch: Batch, reason: str, response: str, at_ns: int) -> bytes:
     """One line for the one record in `batch`. Pure."""
+    source = batch.source.to_json()
     line: dict[str, Any] = {
         "at": rfc3339(at_ns).decode(), "reason": reason, "response": scrub(response),
-        "key": batch.key, "source": _plain(batch.source.to_json()), "read_ns": batch.read_ns,
+        "key": batch.key, "source": _plain(source), "read_ns": batch.read_ns,
     }
+    if line["source"] != source:                         # a name that is not UTF-8
+        line["source_base64"] = base64.b64encode(exact_json.dumps(source)).decode()
     if batch.marks and batch.marks.get(0):
         line["marks"] = _plain(batch.marks[0])
     if batch.severities and batch.severities[0]:

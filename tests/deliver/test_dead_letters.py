@@ -17,6 +17,7 @@ from shipper.deliver.letters import batch_of, scrub
 from shipper.deliver.split import Candidate
 from shipper.encode import record_json
 from shipper.errors import DropReason
+from shipper.model import Source
 from shipper.telemetry import Telemetry
 
 from .support import START_NS, section, source
@@ -221,3 +222,14 @@ async def test_fields_come_back_byte_for_byte_and_outlive_that_another_letter_is
     [letter] = letters.read()
     assert record_json.encode(batch_of(letter)) == record_json.encode(batch)
     assert batch_of(orjson.loads(orjson.dumps(letter))) is not None          # as a command shows it
+
+
+async def test_a_record_of_a_file_whose_name_is_not_utf8_comes_back_as_it_was(letters):
+    path = "/var/log/caf\udce9.log"
+    batch = section(Source("files", "hosts", path, path, "n1"), 0, [b"x"], key="abcdefghijklmnop").batch
+    await letters.write([Candidate(batch, DropReason.REJECTED, "400")], START_NS)
+    [letter] = letters.read()
+    again = batch_of(letter)
+    assert again.source.to_json() == batch.source.to_json() and record_json.encode(again) == record_json.encode(batch)
+    assert letter["source"]["path"] == "/var/log/caf\\udce9.log"             # for people
+    assert batch_of({**letter, "source_base64": "W10="}) is None
