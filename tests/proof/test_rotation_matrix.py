@@ -23,7 +23,7 @@ from .harness import Fleet, ForkedAgent, Results, seeds
 from .rotations import EVENTS, SETTLE, Event, Log
 
 STATES = ("running", "slow", "stopped", "killed")
-FILLER_LINES, FILLER_BYTES = 1500, 16_000
+FILLER_LINES, FILLER_BYTES = 900, 16_000             # 14 MB, where the buffer takes 8 MiB
 
 
 class Cell(NamedTuple):
