@@ -14,6 +14,7 @@ Plane: driver.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import time
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .. import __version__
 from ..config.secrets import secrets_of
-from ..errors import ShipperError, Usage
+from ..errors import RefusedReason, ShipperError, Usage
 from ..telemetry import Telemetry
 from . import memory
 from .admin import Admin, Views
@@ -67,7 +68,8 @@ async def _lock(config: Config, telemetry: Telemetry) -> Releasable:
     try:
         os.makedirs(config.state_dir, 0o700, exist_ok=True)
     except OSError as error:
-        raise Usage(f"state_dir {config.state_dir} cannot be made: {error.strerror}; make it, or name another one") from None
+        mend = "mount a directory there that can be written" if error.errno == errno.EROFS else "make it"
+        raise Usage(f"state_dir {config.state_dir} cannot be made: {error.strerror}; {mend}, or name another one") from None
     return await Lock.take(config.state_dir, config.lock_wait, telemetry)
 
 
@@ -332,6 +334,8 @@ class Agent:
             version=__version__, node=self.config.node, pid=os.getpid(), started_s=self._started_s,
             uptime_s=now_s - self._started_monotonic_s, now_s=now_s, ready=self._started and self._pipeline.ready,
             problems=self._health.problems(now_s), degraded=self._telemetry.degraded_since,
+            refusals={reason: int(count) for reason in map(str, RefusedReason)
+                      if (count := self._telemetry.value("shipper_refused_files_total", reason))},
             config=redacted(self.config), last_reload=self._reloader.last,
         )
         if not self._started:

@@ -56,7 +56,8 @@ class StatusFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentFacts:
-    """What the shell knows. `degraded`: reason -> (since, monotonic seconds; why)."""
+    """What the shell knows. `degraded`: reason -> (since, monotonic seconds; why). `refusals`: reason -> how often since the
+    start a log file was not opened; one that may be read later counts again with each try."""
 
     version: str
     node: str
@@ -67,6 +68,7 @@ class AgentFacts:
     ready: bool
     problems: Sequence[str] = ()
     degraded: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    refusals: Mapping[str, int] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     last_reload: ReloadResult | None = None
 
@@ -90,6 +92,7 @@ def assemble(agent: AgentFacts, pipeline: StatusFacts) -> dict[str, Any]:
         ],
         "lag_bytes": sum(f.lag_bytes for f in pipeline.files),
         "files": files,
+        "refusals": dict(agent.refusals),
         "sinks": {name: dict(facts) for name, facts in pipeline.sinks.items()},
         "buffer": dict(pipeline.buffer),
         "metadata": dict(pipeline.metadata),
@@ -122,8 +125,13 @@ def human(status: Mapping[str, Any], all_files: bool = False) -> str:
     said = [each["why"] for each in status.get("degraded", ())]
     lines += ["", *_sinks(status["sinks"]), *_last_errors(status["sinks"], said), "", _buffer(status["buffer"])]
     lines += [*_metadata(status.get("metadata") or {}), "", *_files(status["files"], all_files)]
+    refusals = status.get("refusals") or {}
     if not status["files"]:
-        lines.append("no files: nothing matches the sources' `include` (yet)" if status["running"] else "no files are known")
+        lines.append("no files are read" if refusals else "no files: nothing matches the sources' `include` (yet)"
+                     if status["running"] else "no files are known")
+    if refusals:
+        reasons = ", ".join(sorted(refusals))
+        lines.append(f"NOT READ  files were refused ({reasons}): `file_refused` in the agent's log names each")
     if reload := status.get("last_reload"):
         lines += ["", f"last reload: {reload['outcome']} ({reload['cause']}){_because(reload['why'] or reload['summary'])}"]
         if reload["needs_restart"]:

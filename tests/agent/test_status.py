@@ -22,7 +22,7 @@ PIPELINE = StatusFacts(
 def test_the_json_holds_agent_files_sinks_and_buffer() -> None:
     found = assemble(AGENT, PIPELINE)
     assert list(found) == ["running", "version", "node", "pid", "started_s", "uptime_s", "ready", "healthy", "problems",
-                           "degraded", "lag_bytes", "files", "sinks", "buffer", "metadata", "last_reload",
+                           "degraded", "lag_bytes", "files", "refusals", "sinks", "buffer", "metadata", "last_reload",
                            "config"]
     assert found["lag_bytes"] == 4096
     assert found["degraded"] == [{"reason": "sink_central", "why": "connection refused", "for_s": 60.0}]
@@ -61,6 +61,15 @@ def test_the_table_of_a_pod_with_a_long_path_keeps_its_numbers_within_80_columns
     files = [FileFacts("k", path, "containers", 123456789, 123450000, 12.0, "reading")]
     head, row = (line for line in human(assemble(AGENT, StatusFacts(files=files))).splitlines() if "PATH" in line or path in line)
     assert row.index(path) == head.index("PATH") < 60
+
+
+def test_a_file_that_may_not_be_read_is_not_told_as_none_that_matches() -> None:
+    agent = AgentFacts(**{**{f: getattr(AGENT, f) for f in AGENT.__slots__}, "refusals": {"permission": 3, "outside_roots": 1}})
+    found = assemble(agent, StatusFacts())
+    assert found["refusals"] == {"permission": 3, "outside_roots": 1}
+    assert "\nno files are read\nNOT READ  files were refused (outside_roots, permission): `file_refused`" in human(found)
+    assert "nothing matches" not in human(found)
+    assert "NOT READ" not in human(assemble(AGENT, PIPELINE))
 
 
 def test_where_no_file_is_known_it_says_whether_anyone_looks() -> None:
