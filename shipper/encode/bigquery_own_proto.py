@@ -2,11 +2,11 @@
 
     columns (bigquery.Column) ─► Layout: descriptor, a number per column ─► rows (bigquery.own_rows) ─► messages
 
-Invariants (tests/encode/test_bigquery_own_proto.py):
+Invariants (tests/encode/test_bigquery_proto.py):
   BO1  what protobuf reads with the descriptor is what own_rows says, as the column's type has it
   BO2  a value that does not fit its column, and a field that has none, are named by their record; nothing is made then
   BO3  equal columns give equal descriptors: a descriptor names the columns it was made of
-Cost (CPython 3.11): about 15 us a line, of which own_rows is 12.
+Cost (CPython 3.11): 13 us a line, of which own_rows is 9.
 """
 from __future__ import annotations
 

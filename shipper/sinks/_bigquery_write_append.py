@@ -139,7 +139,9 @@ class Appender:
         """BA1."""
         chain = self.chains.setdefault(first.chain, Chain("", first.number, 0))
         if not chain.stream:
-            chain.stream, self._unsaved = await self._create(first), True
+            stream = await self._create(first)
+            chain = self.chains[first.chain]
+            chain.stream, self._unsaved = stream, True
         if self._unsaved:
             await self._save()
         if self._connection is not None and (
@@ -147,7 +149,7 @@ class Appender:
         ):
             self.drop()
         if self._connection is None:
-            self._connection = await self._channel.connect(chain.stream)
+            self._connection, self._used_s = await self._channel.connect(chain.stream), self._world.now_s()
         return self._connection
 
     async def _create(self, first: Plan) -> str:
