@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 import shipper.sinks._bigquery_table as table_module
 import shipper.sinks._bigquery_write as module
@@ -47,6 +48,25 @@ async def test_a_restart_goes_on_in_the_same_stream(
         await world.stop()
     assert len(fake.streams) == 1 and set(fake.answers) == {"ok"} and len(fake.answers) >= 15
     world.assert_exactly_once()
+
+
+async def test_over_tls_the_given_authority_is_believed_and_no_other(tmp_path: Path) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    issued = authority.issue_cert("localhost")
+    pem = (issued.private_key_pem.bytes(), b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    for name, ca in (("good.pem", authority), ("bad.pem", stranger)):
+        ca.cert_pem.write_to_path(str(tmp_path / name))
+    async with FakeBigQueryWrite(tls=pem) as fake:
+        world = WriteWorld(tmp_path, fake)
+        world.run(tls={"ca": str(tmp_path / "bad.pem")})
+        world.write(5)
+        await world.until(lambda: "UNAVAILABLE" in str(world.delivery.status()["last_error"]))
+        assert fake.seen == []
+        await world.stop()
+        world.run(tls={"ca": str(tmp_path / "good.pem")})
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
 
 
 async def test_a_table_that_is_not_there_is_created(tmp_path: Path) -> None:

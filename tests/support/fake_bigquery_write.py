@@ -80,11 +80,13 @@ class Refusal(Exception):
 
 class FakeBigQueryWrite:
     """`authorised(token)`: None: nobody is asked. `random_faults`: the share of appends that meet one. `refuses(row)`: why the
-    table does not take a row, "" where it does. keep=False: rows are counted and not kept (benches)."""
+    table does not take a row, "" where it does. keep=False: rows are counted and not kept (benches).
+    tls: key and certificate of localhost, PEM."""
 
     def __init__(
         self, schedule: Iterator[str] | None = None, *, authorised: Callable[[str], bool] | None = None, seed: int = 0,
         random_faults: float = 0.0, refuses: Callable[[dict[str, Any]], str] = lambda row: "", keep: bool = True,
+        tls: tuple[bytes, bytes] | None = None,
     ) -> None:
         self.schedule, self.authorised, self.refuses, self.keep = schedule or iter(()), authorised, refuses, keep
         self.rng, self.random_faults = random.Random(seed), random_faults
@@ -95,7 +97,7 @@ class FakeBigQueryWrite:
         self.faults: list[str] = []
         self.answers: list[str] = []
         self.port = 0
-        self.raised = False
+        self.raised, self._tls = False, tls
         self._numbers = iter(range(1, 1 << 60))
 
     async def __aenter__(self) -> FakeBigQueryWrite:
@@ -108,7 +110,10 @@ class FakeBigQueryWrite:
         handlers["AppendRows"] = grpc.stream_stream_rpc_method_handler(
             self._append_rows, lambda data: data, types.AppendRowsResponse.serialize)
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        if self._tls is None:
+            self.port = self.server.add_insecure_port("127.0.0.1:0")
+        else:
+            self.port = self.server.add_secure_port("localhost:0", grpc.ssl_server_credentials([self._tls]))
         await self.server.start()
         return self
 
@@ -117,7 +122,7 @@ class FakeBigQueryWrite:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}" if self._tls is None else f"https://localhost:{self.port}"
 
     # ------------------------------------------------------------ calls
 
