@@ -140,14 +140,19 @@ def _columns(batch: Batch, lead: bytes) -> tuple[list[bytes], list[int]]:
     severities = batch.severities if batch.severities is not None else [b""] * len(batch)
     pairs = list(zip(batch.streams, severities))
     known = {pair: _stream(*pair) for pair in set(pairs)}
-    heads = [known[pair] + lengths[len(message)] for pair, message in zip(pairs, messages)]
-    named = {size: b"\x2a" + lengths[size + len(lead)] + lead for size in {len(item) for item in batch.ids}}
+    text_sizes, item_sizes = list(map(len, messages)), list(map(len, batch.ids))
+    named = {size: b"\x2a" + lengths[size + len(lead)] + lead for size in set(item_sizes)}
+    if len(known) == 1:
+        (head,) = known.values()
+        heads = [head + lengths[size] for size in text_sizes]
+    else:
+        heads = [known[pair] + lengths[size] for pair, size in zip(pairs, text_sizes)]
     beside = _beside(batch, tail)
     parts = [b""] * (7 * len(batch))
     parts[1::7], parts[2::7], parts[3::7] = times(batch), heads, messages
-    parts[4::7], parts[5::7], parts[6::7] = [named[len(item)] for item in batch.ids], batch.ids, beside
-    sizes = [_TIME_BYTES + len(a) + len(b) + len(c) + len(d) + len(e) for a, b, c, d, e in zip(
-        heads, messages, parts[4::7], batch.ids, beside)]
+    parts[4::7], parts[5::7], parts[6::7] = [named[size] for size in item_sizes], batch.ids, beside
+    id_sizes = {size: _TIME_BYTES + len(named[size]) + size for size in named}
+    sizes = [a + len(b) + id_sizes[c] + len(d) for a, b, c, d in zip(text_sizes, heads, item_sizes, beside)]
     return parts, sizes
 
 
