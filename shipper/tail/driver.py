@@ -545,7 +545,8 @@ class Reader:
 
     def unread_bytes(self) -> int:
         """As lag_bytes, less what nothing of ours can read: unfinished lines, and files whose last read failed."""
-        return unread_bytes_of(x for name, x in self.lineages.items() if not self._attention.tried_again(name))
+        quiet, tried_again = self._attention.quiet, self._attention.tried_again       # quiet: read to its end, most of them
+        return unread_bytes_of(x for name, x in self.lineages.items() if name not in quiet and not tried_again(name))
 
     def states(self) -> dict[str, int]:
         """How many files are in which state."""
