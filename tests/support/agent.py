@@ -25,16 +25,17 @@ from shipper.errors import Fatal
 
 T = TypeVar("T")
 WITHIN_S = 20.0
-POLL_S = 0.01
+POLL_S, LONGEST_POLL_S = 0.01, 0.05
 
 
 def eventually(what: str, look: Callable[[], T], within_s: float = WITHIN_S, else_say: Callable[[], str] = str) -> T:
     """What `look` gives as soon as it is true. Polls: what another process does cannot be awaited."""
-    end_s = time.monotonic() + within_s
+    end_s, pause_s = time.monotonic() + within_s, POLL_S
     while not (found := look()):
         if time.monotonic() > end_s:
             raise AssertionError(f"not within {within_s:g} s: {what}\n{else_say()}")
-        time.sleep(POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, LONGEST_POLL_S)  # a question costs the agent, too
     return found
 
 
