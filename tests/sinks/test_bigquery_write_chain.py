@@ -16,7 +16,7 @@ def plan(number: int, *counts: int, **keys: Any) -> Plan:
 
 
 @given(st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=4), min_size=1, max_size=5), st.data())
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_wc1_after_any_moves_removals_and_dead_rows_each_row_is_sent_to_one_place(counts: list[list[int]], data: Any) -> None:
     """The model: streams as lists of rows. Appends go in order; at any moment the stream is replaced, a plan is forgotten, or
     rows in front of everything that was sent die."""

@@ -346,7 +346,7 @@ async def test_a_table_that_is_not_there_is_waited_for(tmp_path: Path) -> None:
         world.assert_exactly_once()
 
 
-@pytest.mark.parametrize("seed", [2, 3, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(4, 24))])
+@pytest.mark.parametrize("seed", [3, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(4, 24))])
 async def test_random_faults_crashes_and_refused_rows_leave_each_row_once(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
     bad = {f"m{number:06d}" for number in rng.sample(range(600), 6)}
