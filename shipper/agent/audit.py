@@ -11,6 +11,7 @@ Plane: pure.
 """
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -196,8 +197,13 @@ def human(audit: Mapping[str, Any], all_files: bool = False) -> str:
     lines.append(f"read {totals['read_bytes']} + retired {totals['retired_bytes']} = {totals['total_bytes']} bytes in all; "
                  f"unread {totals['unread_bytes']}, open {totals['open_bytes']}")
     unknown = {gap["reason"] for file in audit["files"] for gap in file["gaps"] if gap["end"] < 0}
-    lines += [f"never read, {reason}: {'at least ' if reason in unknown else ''}{count} bytes"
-              for reason, count in totals["gap_bytes"].items()]
+    dropped: Counter[str] = Counter()
+    for file in audit["files"]:
+        dropped.update(file["dropped"])
+    lines += [f"never read, {reason}: {'at least ' if reason in unknown else ''}{count - dropped[reason]} bytes"
+              for reason, count in totals["gap_bytes"].items() if count > dropped[reason] or reason not in dropped]
+    lines += [f"read and dropped in front of the buffer, {reason}: {count} bytes (in DELIVERED, with the records around them)"
+              for reason, count in sorted(dropped.items()) if count]
     if totals["balanced"]:
         lines.append("BALANCED: every byte read is accounted for in every sink")
     else:
@@ -208,9 +214,9 @@ def human(audit: Mapping[str, Any], all_files: bool = False) -> str:
 def _files_text(files: Sequence[Mapping[str, Any]], all_files: bool) -> list[str]:
     noted = [f for f in files if all_files or f["gaps"] or f["dropped"] or f["unread_bytes"] or f["open_bytes"]]
     rows = [
-        (f["path"], f["key"], str(f["size"]), str(f["read_bytes"]), str(f["unread_bytes"]), _gaps_text(f)) for f in noted
+        (str(f["size"]), str(f["read_bytes"]), str(f["unread_bytes"]), f["key"], _gaps_text(f), f["path"]) for f in noted
     ]
-    lines = table(("FILE", "KEY", "SIZE", "READ", "UNREAD", "NOT DELIVERED"), rows) if rows else []
+    lines = table(("SIZE", "READ", "UNREAD", "KEY", "NOT DELIVERED", "FILE"), rows) if rows else []
     quiet = len(files) - len(noted)
     if quiet:
         which = f"{quiet} {'other ' if rows else ''}{'file is' if quiet == 1 else 'files are'}"

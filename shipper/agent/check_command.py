@@ -16,7 +16,7 @@ from ..errors import Usage
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", metavar="FILE", help="the config (YAML)")
+    parser.add_argument("-c", "--config", metavar="FILE", help="the config (YAML); without it that of the environment")
     parser.add_argument("--schema", action="store_true", help="print the JSON Schema of the config, for editors, and end")
 
 
@@ -34,7 +34,7 @@ def run_check(path: str | None, schema: bool, environ: Mapping[str, str] = os.en
         return 0
     path = path_or_built_in(path, environ)
     if path is None:
-        raise Usage("no config named; write shipper check -c FILE, or shipper check --schema")
+        raise Usage("no config named; write shipper check -c FILE, or set SHIPPER_SINK_ADDRESS=host:port (docs/configuration.md)")
     from ..config.loader import load
 
     try:

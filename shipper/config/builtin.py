@@ -7,15 +7,18 @@ Plane: pure.
 """
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from ..errors import Usage
+from .patterns import static_prefix
 
 NAME = "(environment)"
 """Stands for this config where a path stands for a file, and in front of its messages."""
 
 NEEDED = "SHIPPER_SINK_ADDRESS"
 FILES = "SHIPPER_FILES"
+CONTAINERS = "SHIPPER_CONTAINERS"
 
 _TEXT = """\
 node: ${NODE_NAME:-}
@@ -24,6 +27,9 @@ sources:
   containers:
     type: containers
     include: ["${SHIPPER_CONTAINERS:-/var/log/containers/*.log}"]
+"""
+_ROOTS_TEXT = """\
+    allowed_roots: [/var/log/pods, /var/lib/docker/containers, {}]
 """
 _FILES_TEXT = """\
   files:
@@ -49,8 +55,10 @@ log:
 
 
 def built_in(environ: Mapping[str, str]) -> str:
-    """The YAML; host files only where SHIPPER_FILES names some."""
-    return _TEXT + (_FILES_TEXT if environ.get(FILES) else "") + _REST
+    """The YAML; host files only where SHIPPER_FILES names some. The directory that SHIPPER_CONTAINERS names may be read."""
+    named = environ.get(CONTAINERS, "")
+    root = json.dumps(static_prefix(named).replace("${", "$${")) if named.startswith("/") else ""
+    return _TEXT + (_ROOTS_TEXT.format(root) if root else "") + (_FILES_TEXT if environ.get(FILES) else "") + _REST
 
 
 def path_or_built_in(path: str | None, environ: Mapping[str, str]) -> str | None:

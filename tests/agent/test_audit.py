@@ -72,6 +72,13 @@ def test_the_text_says_what_is_off_and_shows_files_that_need_a_word() -> None:
     assert "NOT BALANCED: files: read + retired = 100 bytes, which is 1 more than the buffer's total of 99" in off
 
 
+def test_what_was_dropped_on_purpose_is_not_told_as_never_read() -> None:
+    file = replace(FILE, dropped={"rate_limited": 40})
+    text = human(to_json(replace(GOOD, files=[file])))
+    assert "read and dropped in front of the buffer, rate_limited: 40 bytes (in DELIVERED" in text
+    assert "never read" not in text
+
+
 # ---------------------------------------------------------------- from positions and cursors
 
 SOURCE = Source("files", "host", "/var/log/a.log", "/var/log/a.log", "n1")

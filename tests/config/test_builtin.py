@@ -37,6 +37,13 @@ def test_each_variable_has_its_place():
     assert (config.log.level, config.node) == ("debug", "n7")
 
 
+def test_container_logs_of_a_directory_of_ones_own_are_read():
+    loaded = load(builtin.NAME, ADDRESS | {"SHIPPER_CONTAINERS": "/srv/${x}'\"/pods/*/*.log"})
+    source = loaded.config.sources["containers"]
+    assert (source.include, loaded.warnings) == (["/srv/${x}'\"/pods/*/*.log"], [])
+    assert source.allowed_roots == ["/var/log/pods", "/var/lib/docker/containers", "/srv/${x}'\"/pods"]
+
+
 def test_a_wrong_value_is_told_as_in_a_file():
     with pytest.raises(Usage, match=r"^\(environment\):\d+:\d+: sinks.central.protocol: .*SHIPPER_SINK_PROTOCOL"):
         load(builtin.NAME, ADDRESS | {"SHIPPER_SINK_PROTOCOL": "carrier-pigeon"})
