@@ -1,4 +1,4 @@
-"""`python -m tests.flow.agent_small_appends`: the shipper command, whose appends to BigQuery are small and many, not 2 MiB each."""
+"""`python -m tests.flow.agent_small_appends`: the shipper command, whose appends to BigQuery are small and many."""
 import sys
 
 from shipper.agent.cli import main
