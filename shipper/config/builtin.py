@@ -36,6 +36,7 @@ _FILES_TEXT = """\
     type: files
     include: ["${SHIPPER_FILES}"]
 """
+_LISTEN = "${SHIPPER_ADMIN_LISTEN:-127.0.0.1:3903}"
 _REST = """\
 buffer:
   max_size: ${SHIPPER_BUFFER_SIZE:-1GiB}
@@ -58,7 +59,8 @@ def built_in(environ: Mapping[str, str]) -> str:
     """The YAML; host files only where SHIPPER_FILES names some. The directory that SHIPPER_CONTAINERS names may be read."""
     named = environ.get(CONTAINERS, "")
     root = json.dumps(static_prefix(named).replace("${", "$${")) if named.startswith("/") else ""
-    return _TEXT + (_ROOTS_TEXT.format(root) if root else "") + (_FILES_TEXT if environ.get(FILES) else "") + _REST
+    rest = _REST.replace(_LISTEN, "null") if environ.get("SHIPPER_ADMIN_LISTEN") == "null" else _REST
+    return _TEXT + (_ROOTS_TEXT.format(root) if root else "") + (_FILES_TEXT if environ.get(FILES) else "") + rest
 
 
 def path_or_built_in(path: str | None, environ: Mapping[str, str]) -> str | None:

@@ -44,6 +44,10 @@ def test_container_logs_of_a_directory_of_ones_own_are_read():
     assert source.allowed_roots == ["/var/log/pods", "/var/lib/docker/containers", "/srv/${x}'\"/pods"]
 
 
+def test_null_switches_the_admin_port_off_as_in_a_file():
+    assert load(builtin.NAME, ADDRESS | {"SHIPPER_ADMIN_LISTEN": "null"}).config.admin.listen is None
+
+
 def test_a_wrong_value_is_told_as_in_a_file():
     with pytest.raises(Usage, match=r"^\(environment\):\d+:\d+: sinks.central.protocol: .*SHIPPER_SINK_PROTOCOL"):
         load(builtin.NAME, ADDRESS | {"SHIPPER_SINK_PROTOCOL": "carrier-pigeon"})
