@@ -277,6 +277,25 @@ async def test_a_new_buffer_on_an_old_spool_has_a_new_stream(tmp_path: Path) -> 
         assert set(first.counts().values()) == {2} and len(fake.streams) == 2
 
 
+async def test_a_crash_between_chain_and_removal_sends_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with FakeBigQueryWrite() as fake:
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        world.run()
+        monkeypatch.setattr(world.sink._planner.store, "remove", lambda number, files: None)
+        world.write(40, padding=60)
+        await world.until(lambda: world.done and not world.sink._plans)
+        await world.kill()
+        assert any(name.endswith("plan.json") for name in world.spool)
+        appends = len(fake.answers)
+        world.run()
+        await world.until(lambda: world.spool == ["kept.json"])
+        assert len(fake.answers) == appends, "what the chain has passed is not even asked for"
+        world.write(40, padding=60)
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+
+
 async def test_another_table_in_the_config_finishes_the_plan_for_the_old_one_there(tmp_path: Path) -> None:
     other = TABLE.replace("nodes", "others")
     async with FakeBigQueryWrite() as fake:
