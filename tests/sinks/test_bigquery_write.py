@@ -12,6 +12,7 @@ import trustme
 
 import shipper.sinks._bigquery_table as table_module
 import shipper.sinks._bigquery_write as module
+import shipper.sinks._bigquery_write_plans as plans_module
 from shipper.errors import Usage
 from shipper.sinks import find
 from tests.sinks.bigquery_write_world import WriteWorld, short_ranges
@@ -105,6 +106,29 @@ async def test_new_columns_of_a_table_are_used_without_a_restart(tmp_path: Path,
         world.assert_exactly_once()
         assert set(world.rows()[0]) == {"message", "id"} and set(world.rows()[-1]) == {"message", "id", "pod", "time"}
         assert len(fake.streams) == 1
+
+
+async def test_rows_of_other_columns_begin_a_range_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REFRESH_S", 0.0)
+    monkeypatch.setattr(table_module, "REFRESH_S", 0.0)
+    monkeypatch.setattr(plans_module, "RANGE_S", 60.0)
+    columns: list[dict[str, Any]] = [{"name": "message", "type": "STRING"}]
+    async with FakeBigquery() as rest, FakeBigQueryWrite() as fake:
+        rest.make("nodes", columns)
+        fake.tables[TABLE] = Table(columns)
+        world = WriteWorld(tmp_path, fake, max_request_records=1)
+        world.run(schema="table", endpoint=f"http://127.0.0.1:{rest.port}")
+        world.write(3)
+        await world.until(lambda: world.sink.status()["open_bytes"])
+        columns = [*columns, {"name": "pod", "type": "STRING"}]
+        rest.alter("nodes", columns)
+        fake.tables[TABLE].columns = columns
+        world.write(9)
+        await world.until(lambda: world.sink.status()["appended_rows"] >= 3)
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+        assert world.dead == set() and "pod" in world.rows()[-1]
 
 
 async def test_records_that_do_not_fit_their_columns_are_dead_before_anything_is_sent(tmp_path: Path) -> None:
