@@ -77,3 +77,12 @@ def test_the_monitoring_page_names_every_metric_with_its_labels_and_no_other() -
     assert not missing, "add to the table of docs/monitoring.md:\n" + "\n".join(missing)
     assert set(told) - BESIDE_METRICS == set(METRICS)
     assert set(told) >= BESIDE_METRICS
+
+
+def test_credentials_in_a_url_are_in_no_log_line_and_no_reason() -> None:
+    """T4: whether or not anybody has said that they are a secret."""
+    telemetry = Telemetry()
+    telemetry.say("error", "sink_failed", about="out", why="https://shipper:hunter2@logs.example.com/x refused")
+    telemetry.degraded("sink", "no answer of http://hunter2@10.0.0.7:8080/")
+    assert "hunter2" not in repr(telemetry.lines) + repr(telemetry.degraded_since)
+    assert "https://***@logs.example.com/x refused" in repr(telemetry.lines)
