@@ -14,7 +14,7 @@ import msgspec
 from ..config.units import Bytes
 from ..encode.otlp import FRAME, OtlpEncoder
 from ..encode.template import compile_template
-from ..errors import Rejected, Retryable
+from ..errors import Rejected, Retryable, TooLarge
 from ..model import Batch, Request
 from . import Guarantee, SinkContext, SinkSpec
 from ._http_config import HttpConfig, Problems, problems, warnings
@@ -38,6 +38,7 @@ class OtlpHttpSink(PartsSink):
     content_type = "application/json"
     frame = FRAME
     needs_answer: ClassVar[bool] = True
+    max_answer_bytes: ClassVar[int] = MIB
 
     def __init__(self, config: OtlpHttpConfig, context: SinkContext) -> None:
         super().__init__(config, context)
@@ -55,6 +56,8 @@ class OtlpHttpSink(PartsSink):
 
     def read_answer(self, answer: Answer, request: Request) -> None:
         self.raise_for_status(answer)
+        if not answer.whole and request.records > 1:        # an errorMessage that lists each record is longer than we read
+            raise TooLarge(f"{self.what} answered more than {self.max_answer_bytes} bytes; fewer records are sent at once")
         if not answer.body.strip():
             return
         said = answer.json()

@@ -14,10 +14,10 @@ from .syslog_kit import batch
 REQUEST = Request(1, [batch([b"one", b"two", b"three"])])
 
 
-def read(status, body=b"", headers=None):
+def read(status, body=b"", headers=None, whole=True):
     telemetry = Telemetry()
     sink = SINK.build(entry_of("type: otlp_http, url: 'http://127.0.0.1:4318'").config, SinkContext("far", "n1", "", telemetry))
-    sink.read_answer(Answer(status, headers or {}, body), REQUEST)
+    sink.read_answer(Answer(status, headers or {}, body, whole), REQUEST)
     return telemetry
 
 
@@ -43,6 +43,11 @@ def test_ot1_a_refusal_without_indexes_is_found_out_by_halving_and_never_taken_f
 def test_ot2_a_2xx_that_is_no_answer_is_no_proof(body):
     with pytest.raises(Retryable):
         read(200, body)
+
+
+def test_a_refusal_longer_than_what_is_read_of_an_answer_is_asked_for_in_halves_and_not_for_ever():
+    with pytest.raises(TooLarge, match="fewer records"):
+        read(200, b'{"partialSuccess":{"rejectedLogRecords":2,"errorMessage":"' + b"record 1: too old; " * 60_000, whole=False)
 
 
 @pytest.mark.parametrize(("status", "error"), [
