@@ -13,6 +13,7 @@ Invariants (tests/sinks/test_http_client.py):
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 import urllib.request
@@ -233,19 +234,27 @@ class HttpClient:
         if isinstance(inner, ssl.SSLError):
             return Retryable(f"{where}: TLS failed ({reason(inner)}); check tls.ca, tls.server_name and both certificates")
         if isinstance(error, TimeoutError):
-            return Retryable(f"{where} did not answer in time ({_waited(error, self._config)}); see to it, or raise the time-out")
+            waited = _waited(error, self._config)
+            tls = " and speaks TLS" if where.startswith("https:") and waited.startswith("connect") else ""
+            return Retryable(f"{where} did not answer in time ({waited}); see that it is up{tls}, or raise the time-out")
         if isinstance(error, aiohttp.ClientHttpProxyError):
             return Retryable(f"{where}: the proxy answered {error.status}; check `proxy`")
         if isinstance(error, aiohttp.ClientConnectorError):
             why = inner.strerror or type(inner).__name__
             return Retryable(f"cannot connect to {where}: {why}; check address, name and network")
         if isinstance(error, aiohttp.ServerDisconnectedError):
-            return Retryable(f"{where} closed the connection without an answer")
+            return Retryable(f"{where} closed the connection without an answer{_perhaps_tls(where)}")
         if isinstance(error, (aiohttp.ClientResponseError, aiohttp.ClientPayloadError)):
             return Retryable(f"{where} does not speak HTTP as it should ({type(error).__name__}); check its url")
         if isinstance(error, (OSError, aiohttp.ClientError)):
-            return Retryable(f"{where}: {getattr(inner, 'strerror', None) or type(inner).__name__}")
+            number = getattr(inner, "errno", None)          # the text that aiohttp gives has the whole URL in it, query and all
+            why = os.strerror(number) if number and number > 0 else type(inner).__name__
+            return Retryable(f"{where}: {why}{_perhaps_tls(where)}")
         return Retryable(f"{where}: unexpected {type(error).__name__}")
+
+
+def _perhaps_tls(where: str) -> str:
+    return "; if it does so each time, it may want https" if where.startswith("http:") else ""
 
 
 def place(url: str) -> str:

@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
+import struct
 import subprocess
 import sys
 import time
@@ -159,6 +161,33 @@ def test_basic_auth_and_a_header_of_ones_own(tmp_path):
     assert asyncio.run(_headers(basic)) == {"Authorization": "Basic bWU6cGFzcyB3b3Jk"}
     own = client_of(f"url: 'https://far/', auth: {{header_name: X-Api-Key, header_value_file: {tmp_path}/p}}")
     assert asyncio.run(_headers(own)) == {"X-Api-Key": "pass word"}
+
+
+async def test_http_to_a_port_that_resets_each_request_is_asked_whether_it_wants_tls_and_the_query_stays_out_of_the_message():
+    async def reset(reader, writer):
+        await reader.read(1)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+
+    server = await asyncio.start_server(reset, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/in"
+    client = client_of(f"url: '{url}', proxy: none")
+    with pytest.raises(Retryable) as caught:
+        await client.request("POST", f"{url}?key=sesame", body=[b"x" * 60_000] * 200)
+    await client.close()
+    server.close()
+    assert "if it does so each time, it may want https" in str(caught.value)
+    assert "reset" in str(caught.value) or "pipe" in str(caught.value) or "without an answer" in str(caught.value)
+    assert "sesame" not in str(caught.value) and "Can not write" not in str(caught.value)
+
+
+async def test_https_to_a_port_that_does_not_answer_the_handshake_is_asked_whether_it_speaks_tls():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/in"
+        client = client_of(f"url: '{url}', proxy: none, connect_timeout: 200ms, request_timeout: 400ms")
+        with pytest.raises(Retryable, match="see that it is up and speaks TLS"):
+            await client.request("POST", url, body=[b"x"])
+        await client.close()
 
 
 @pytest.fixture(scope="module")
