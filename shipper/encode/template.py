@@ -143,6 +143,19 @@ def compile_template(text: str, use: Use = "text") -> Template:
     return template
 
 
+def lasting_problems(templates: Mapping[str, str], made: str = "value") -> list[tuple[str, str]]:
+    """(key, what is wrong) of templates whose values have to last: those that are none, and those with {time}. made: what a
+    new value would make at the far side."""
+    found = []
+    for key, text in templates.items():
+        try:
+            if compile_template(text).has_time:
+                found.append((key, f"{{time}} would make a new {made} all the time; leave it out"))
+        except ValueError as error:
+            found.append((key, str(error)))
+    return found
+
+
 def _check_path(template: Template) -> None:
     """Static text and time codes that would give a component which names no file of its own (N1)."""
     if "\0" in template.text:

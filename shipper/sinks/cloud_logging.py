@@ -14,7 +14,7 @@ import msgspec
 
 from ..config.units import Bytes
 from ..encode.cloud_logging import FRAME, CloudLoggingEncoder, Place
-from ..encode.template import Template, compile_template
+from ..encode.template import compile_template, lasting_problems
 from ..errors import Partial, Retryable, TooLarge
 from ..model import Batch, Request
 from . import Guarantee, SinkContext, SinkSpec
@@ -141,13 +141,7 @@ def _problems(config: CloudLoggingConfig) -> Problems:
     templates = {f"labels.{name}": text for name, text in config.labels.items()}
     if config.log_name is not None:
         templates["log_name"] = config.log_name
-    for key, text in templates.items():
-        try:
-            made: Template = compile_template(text)
-            if made.has_time:
-                found.append((key, "{time} would make a new value all the time; leave it out"))
-        except ValueError as error:
-            found.append((key, str(error)))
+    found += lasting_problems(templates)
     if config.log_name == "":
         found.append(("log_name", "is empty; leave it out for stdout, stderr or the source's name"))
     if len(config.labels) > 32:

@@ -12,7 +12,7 @@ import msgspec
 
 from ..config.units import Bytes
 from ..encode.datadog import FRAME, DatadogEncoder
-from ..encode.template import compile_template
+from ..encode.template import compile_template, lasting_problems
 from ..model import Batch
 from . import Guarantee, SinkContext, SinkSpec
 from ._http_config import HttpConfig, Problems, problems, warnings
@@ -69,12 +69,7 @@ def _problems(config: DatadogConfig) -> Problems:
                                             and "dd-api-key" not in map(str.lower, config.headers))
     templates = {f"tags.{name}": text for name, text in config.tags.items()}
     templates |= {"service": config.service, "source": config.source}
-    for key, text in templates.items():
-        try:
-            if compile_template(text).has_time:
-                found.append((key, "{time} would make a new value all the time; leave it out"))
-        except ValueError as error:
-            found.append((key, str(error)))
+    found += lasting_problems(templates)
     if not 1024 <= config.max_log <= MAX_LOG_BYTES:
         found.append(("max_log", f"must be from 1KiB to {MAX_LOG_BYTES} bytes, where the intake cuts"))
     return found

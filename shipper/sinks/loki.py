@@ -15,7 +15,7 @@ import msgspec
 
 from ..config.units import Bytes
 from ..encode.loki import FRAME, LokiEncoder
-from ..encode.template import compile_template
+from ..encode.template import compile_template, lasting_problems
 from ..errors import Rejected, TooLarge
 from ..model import Batch, Request
 from . import Guarantee, SinkContext, SinkSpec
@@ -88,14 +88,10 @@ class LokiSink(PartsSink):
 
 def _problems(config: LokiConfig) -> Problems:
     found = problems(config)
-    for name, text in config.labels.items():
+    for name in config.labels:
         if not _NAME.fullmatch(name) or name.startswith("__"):
             found.append((f"labels.{name}", "is not the name of a label; use letters, digits and _, no digit first"))
-        try:
-            if compile_template(text).has_time:
-                found.append((f"labels.{name}", "{time} would make a new stream all the time; leave it out"))
-        except ValueError as error:
-            found.append((f"labels.{name}", str(error)))
+    found += lasting_problems({f"labels.{name}": text for name, text in config.labels.items()}, "stream")
     if not 1 <= len(config.labels) <= MAX_LABELS:
         found.append(("labels", f"has {len(config.labels)} labels; give 1 to {MAX_LABELS}, the rest is structured metadata"))
     if config.tenant is not None and not (config.tenant.isascii() and config.tenant.isprintable() and config.tenant):

@@ -13,7 +13,7 @@ import msgspec
 
 from ..config.units import Bytes
 from ..encode.otlp import FRAME, OtlpEncoder
-from ..encode.template import compile_template
+from ..encode.template import compile_template, lasting_problems
 from ..errors import Rejected, Retryable, TooLarge
 from ..model import Batch, Request
 from . import Guarantee, SinkContext, SinkSpec
@@ -81,14 +81,9 @@ class OtlpHttpSink(PartsSink):
 
 def _problems(config: OtlpHttpConfig) -> Problems:
     found = problems(config)
-    for name, text in config.resource.items():
-        try:
-            if compile_template(text).has_time:
-                found.append((f"resource.{name}", "{time} would make a new resource all the time; leave it out"))
-        except ValueError as error:
-            found.append((f"resource.{name}", str(error)))
-        if not name:
-            found.append(("resource", "an attribute has no name; give one such as service.name"))
+    found += lasting_problems({f"resource.{name}": text for name, text in config.resource.items()}, "resource")
+    if "" in config.resource:
+        found.append(("resource", "an attribute has no name; give one such as service.name"))
     if config.max_body < 64 * 1024:
         found.append(("max_body", f"{config.max_body} bytes leave no room for records; use 64KiB or more"))
     return found

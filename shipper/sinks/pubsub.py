@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from ..encode.pubsub import FRAME, OWN_NAMES, PubsubEncoder
-from ..encode.template import compile_template
+from ..encode.template import compile_template, lasting_problems
 from ..errors import Retryable
 from ..model import Batch, Request
 from . import Guarantee, SinkContext, SinkSpec
@@ -100,12 +100,7 @@ def _problems(config: PubsubConfig) -> Problems:
     templates = {f"attributes.{name}": text for name, text in config.attributes.items()}
     if config.ordering_key is not None:
         templates["ordering_key"] = config.ordering_key
-    for key, text in templates.items():
-        try:
-            if compile_template(text).has_time:
-                found.append((key, "{time} would make a new value all the time; leave it out"))
-        except ValueError as error:
-            found.append((key, str(error)))
+    found += lasting_problems(templates)
     for name in config.attributes:
         if name in OWN_NAMES or name.startswith("goog") or not name or len(name.encode()) > 256:
             found.append((f"attributes.{name}", "cannot be used (ours, goog..., or over 256 bytes); choose another name"))

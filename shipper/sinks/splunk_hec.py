@@ -19,7 +19,7 @@ import orjson
 
 from ..config.units import Bytes, Seconds
 from ..encode.splunk import SplunkEncoder
-from ..encode.template import compile_template
+from ..encode.template import compile_template, lasting_problems
 from ..errors import Fatal, Rejected, Retryable, ShipperError
 from ..model import Batch, Request
 from . import Guarantee, SinkContext, SinkSpec
@@ -204,12 +204,7 @@ class SplunkHecSink(PartsSink):
 
 def _problems(config: SplunkHecConfig) -> Problems:
     found = problems(config) + key_problems(config, "token", needed=True)
-    for key in ("index", "source", "sourcetype"):
-        try:
-            if compile_template(getattr(config, key) or "").has_time:
-                found.append((key, "{time} would make a new value all the time; leave it out"))
-        except ValueError as error:
-            found.append((key, str(error)))
+    found += lasting_problems({key: getattr(config, key) or "" for key in ("index", "source", "sourcetype")})
     if config.max_body < 10_000:
         found.append(("max_body", f"{config.max_body} bytes leave no room for records; use 10KiB or more"))
     for key in ("ack_interval", "ack_timeout"):
