@@ -1,7 +1,7 @@
 """The `shipper` command: finds the command's module, runs it, turns what it raises into one line and an exit code.
 
 Invariants:
-  C1  exit codes: 0 done, 1 failed while running, 2 wrong usage or config, 130 interrupted (Ctrl-C)
+  C1  exit codes: 0 done, 1 failed, 2 wrong usage or config, 130 interrupted (Ctrl-C)
   C2  an error is on stderr, says what and the mend, and never shows a traceback (SHIPPER_DEBUG=1 does)
   C3  only the module of the chosen command is imported, and that imports what is heavy when it runs
 A new command is one module (`add_arguments(parser)`, `run(args) -> int`) and one line in COMMANDS.
@@ -33,40 +33,44 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
-    Command("run", "run_command", "run the agent until SIGTERM (or, with --once, until all is delivered)",
+    Command("run", "run_command", "run the agent until SIGTERM; --once: until all is delivered",
             "  shipper run -c /etc/shipper/shipper.yaml\n"
-            "  shipper run -c shipper.yaml --once --timeout 60s    exit 0 when all that is there now is delivered"),
-    Command("check", "check_command", "check a config: every problem with file, line, column and the mend",
+            "  shipper run -c shipper.yaml --once --timeout 60s    exit 0: all is delivered"),
+    Command("check", "check_command", "check a config: each problem with file, line, column and mend",
             "  shipper check -c shipper.yaml\n"
-            "  shipper check --schema > shipper.schema.json        for completion in an editor"),
-    Command("test", "test_command", "what lines become at each step and in each sink; the tests: of a config",
+            "  shipper check --schema > shipper.schema.json    for completion in an editor"),
+    Command("test", "test_command", "what lines become at each step and sink; the tests: of a config",
             "  shipper test -c shipper.yaml\n"
-            "  shipper test -c shipper.yaml --input sample.log --as /var/log/pods/shop_web-0_UID/web/0.log\n"
+            "  shipper test -c shipper.yaml --input sample.log \\\n"
+            "      --as /var/log/pods/shop_web-0_UID/web/0.log\n"
             "  shipper test -c shipper.yaml --line 'a line' --as /var/log/syslog"),
-    Command("explain", "explain_command", "what a config promises: what can repeat or be lost, and which limit bites first",
+    Command("explain", "explain_command", "what a config promises, and which limit bites first in an outage",
             "  shipper explain -c shipper.yaml\n"
             "  shipper explain -c shipper.yaml --rate 2000 --line 300 --json"),
     Command("status", "status_command", "what the agent does now: files, lag, sinks, buffer",
             "  shipper status\n"
             "  shipper status --json | jq .sinks"),
-    Command("audit", "audit_command", "prove that every byte is accounted for; exit 1 where the sum is off",
+    Command("audit", "audit_command", "prove that every byte is accounted for; exit 1 where it is not",
             "  shipper audit\n"
-            "  shipper audit --json > ledger.json                  for `shipper verify --ledger`"),
-    Command("verify", "verify", "prove from delivered data alone (standard input) that nothing is missing",
+            "  shipper audit --json > ledger.json    for `shipper verify --ledger`"),
+    Command("verify", "verify", "prove from delivered data alone that nothing is missing",
             "  cat archive/*.ndjson | shipper verify\n"
             "  cat archive/*.ndjson | shipper verify --ledger ledger.json"),
     Command("dead-letters", "dead_letters_command", "records that a sink refused for good: list, show, replay, purge",
             "  shipper dead-letters list --since 2h\n"
             "  shipper dead-letters replay --sink central --reason rejected"),
-    Command("positions", "positions_command", "how far each log file has been read; take over another agent's positions",
+    Command("positions", "positions_command", "how far each file has been read; take over another agent's",
             "  shipper positions show\n"
             "  shipper positions show --json --state-dir /var/lib/shipper\n"
-            "  shipper positions import --from fluentd /var/log/gcp-containers.log.pos -c shipper.yaml --dry-run"),
-    Command("convert", "convert_command", "another agent's config as ours; what was not carried over, on stderr",
-            "  kubectl get cm -n kube-system fluentd-gcp-config -o yaml | shipper convert fluentd - > shipper.yaml\n"
+            "  shipper positions import --from fluentd /var/log/gcp-containers.log.pos \\\n"
+            "      -c shipper.yaml --dry-run"),
+    Command("convert", "convert_command", "another agent's config as ours; what is not carried over: stderr",
+            "  kubectl get cm -n kube-system fluentd-gcp-config -o yaml \\\n"
+            "      | shipper convert fluentd - > shipper.yaml\n"
             "  shipper convert rsyslog /etc/rsyslog.conf > shipper.yaml"),
-    Command("demo", "demo", "a small node in a temporary directory, the real agent on it, live counts and the proof",
-            "  shipper demo"),
+    Command("demo", "demo", "a small node, the real agent on it, live counts, and the proof",
+            "  shipper demo\n"
+            "  shipper demo --kill                   and kill -9 the agent five times"),
 )
 
 
@@ -135,10 +139,10 @@ def _top_level(argv: list[str]) -> int:
     parser = OneLineParser(
         prog="shipper",
         usage="shipper COMMAND [OPTION ...]",
-        description="A log shipping agent: reads container and host logs, keeps what is not delivered, delivers it.",
+        description="A log shipping agent: reads container and host logs, buffers and delivers them.",
         epilog=f"commands:\n{listing}\n\nexamples:\n  shipper demo\n  shipper check -c shipper.yaml\n"
                "  shipper run -c shipper.yaml\n\n`shipper COMMAND --help` says more."
-               "\nexit codes: 0 done, 1 failed while running, 2 wrong usage or config, 130 interrupted",
+               "\nexit codes: 0 done, 1 failed, 2 wrong usage or config, 130 interrupted",
     )
     parser.add_argument("--version", action="version", version=f"shipper {__version__}")
     if not argv:

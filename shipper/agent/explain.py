@@ -23,7 +23,7 @@ from .text import duration, printable, size
 HOUR_S = 3600.0
 _CRI_HEAD = b"2026-11-20T09:04:05.123456789Z stdout F "
 _SAMPLE_LINES = 500
-_WIDTH = 118
+WIDTH = 118
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,44 +188,44 @@ def _node(config: Config, question: Question) -> list[dict[str, str]]:
 
 # ---------------------------------------------------------------- as text
 
-def human(found: Mapping[str, Any]) -> str:
-    """`shipper explain`."""
+def human(found: Mapping[str, Any], width: int = WIDTH) -> str:
+    """`shipper explain`, wrapped at `width` columns."""
     asked, outage = found["asked"], found["outage"]
     lines = [
         f"{found['config']} at {asked['lines_s']:g} lines/s of {asked['line_bytes']} bytes ({size(asked['bytes_s'])}/s) "
         f"from {asked['containers']} containers", "",
     ]
     for route in found["routes"]:
-        lines += [*_route_lines(route), ""]
+        lines += [*_route_lines(route, width), ""]
     lines += [f"WARNING: no sink takes what source {name} reads" for name in found["unrouted"]]
-    lines += _said("disk", f"an hour of outage takes {size(outage['disk_bytes_per_hour'])} of the buffer; buffer.max_size is "
-                   f"{size(outage['buffer_max_bytes'])} and holds {duration(outage['buffer_holds_s'])}")
+    lines += _said(width, "disk", f"an hour of outage takes {size(outage['disk_bytes_per_hour'])} of the buffer; buffer.max_size "
+                   f"is {size(outage['buffer_max_bytes'])} and holds {duration(outage['buffer_holds_s'])}")
     kept = f"{size(asked['container_log_max_size_bytes'])} x {asked['container_log_max_files']}"
-    lines += _said("logs", f"of each container the kubelet keeps containerLogMaxSize x containerLogMaxFiles = {kept}: unread "
-                   f"lines wait there for {duration(outage['logs_hold_s'])} more, where they come evenly from all containers; "
-                   "the busiest has less")
+    lines += _said(width, "logs", f"of each container the kubelet keeps containerLogMaxSize x containerLogMaxFiles = {kept}: "
+                   f"unread lines wait there for {duration(outage['logs_hold_s'])} more, where they come evenly from all "
+                   "containers; the busiest has less")
     lines += ["", "when the node goes"]
     for each in found["node"]:
-        lines += _said(each["event"], each["then"], 40)
+        lines += _said(width, each["event"], each["then"], 40)
     return "\n".join(map(printable, lines))
 
 
-def _route_lines(route: Mapping[str, Any]) -> list[str]:
+def _route_lines(route: Mapping[str, Any], width: int) -> list[str]:
     lines = [f"{route['source']} ({route['source_type']}) -> {route['sink']} ({route['sink_type']})"]
     if route["when"]:
-        lines += _said("only", ", ".join(f"{key}: {value}" for key, value in route["when"].items()))
+        lines += _said(width, "only", ", ".join(f"{key}: {value}" for key, value in route["when"].items()))
     for title, key in (("delivered", "delivered_means"), ("repeats", "can_repeat"), ("can be lost", "can_lose"),
                        ("order", "order"), ("refused", "refused")):
-        lines += _said(title, route[key])
+        lines += _said(width, title, route[key])
     for text in route["before"]:
-        lines += _said("before", text)
+        lines += _said(width, "before", text)
     lines.append("  while it is down")
     for limit in route["while_down"]:
-        lines += _said(f"  after {duration(limit['after_s'])}", f"{limit['limit']}: {limit['then']}")
-    lines += _said("first limit", route["first_limit"])
+        lines += _said(width, f"  after {duration(limit['after_s'])}", f"{limit['limit']}: {limit['then']}")
+    lines += _said(width, "first limit", route["first_limit"])
     return lines
 
 
-def _said(title: str, text: str, indent: int = 18) -> list[str]:
-    first, *rest = wrap(text, _WIDTH - indent) or [""]
+def _said(width: int, title: str, text: str, indent: int = 18) -> list[str]:
+    first, *rest = wrap(text, width - indent) or [""]
     return [f"  {title}".ljust(indent) + first, *(" " * indent + line for line in rest)]

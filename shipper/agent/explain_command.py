@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from argparse import ArgumentParser, Namespace
+from shutil import get_terminal_size
 from typing import Any
 
 from ..config.units import Bytes
@@ -25,15 +27,20 @@ def run(args: Namespace) -> int:
     """Exit code 0; a config that may not run is refused as by `check` (2)."""
     from ..config.builtin import needed_config
     from ..config.loader import load
-    from .explain import Question, explain, human
+    from .explain import WIDTH, Question, explain, human
 
     path = needed_config(args.config, os.environ, "shipper explain")
     question: Any = Question(args.rate, args.line, args.containers, _size(args.log_max_size), args.log_max_files)
     if min(question.rate, question.line_bytes, question.containers, question.log_max_bytes, question.log_max_files) <= 0:
         raise Usage("--rate, --line, --containers, --log-max-size and --log-max-files must be above 0")
     found = explain(load(path, os.environ).config, path, question)
-    print(json.dumps(found, indent=1) if args.json else human(found))
+    print(json.dumps(found, indent=1) if args.json else human(found, _width(WIDTH)))
     return 0
+
+
+def _width(most: int) -> int:
+    """A terminal's columns, within reason; `most` into a pipe."""
+    return min(most, max(60, get_terminal_size((most, 24)).columns)) if sys.stdout.isatty() else most
 
 
 def _size(text: str) -> int:

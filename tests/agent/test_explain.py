@@ -42,6 +42,14 @@ def test_the_golden_answer(capsys: pytest.CaptureFixture[str], monkeypatch: pyte
         "if that is meant: cd tests/agent/golden && shipper explain -c explain.yaml > explain.txt"
 
 
+def test_on_a_narrow_terminal_nothing_is_wider(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(GOLDEN)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert main(["explain", "-c", "explain.yaml"]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.parametrize("name", available())
 def test_x1_every_sink_says_what_it_promises(name: str) -> None:
     """With the smallest config of its page in docs/sinks."""
