@@ -32,7 +32,7 @@ from ._bigquery_write_wire import Answer, Refused
 from ._http_status import shorten
 from ._plan_store import PlanStore
 
-IN_FLIGHT = 3
+IN_FLIGHT = 2
 IDLE_S = 30.0
 
 

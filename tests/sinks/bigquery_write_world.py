@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import shipper.encode.bigquery_proto as proto_module
+import shipper.sinks._bigquery_write_append as append_module
 import shipper.sinks._bigquery_write_plans as plans_module
 import shipper.sinks._bigquery_write_range as range_module
 from shipper.config.types import SinkCommon
@@ -73,6 +74,9 @@ class WriteWorld:
             for task in planner._tasks:
                 task.cancel()
             await asyncio.gather(*planner._tasks, return_exceptions=True)
+            if planner._thread is not None:             # a thread of the dead would write into the spool of the living
+                thread, planner._thread = planner._thread, None
+                await asyncio.to_thread(thread.shutdown, cancel_futures=True)
             await self.sink._channel.close()
 
         self.sink.close = close  # type: ignore[method-assign]
@@ -135,8 +139,9 @@ class WriteWorld:
 
 
 def short_ranges(monkeypatch: Any, *, range_bytes: int = 2_000, block_bytes: int = 800, range_s: float = 0.02) -> None:
-    """So that a test of few records has several plans of several blocks."""
+    """So that a test of few records has several plans of several blocks, and one more on its way than is usual."""
     monkeypatch.setattr(plans_module, "RANGE_BYTES", range_bytes)
     monkeypatch.setattr(plans_module, "RANGE_S", range_s)
     monkeypatch.setattr(proto_module, "PIECE_BYTES", block_bytes // 2)
+    monkeypatch.setattr(append_module, "IN_FLIGHT", 3)
     monkeypatch.setattr(range_module, "BLOCK_BYTES", block_bytes)
