@@ -123,7 +123,8 @@ def human(status: Mapping[str, Any], all_files: bool = False) -> str:
     lines += [f"DEGRADED  {each['reason']} for {duration(each['for_s'])}{_because(each['why'])}"
               for each in status.get("degraded", ())]
     said = [each["why"] for each in status.get("degraded", ())]
-    lines += ["", *_sinks(status["sinks"]), *_last_errors(status["sinks"], said), "", _buffer(status["buffer"])]
+    lines += ["", *_sinks(status["sinks"]), *_last_errors(status["sinks"], said), *_undelivered(status["sinks"])]
+    lines += ["", _buffer(status["buffer"])]
     lines += [*_metadata(status.get("metadata") or {}), "", *_files(status["files"], all_files)]
     refusals = status.get("refusals") or {}
     if not status["files"]:
@@ -158,6 +159,16 @@ def _sinks(sinks: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         for name, facts in sorted(sinks.items())
     ]
     return table(("SINK", "TYPE", "STATE", "BACKLOG", "OLDEST"), rows) if rows else ["no sinks"]
+
+
+def _undelivered(sinks: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    """A line for each sink that refused records for good, or that records were dropped for."""
+    for name, facts in sorted(sinks.items()):
+        reasons = ", ".join(f"{reason} {count}" for reason, count in (facts.get("dead_by_reason") or {}).items())
+        if facts.get("dead_records"):
+            yield f"{printable(name)}: {facts['dead_records']} records became dead letters ({reasons}): shipper dead-letters list"
+        if facts.get("dropped_records"):
+            yield f"{printable(name)}: {facts['dropped_records']} records were dropped: shipper audit says why"
 
 
 def _last_errors(sinks: Mapping[str, Mapping[str, Any]], said: Sequence[str]) -> Iterable[str]:

@@ -136,7 +136,9 @@ class Courier:
         if verdict.accepted:
             entry.number = number
             self._accepted(outcome)
-        self.telemetry.say("warning", "request_refused", about=self.name, why=self.last_refusal, dead=len(verdict.dead))
+        then = "" if verdict.dead else "what it refuses in it is looked for in smaller requests"
+        self.telemetry.say("warning", "request_refused", about=self.name, why=self.last_refusal,
+                           **({"then": then} if then else {"dead": len(verdict.dead)}))
         return [Parcel(self, None, 0, again, pause=verdict.pause) for again in reversed(verdict.again)]
 
 

@@ -72,6 +72,13 @@ def test_a_file_that_may_not_be_read_is_not_told_as_none_that_matches() -> None:
     assert "NOT READ" not in human(assemble(AGENT, PIPELINE))
 
 
+def test_records_that_were_not_delivered_are_seen_at_a_glance() -> None:
+    sinks = {"central": {**PIPELINE.sinks["central"], "dead_records": 3, "dead_by_reason": {"rejected": 3}, "dropped_records": 7}}
+    lines = human(assemble(AGENT, StatusFacts(sinks=sinks))).splitlines()
+    at = lines.index("central: 3 records became dead letters (rejected 3): shipper dead-letters list")
+    assert lines[at + 1:at + 3] == ["central: 7 records were dropped: shipper audit says why", ""]
+
+
 def test_where_no_file_is_known_it_says_whether_anyone_looks() -> None:
     assert "nothing matches the sources' `include`" in human(assemble(AGENT, StatusFacts()))
     assert human(offline(StatusFacts(), "/x")).endswith("no files are known")
