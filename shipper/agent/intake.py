@@ -131,8 +131,8 @@ class Intake:
             starts = ", ".join(f"{name} at the {source.start_at}" for name, source in sorted(self._config.sources.items()))
             self._telemetry.say(
                 "warning", "new_state_directory", about=self._config.state_dir, log_files=len(self._directory.files),
-                why=f"nothing is known of the logs that are here: {starts}. At a first start that is as it should be; else the "
-                    "state directory is gone: keep it on a disk that outlives pod and reboot")
+                why=f"nothing is known of the logs that are here, so reading starts anew: {starts}. At a first start that is as "
+                    "it should be; else the state directory is gone: keep it on a disk that outlives pod and reboot")
 
     def _rewire(self) -> None:
         watched = self._watch.watched if self._watch is not None else ()
