@@ -132,7 +132,7 @@ def human(status: Mapping[str, Any], all_files: bool = False) -> str:
                      if status["running"] else "no files are known")
     if refusals:
         reasons = ", ".join(sorted(refusals))
-        lines.append(f"NOT READ  files were refused ({reasons}): `file_refused` in the agent's log names each")
+        lines.append(f"NOT READ  files were refused ({reasons}): `file_refused` in the agent's log has the mend")
     if reload := status.get("last_reload"):
         lines += ["", f"last reload: {reload['outcome']} ({reload['cause']}){_because(reload['why'] or reload['summary'])}"]
         if reload["needs_restart"]:
