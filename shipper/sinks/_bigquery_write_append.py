@@ -80,6 +80,8 @@ class Appender:
         self._refusals = Refusals()
         self._behind = 0
         self._moved = False
+        self._late: dict[str, int] = {}
+        """By chain, the last offset of what was sent to its stream and never answered: it could still be taken there (WC2)."""
         self._steps = 0
         self.appended_rows = self.streams = self.rows_refused = 0
 
@@ -96,6 +98,13 @@ class Appender:
         if chain is not None and plan.number >= chain.plan:
             self.chains[plan.chain] = chain.after(plan)
         self._world.plans.remove(plan)
+
+    def found(self, plans: list[Plan]) -> None:
+        """Plans of one chain that another process left: anything of them may be on its way."""
+        last = plans[-1]
+        chain = self.chains.get(last.chain)
+        if chain is not None and not last.done:
+            self._late[last.chain] = chain.offset_of(plans, last, len(last.blocks))
 
     async def _save(self) -> None:
         await self._world.run(self._world.store.keep, self.snapshot())
@@ -186,6 +195,9 @@ class Appender:
             if not sent or judge(error.answer) in (Verdict.AGAIN, Verdict.WRITTEN):
                 raise
             await self._took(sent[0], error.answer, sent, None)
+        finally:
+            if sent:
+                self._late[chain] = max(self._late.get(chain, -1), sent[-1].offset)
 
     def _next(self, name: str, sent: deque[Sent]) -> Sent | None:
         """The append behind those in `sent`. Blocks that need none are acknowledged in their turn."""
@@ -254,6 +266,7 @@ class Appender:
     async def _refuse_rows(self, one: Sent, answer: Answer, behind: deque[Sent], connection: Connection | None) -> None:
         """The dead letters first, then the manifest without them (WC2)."""
         answered = connection is not None and await self._drain(behind, connection)
+        answered = answered and self._late.get(one.plan.chain, -1) <= one.offset
         self.drop()
         block, living = one.block, one.block.living()[one.skip:]
         refused = {living[index]: shorten(words) for index, words in answer.row_errors if 0 <= index < len(living)}
@@ -290,8 +303,9 @@ class Appender:
         """Whether all that was sent behind a refused append was answered, and not taken."""
         try:
             while behind:
+                verdict = judge(await connection.answer())
                 behind.popleft()
-                if judge(await connection.answer()) in (Verdict.WRITTEN, Verdict.EXISTS):
+                if verdict in (Verdict.WRITTEN, Verdict.EXISTS):
                     return False
         except Refused:
             return False
@@ -327,6 +341,7 @@ class Appender:
             rows = min(rows, ours_to)
         self._say_moved(begins, rows)
         self.chains[first.chain] = old.moved(stream, plans, waiting, rows)
+        self._late[first.chain] = -1
         self._unsaved, self._behind = True, 0
         for plan in plans:
             if not plan.done:

@@ -153,6 +153,14 @@ async def test_where_answers_behind_refused_rows_are_lost_the_rest_goes_to_a_new
         assert world.dead == {"m000003"} and len(fake.streams) == 2
 
 
+async def test_rows_refused_after_an_earlier_connection_was_lost_make_a_new_stream_as_well(tmp_path: Path) -> None:
+    """What that connection left without an answer could still be taken at its old offset."""
+    async with FakeBigQueryWrite(faults("ok", "reset"), refuses=refusing("m000003")) as fake:
+        world = await shipped(tmp_path, fake)
+        world.assert_exactly_once()
+        assert world.dead == {"m000003"} and len(fake.streams) == 2
+
+
 @pytest.mark.parametrize("raised", [False, True], ids=["in an answer", "as the end of the call"])
 async def test_a_row_that_makes_its_whole_request_invalid_is_found_by_halving(
     raised: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -283,7 +291,8 @@ async def test_a_crash_between_chain_and_removal_sends_nothing_twice(tmp_path: P
         world.run()
         monkeypatch.setattr(world.sink._planner.store, "remove", lambda number, files: None)
         world.write(40, padding=60)
-        await world.until(lambda: world.done and not world.sink._plans)
+        kept = tmp_path / "spool" / "far" / "kept.json"
+        await world.until(lambda: world.done and b'"offset":40' in (kept.read_bytes() if kept.exists() else b""), "chain")
         await world.kill()
         assert any(name.endswith("plan.json") for name in world.spool)
         appends = len(fake.answers)
