@@ -230,9 +230,10 @@ class Admin:
         loop = asyncio.get_running_loop()
         # On a thread: other tasks get their turns while aiohttp is imported.
         try:
-            module = await loop.run_in_executor(None, _server_module)
-        except (OSError, ImportError) as error:          # no file descriptor left; whoever knocks next is answered
-            self._telemetry.say("error", "admin_not_served", why=str(error))
+            module = await loop.run_in_executor(None, import_module, f"{__package__}.admin_server")
+        except Exception as error:  # noqa: BLE001 - no descriptor left, a damaged package: whoever knocks next is answered, else
+            # a probe that is never answered would have the agent killed without a word
+            self._telemetry.say("error", "admin_not_served", why=f"{type(error).__name__}: {error}")
             await asyncio.sleep(AGAIN_S)
             self._waking = None
             self.serve(self._views)
@@ -266,10 +267,3 @@ class Admin:
     def _close_sockets(self) -> None:
         for listening, _ in self._sockets:
             listening.close()
-
-
-def _server_module() -> Any:
-    from ..sinks import _aiohttp
-
-    _aiohttp.load()
-    return import_module(f"{__package__}.admin_server")

@@ -37,7 +37,7 @@ from typing import Any
 
 from ..errors import Fatal, Retryable
 from ..telemetry import Telemetry
-from . import _aiohttp, _gcp_key
+from . import _gcp_key
 from ._gcp_config import EXTRA_MEND, SERVICES, GcpConfig, is_anonymous
 from ._gcp_identity import metadata_base, metadata_token
 from ._http_client import place as place_of
@@ -158,7 +158,6 @@ class GcpCredentials:
         return answer.value, float(answer.expires_in or _UNKNOWN_LIFE_S)
 
     def _open(self) -> Any:
-        _aiohttp.load()
         import aiohttp
 
         if self._session is None:

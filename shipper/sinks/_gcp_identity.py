@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from ..errors import Retryable
-from . import _aiohttp, _gcp_key
+from . import _gcp_key
 from ._gcp_config import GcpConfig
 
 METADATA_HEADERS = {"Metadata-Flavor": "Google"}
@@ -41,7 +41,6 @@ async def metadata_token(environ: Mapping[str, str] = os.environ) -> tuple[str, 
 
     The metadata server is asked here and not through gcloud-aio-auth: that brings cryptography, 11 MB, which one GET needs not.
     aiohttp's errors, TimeoutError and Retryable go to the caller."""
-    _aiohttp.load()
     import aiohttp
 
     url = f"{metadata_base(environ)}/instance/service-accounts/default/token"
@@ -101,7 +100,6 @@ class Identity:
 
     async def _look_up(self, path: str) -> str | None:
         """None where there is no metadata server."""
-        _aiohttp.load()
         import aiohttp
 
         url = f"{metadata_base(self._environ)}/{path}"

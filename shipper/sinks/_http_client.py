@@ -27,7 +27,6 @@ from urllib.parse import urlsplit
 from .. import __version__
 from ..errors import Fatal, Retryable, ShipperError
 from ..telemetry import Telemetry
-from . import _aiohttp
 from ._http_auth import ConfigCredentials, Credentials
 from ._http_config import HttpConfig
 from ._http_status import Answer
@@ -194,7 +193,6 @@ class HttpClient:
             await pool.session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        _aiohttp.load()
         import aiohttp
 
         tls: ssl.SSLContext | bool = True

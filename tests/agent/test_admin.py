@@ -276,15 +276,16 @@ async def test_closing_before_anybody_asked_leaves_nothing(state_dir: str) -> No
     assert os.listdir(state_dir) == []
 
 
-async def test_a_full_descriptor_table_at_the_first_question_is_said_and_the_next_one_is_answered(
-    state_dir: str, monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("trouble", [OSError(24, "Too many open files"), AttributeError("a package that is half there")])
+async def test_a_server_that_cannot_be_had_at_the_first_question_is_said_and_the_next_one_is_answered(
+    state_dir: str, monkeypatch: pytest.MonkeyPatch, trouble: Exception,
 ) -> None:
     tried: list[str] = []
 
     def full_once(name: str) -> object:
         tried.append(name)
         if len(tried) == 1:
-            raise OSError(24, "Too many open files")
+            raise trouble
         return admin_server
 
     monkeypatch.setattr("shipper.agent.admin.import_module", full_once)
