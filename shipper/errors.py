@@ -65,6 +65,12 @@ class RefusedReason(StrEnum):
     TOO_MANY_OPEN_FILES = "too_many_open_files"  # the process's or the system's limit
     ERROR = "error"                              # any other answer of the kernel
 
+    @property
+    def for_good(self) -> bool:
+        """Trying again cannot help before somebody mends it."""
+        return self not in (RefusedReason.TOO_MANY_OPEN_FILES, RefusedReason.VANISHED, RefusedReason.PERMISSION,
+                            RefusedReason.ERROR)
+
 
 class ShipperError(Exception):
     """Base. Catch it only at the top of a task or command."""
@@ -84,8 +90,7 @@ class FileRefused(ShipperError):
     def __init__(self, reason: RefusedReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-        self.retry = reason in (RefusedReason.TOO_MANY_OPEN_FILES, RefusedReason.VANISHED, RefusedReason.PERMISSION,
-                                RefusedReason.ERROR)
+        self.retry = not reason.for_good
 
 
 class SinkError(ShipperError):

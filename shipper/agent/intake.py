@@ -39,6 +39,7 @@ from .formats import DecodeFormats, Rules, decoder_for, keep_redaction_secrets, 
 from .journals import Journals
 from .logging import describe
 from .pods import Joined, PodMetadata
+from .unread import refused_for_good, unread_in_words
 
 RESCAN_S = 10.0
 RESCAN_UNWATCHED_S = 2.0
@@ -340,13 +341,14 @@ class Intake:
 
     _next_seen_s = 0.0
 
-    async def once(self) -> None:
+    async def once(self) -> list[str]:
         """See Reader.once. It reads what is there, whatever a limit with `delay` says: it has to end. Labels that a rule
-        asks for are waited for, as ever."""
+        asks for are waited for, as ever. Returns what was not read, in words, one each (unread.py)."""
         self._limits.delays = False
         await self.pods.calm()
-        await self.reader.once()
+        unread = await self.reader.once()
         await self.journals.once()
+        return unread_in_words(refused_for_good(self._telemetry), unread, self._discoverer.unreadable())
 
     async def apply(self, config: Config) -> None:
         """Go over to other sources; what both have is read on from where it stands."""

@@ -38,7 +38,8 @@ class Pipeline(Protocol):
         """Run until `stop` is set. Raises Fatal where the agent cannot go on."""
 
     async def once(self, timeout_s: float | None) -> int:
-        """Deliver what the log files hold now and return when it is confirmed: 0, or 1 after `timeout_s` seconds."""
+        """Deliver what the log files hold now and return when it is confirmed: 0; 1 after `timeout_s` seconds, or
+        where a log was not read (refused, unreadable)."""
 
     async def shutdown(self, grace_s: float) -> Mapping[str, Mapping[str, Any]]:
         """Last sweep, sync, drain for up to `grace_s` seconds, close all. What stays in the buffer: {} or, per sink that

@@ -81,7 +81,7 @@ class Pipeline:
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                await self._intake.once()
+                unread = await self._intake.once()
                 await self._buffer.wait_synced(self._buffer.appended_seq)
         except TimeoutError:
             self._telemetry.say("error", "once_unfinished", why=f"not all files were read in {timeout_s:g} s; raise --timeout")
@@ -90,7 +90,9 @@ class Pipeline:
         held = await self._outlets.caught_up(self._buffer.appended_seq, left_s)
         for why in held:
             self._telemetry.say("error", "once_unfinished", about=" ".join(why.split()[:2]).rstrip(":"), why=why)
-        return 1 if held or self._intake.journals.failed else 0
+        for why in unread:
+            self._telemetry.say("error", "once_unfinished", about=why.partition(":")[0], why=why)
+        return 1 if held or unread or self._intake.journals.failed else 0
 
     async def shutdown(self, grace_s: float) -> Mapping[str, Mapping[str, Any]]:
         held: Mapping[str, Mapping[str, Any]] = {}

@@ -205,6 +205,10 @@ class Discoverer:
             self._telemetry.say("warning", "directory_unreadable", path=clean(path), why=why, directories=len(unreadable),
                                 mend="give the agent CAP_DAC_READ_SEARCH, or read access to the directory")
 
+    def unreadable(self) -> list[str]:
+        """Directories that are there and could not be listed."""
+        return [clean(path) for path in self._listings.unreadable]
+
     def _match_all(self, changed: set[str], changes: Changes) -> None:
         walk = Walk(self._listings)
         for configured in self._configured:

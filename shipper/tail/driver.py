@@ -42,6 +42,7 @@ from .unfinished import end_of, flush, lost_sections
 
 LAST_SWEEP_S = 1.5
 ONCE_TRIES = 40
+ONCE_LOOKS = 4
 
 _LEARNT = ("name", "labels", "annotations", "about_pod")
 """What of a source can come to be known later than its file, or with another config be another."""
@@ -262,16 +263,20 @@ class Reader:
         self._handles.release(self._buffer.synced_seq)
         self._closings.release(self._buffer.synced_seq)
 
-    async def once(self) -> None:
-        """Read every file to the size that it has now, then close what is open as `partial` (`run --once`)."""
+    async def once(self) -> list[str]:
+        """Read every file to the size that it has now, then close what is open as `partial` (`run --once`). The paths of the
+        logs that could not be opened or read to there; what is refused for good is counted, and not among them."""
         self._goal = {}
         tries = 0
         while tries < ONCE_TRIES:
             self._look_where_due()
             short = [name for name, lineage in self.lineages.items() if self._short_of_goal(lineage)]
-            if not short and not self._attention.look:
+            unseen = [name for name, lineage in self.lineages.items() if lineage.look_due]
+            if not short and not self._attention.look and (not unseen or tries >= ONCE_LOOKS):
                 break
             before = self._progress()
+            for name in unseen:                           # refused for now: descriptors may be free in a moment
+                self._attention.look_at(name)
             for name in short:
                 self._queue(name)
             while self._turns:
@@ -282,9 +287,11 @@ class Reader:
             if self._progress() == before:                # a file that cannot be opened just now, a gz that is replaced
                 tries += 1
                 await asyncio.sleep(TICK_S)
+        unread = [x.source.path for x in self.lineages.values() if x.look_due or self._short_of_goal(x)]
         for lineage in self.lineages.values():
             self._submit(end_of(lineage, self._formats, self._buffer.positions, self._now_s(), self._now_ns()))
         await self._in_flight.drained(all_of_it=True)
+        return unread
 
     def _progress(self) -> tuple[int, int]:
         return self.read_bytes, sum(len(x.files) for x in self.lineages.values())

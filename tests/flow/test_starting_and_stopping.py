@@ -3,6 +3,7 @@ directory, and the commands beside a running agent and without one."""
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -36,6 +37,41 @@ def test_once_with_nothing_to_do_exits_0_and_with_a_dead_sink_1_naming_what_is_h
     assert why.startswith("sink dead: not done in 0.") and why.endswith("held in the buffer: 5 source bytes (state retrying)")
     assert agent.event("stopped")["held"] == {"dead": {"bytes": 5, "records": 1}}
     assert agent.messages() == ["held"]
+
+
+def test_once_with_a_refused_file_delivers_the_others_and_exits_1_saying_so(agent: Agent, tmp_path: Path) -> None:
+    agent.configure(sinks={"archive": agent.file_sink()})
+    (agent.logs / "good.log").write_text("good\n")
+    (tmp_path / "elsewhere").write_text("not below the include's directory\n")
+    (agent.logs / "link.log").symlink_to(tmp_path / "elsewhere")
+    (agent.logs / "twice.log").write_text("a file with two names\n")
+    os.link(agent.logs / "twice.log", tmp_path / "its other name")
+    assert agent.once() == 1
+    assert agent.messages() == ["good"]
+    why = agent.event("once_unfinished")["why"]
+    assert why.startswith("files refused: 2 (hard_linked 1, outside_roots 1); `file_refused` above has the mend"), why
+    (agent.logs / "link.log").unlink()
+    (tmp_path / "its other name").unlink()                       # mended
+    assert agent.once() == 0, agent.last_words()
+    assert agent.messages() == ["good", "a file with two names"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="rights can only be dropped by root")
+def test_once_without_the_right_to_read_a_log_or_a_directory_exits_1_and_names_them(agent: Agent) -> None:
+    agent.configure(sinks={"archive": agent.file_sink()}, sources={"logs": agent.files_source("**/*.log")})
+    for name, mode in (("good.log", 0o644), ("secret.log", 0o600)):
+        (agent.logs / name).write_text(f"{name}\n")
+        (agent.logs / name).chmod(mode)
+        os.chown(agent.logs / name, 1234, 1234)
+    (agent.logs / "closed").mkdir(mode=0o700)
+    os.chown(agent.logs / "closed", 1234, 1234)
+    agent.prefix = ("setpriv", "--bounding-set", "-all", "--no-new-privs")
+    assert agent.once() == 1
+    assert agent.messages() == ["good.log"]
+    unfinished = sorted(line["why"] for line in agent.said("once_unfinished"))
+    assert len(unfinished) == 2, agent.last_words()
+    assert unfinished[0].startswith(f"directories not listed: 1 ({agent.logs}/closed); give the agent CAP_DAC_READ_SEARCH")
+    assert unfinished[1].startswith(f"files not read to their end: 1 ({agent.logs}/secret.log); `file_refused` above")
 
 
 @pytest.mark.parametrize(("argv", "why"), [
