@@ -8,7 +8,7 @@ Invariants:
   S1  SIGTERM ends each of these steps, waiting for the lock and recovery included; a second one ends the process at once
   S2  whatever ends it, what was opened is closed, and the last log line names what stays in the buffer, per sink
   S3  a side task (health, reload, watchdog) that fails is said and counted; it never ends the agent
-  S4  exit codes: 0 stopped or --once finished; 1 failed, --once ran out of time, was stopped, or a log was not read; 2 wrong config
+  S4  exit codes: 0 stopped or --once finished; 1 failed, --once out of time, stopped, or with a log not read; 2 wrong config
 Plane: driver.
 """
 from __future__ import annotations
