@@ -10,7 +10,8 @@ from ..config.units import Bytes, Seconds
 from ..encode.template import compile_template
 from ..errors import Retryable
 from . import Guarantee
-from ._syslog_config import TlsConfig, host_port, tls_problems
+from ._syslog_config import host_port, tls_problems
+from ._tls import TlsConfig
 
 MIB = 1024 * 1024
 

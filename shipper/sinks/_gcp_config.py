@@ -21,7 +21,7 @@ from ..config.units import Seconds
 from . import _gcp_key
 from ._http_config import HttpConfig, Problems, url_problems
 from ._http_config import problems as http_problems
-from ._syslog_config import TlsConfig
+from ._tls import TlsConfig
 
 EXTRA_MEND = "its libraries are not installed here; pip install 'shipper[gcp]'"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")

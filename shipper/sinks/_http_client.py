@@ -31,7 +31,7 @@ from ._http_auth import ConfigCredentials, Credentials
 from ._http_config import HttpConfig
 from ._http_status import Answer
 from ._names import resolver
-from ._syslog_config import make_context, reason
+from ._tls import make_context, reason
 
 if TYPE_CHECKING:
     import aiohttp

@@ -5,9 +5,7 @@ A sink's Struct inherits from HttpConfig and adds its own keys; its `check` begi
 """
 from __future__ import annotations
 
-import os
 import re
-import ssl
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -16,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from ..config.units import Seconds
-from ._syslog_config import TlsConfig, make_context, reason
+from ._tls import TlsConfig, file_problems, unreadable
 
 Compression = Literal["none", "gzip", "zstd"]
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -142,32 +140,15 @@ def _auth_problems(config: HttpConfig) -> Problems:
     if any(ways[:2]) and any(name.lower() == "authorization" for name in config.headers):
         found.append(("headers", "Authorization stands here and in auth; keep one of them"))
     for name in ("bearer_file", "password_file", "header_value_file"):
-        found += file_problems(f"auth.{name}", getattr(auth, name))
+        found += unreadable(f"auth.{name}", getattr(auth, name))
     return found
-
-
-def file_problems(key: str, path: str | None) -> Problems:
-    """Whether this process may read the file."""
-    if path is None or (os.path.isfile(path) and os.access(path, os.R_OK)):
-        return []
-    return [(key, f"cannot read {path}; give the path of a file that this process may read")]
 
 
 def _tls_problems(config: HttpConfig) -> Problems:
     tls = config.tls
     if urlsplit(config.url).scheme == "http":
         return [("tls", "has no effect with an http:// url; use https://, or leave it out")] if tls != TlsConfig() else []
-    found = [p for name in ("ca", "cert", "key") for p in file_problems(f"tls.{name}", getattr(tls, name))]
-    if tls.key is not None and tls.cert is None:
-        found.append(("tls.key", "is of no use without tls.cert; give both"))
-    if found:
-        return found
-    try:
-        make_context(tls)
-    except (ssl.SSLError, OSError, ValueError) as error:
-        where = "tls.cert" if tls.cert else "tls.ca"
-        found.append((where, f"is not usable ({reason(error)}); give PEM files, and a key that belongs to the certificate"))
-    return found
+    return file_problems(tls)
 
 
 def _proxy_problems(proxy: str | None) -> Problems:

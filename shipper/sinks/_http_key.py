@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from ..telemetry import Telemetry
 from ._http_auth import ConfigCredentials, Credentials, SecretFile
-from ._http_config import AuthConfig, HttpConfig, Problems, file_problems
+from ._http_config import AuthConfig, HttpConfig, Problems
+from ._tls import unreadable
 
 
 class KeyCredentials:
@@ -39,7 +40,7 @@ def credentials(
 def key_problems(config: HttpConfig, name: str, *, needed: bool = False) -> Problems:
     """What is wrong with the keys `name` and `<name>_file` of the config."""
     key, path = getattr(config, name), getattr(config, f"{name}_file")
-    found = file_problems(f"{name}_file", path)
+    found = unreadable(f"{name}_file", path)
     if key is not None and path is not None:
         found.append((f"{name}_file", f"stands beside {name}; keep one of them"))
     given = key is not None or path is not None

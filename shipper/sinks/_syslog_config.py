@@ -1,9 +1,7 @@
 """The keys of a `type: syslog` sink, what is wrong with them, and what they promise. `problems` reads the TLS files."""
 from __future__ import annotations
 
-import os
 import re
-import ssl
 from typing import Literal
 
 import msgspec
@@ -12,6 +10,7 @@ from ..config.units import Bytes, Seconds
 from ..encode.container_logs import ContainerLogsEncoder
 from ..encode.syslog import FACILITIES, SEVERITIES, Rfc3164Encoder, Rfc5424Encoder, SyslogOptions
 from . import Guarantee
+from ._tls import TlsConfig, file_problems
 
 MAX_DATAGRAM_BYTES = 65507
 TLS_PROTOCOLS = ("tls", "relp-tls")
@@ -19,17 +18,6 @@ RELP_PROTOCOLS = ("relp", "relp-tls")
 RELP_MESSAGE_BYTES = 128 * 1024      # librelp's own limit; behind it, it ends the session or cuts the message
 MIN_MESSAGE_BYTES = 1024        # the header of an RFC 5424 message with the longest names takes 800
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\[\]:/\s]+)):(\d{1,5})")
-
-
-class TlsConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
-    """ca: PEM file (None: the system's); cert and key: our own, for mutual TLS; server_name: the name that the
-    certificate must carry (None: the host of `address`); verify: false lets anyone read and fake the receiver."""
-
-    ca: str | None = None
-    cert: str | None = None
-    key: str | None = None
-    server_name: str | None = None
-    verify: bool = True
 
 
 class SyslogConfig(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True):
@@ -143,39 +131,7 @@ def tls_problems(protocol: str, tls: TlsConfig) -> list[tuple[str, str]]:
     if protocol not in TLS_PROTOCOLS:
         mend = "relp-tls" if protocol == "relp" else "tls"
         return [("tls", f"has no effect with this protocol; use protocol: {mend}, or leave it out")] if tls != TlsConfig() else []
-    found = [
-        (f"tls.{name}", f"cannot read {path}; give the path of a PEM file that this process may read")
-        for name, path in (("ca", tls.ca), ("cert", tls.cert), ("key", tls.key))
-        if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK, effective_ids=True))
-    ]
-    if tls.key is not None and tls.cert is None:
-        found.append(("tls.key", "is of no use without tls.cert; give both"))
-    if found:
-        return found
-    try:
-        make_context(tls)
-    except (ssl.SSLError, OSError, ValueError) as error:
-        where = "tls.cert" if tls.cert else "tls.ca"
-        found.append((where, f"is not usable ({reason(error)}); give PEM files, and a key that belongs to the certificate"))
-    return found
-
-
-def reason(error: BaseException) -> str:
-    """The short part of an error's message, without OpenSSL's source lines."""
-    text = getattr(error, "verify_message", "") or getattr(error, "reason", "") or getattr(error, "strerror", "") or str(error)
-    return str(text).lower().replace("_", " ") if isinstance(error, ssl.SSLError) else str(text) or type(error).__name__
-
-
-def make_context(tls: TlsConfig) -> ssl.SSLContext:
-    """A client context. No renegotiation: the receiver's wish for one ends the connection, and a new one is opened."""
-    context = ssl.create_default_context(cafile=tls.ca)
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if tls.cert is not None:
-        context.load_cert_chain(tls.cert, tls.key)
-    return context
+    return file_problems(tls)
 
 
 def guarantee(config: SyslogConfig) -> Guarantee:

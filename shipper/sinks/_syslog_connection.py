@@ -20,8 +20,8 @@ import ssl
 from collections.abc import Callable, Iterable
 
 from ..errors import Retryable
-from ._syslog_config import reason
 from ._syslog_facts import Facts, facts_of
+from ._tls import reason
 
 SEAL_BYTES = 256 * 1024              # what is encrypted at once: bounds the ciphertext that is held
 _READ_BYTES = 64 * 1024

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 from ..config.units import Seconds
 from ..errors import Retryable
 from ._names import addresses
-from ._syslog_config import TLS_PROTOCOLS, TlsConfig, host_port, make_context, reason
+from ._syslog_config import TLS_PROTOCOLS, host_port
 from ._syslog_connection import Connection, TlsConnection
+from ._tls import TlsConfig, make_context, reason
 
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", 18)
 

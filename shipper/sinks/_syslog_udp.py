@@ -11,7 +11,8 @@ from ..errors import Retryable, TooLarge
 from ..model import Batch, Request
 from . import SinkContext
 from ._names import addresses
-from ._syslog_config import SyslogConfig, encoder_of, host_port, reason
+from ._syslog_config import SyslogConfig, encoder_of, host_port
+from ._tls import reason
 
 _DATAGRAMS_PER_TURN = 256        # 0.5 ms; then others get their turn
 

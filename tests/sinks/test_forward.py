@@ -22,7 +22,7 @@ from shipper.errors import Retryable, TooLarge
 from shipper.model import Request
 from shipper.sinks import SinkContext, available, find
 from shipper.sinks._forward_config import ForwardConfig, guarantee, problems
-from shipper.sinks._syslog_config import TlsConfig
+from shipper.sinks._tls import TlsConfig
 from shipper.sinks.forward import SINK, _digest
 from shipper.telemetry import Telemetry
 from tests.sinks.syslog_kit import WITHIN_S, batch

@@ -16,9 +16,9 @@ import trustme
 from shipper.errors import Retryable
 from shipper.model import Batch, Request
 from shipper.sinks import _syslog_connection, _syslog_connector
-from shipper.sinks._syslog_config import TlsConfig
 from shipper.sinks._syslog_confirm import MIN_UNREAD_BYTES, Ledger
 from shipper.sinks._syslog_facts import ACKED_AT, WINDOW_AT, facts_of, unsent_of
+from shipper.sinks._tls import TlsConfig
 from shipper.sinks.syslog import LOOK_EVERY_S, SAMPLE_BYTES
 from tests.sinks.syslog_kit import WITHIN_S, FakeDelivery, batch, config
 from tests.support.syslog_receiver import Receiver

@@ -12,7 +12,8 @@ from shipper.config.units import Bytes, Seconds
 from shipper.encode.container_logs import ContainerLogsEncoder
 from shipper.encode.syslog import Rfc3164Encoder, Rfc5424Encoder
 from shipper.sinks import available, find
-from shipper.sinks._syslog_config import SyslogConfig, TlsConfig, encoder_of, framing_of, guarantee, host_port, problems
+from shipper.sinks._syslog_config import SyslogConfig, encoder_of, framing_of, guarantee, host_port, problems
+from shipper.sinks._tls import TlsConfig
 
 
 def config(**changed: Any) -> SyslogConfig:

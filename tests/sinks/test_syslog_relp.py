@@ -17,7 +17,8 @@ from shipper.deliver.driver import Delivery
 from shipper.errors import Rejected, Retryable
 from shipper.model import Request
 from shipper.sinks import SinkContext
-from shipper.sinks._syslog_config import TlsConfig, guarantee, problems
+from shipper.sinks._syslog_config import guarantee, problems
+from shipper.sinks._tls import TlsConfig
 from shipper.sinks.syslog import SINK
 from shipper.telemetry import Telemetry
 from tests.deliver.support import FakeBuffer, MemoryLetters, TurnedClock, source

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trustme
 
-from shipper.sinks._syslog_config import TlsConfig
+from shipper.sinks._tls import TlsConfig
 from tests.sinks.syslog_kit import batch, config, send_all
 from tests.support.rsyslogd import Rsyslogd
 
