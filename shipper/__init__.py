@@ -1,8 +1,8 @@
 """shipper: a log shipping agent that a node can trust.
 
     discover ──► tail ──► decode ──► process ──► buffer ══► deliver ──► sinks
-    which files  bytes    columns    drop,       frames     window,     syslog file stdout
-    which order  ranges   ids        enrich      on disk    retry, dead letters
+    which files  bytes    columns    join, parse, frames    window,     syslog file http
+    which order  ranges   ids        redact, drop on disk   retry, dead letters    gcs bigquery ...
 
 Left of the buffer runs once per record, right of it once per record and sink. Only `agent/` knows all stages; the
 others know `model`, `errors`, `config`, `telemetry`.
