@@ -12,14 +12,44 @@ from typing import Any
 import pytest
 import yaml
 
+from shipper.telemetry import METRICS
 from tests.packaging.manifests import KUBERNETES, MONITORING, ROOT, build, one, pod_of
 from tests.support.agent import Agent, agents
 from tests.support.collect import dead_port
 
 ALERTS = {
     "ShipperDown", "ShipperStuck", "ShipperDegraded", "ShipperBacklogGrowing", "ShipperBufferFullIn4Hours", "ShipperRecordsLost",
-    "ShipperDeadLetters", "ShipperReloadFailed",
+    "ShipperDeadLetters", "ShipperReloadFailed", "ShipperFilesRefused", "ShipperLagGrowing", "ShipperDeletedFilesUnread",
+    "ShipperLinesCut", "ShipperRoutedWithoutLabels", "ShipperDiskErrors", "ShipperUnexpectedErrors",
 }
+WITHOUT_ALERT = {
+    "shipper_read_records_total": "the other side of read_bytes",
+    "shipper_malformed_records_total": "shipped whole",
+    "shipper_unparsed_records_total": "shipped whole",
+    "shipper_partial_records_total": "shipped, marked",
+    "shipper_dropped_records_total": "the config's decision",
+    "shipper_rotations_total": "everyday",
+    "shipper_files": "everyday",
+    "shipper_inotify_overflows_total": "a scan follows each: nothing is lost or stands still",
+    "shipper_buffer_frames_total": "everyday",
+    "shipper_buffer_appended_bytes_total": "everyday",
+    "shipper_buffer_syncs_total": "everyday",
+    "shipper_sink_delivered_records_total": "everyday",
+    "shipper_sink_delivered_bytes_total": "everyday",
+    "shipper_sink_repeated_records_total": "sent again with the same id",
+    "shipper_sink_connections_total": "everyday",
+    "shipper_sink_barriers_total": "proof that does not come leaves the backlog: ShipperBacklogGrowing",
+    "shipper_sink_retries_total": "a sink in trouble is degraded",
+    "shipper_sink_state": "every state but the good ones is degraded",
+    "shipper_metadata_pods": "everyday",
+    "shipper_metadata_waiting_files": "bounded by metadata_timeout, then ShipperRoutedWithoutLabels",
+    "shipper_metadata_lists_total": "everyday",
+    "shipper_metadata_watches_total": "everyday",
+    "shipper_metadata_errors_total": "degraded{reason=metadata}",
+    "shipper_bad_annotations_total": "a pod's own mistake: its log is shipped as the config says",
+    "shipper_log_lines_dropped_total": "own log lines, not records",
+}
+"""Why nobody has to be woken for these."""
 
 
 @pytest.fixture
@@ -54,6 +84,11 @@ def promtool(tmp_path: Path, *argv: str) -> None:
 
 def test_there_is_an_alert_for_each_of_these():
     assert {rule["alert"] for rule in rules() if "alert" in rule} == ALERTS
+
+
+def test_every_metric_that_means_loss_or_standstill_has_an_alert():
+    asked = {name for rule in rules() for name in re.findall(r"\bshipper_\w+", rule["expr"])}
+    assert set(METRICS) - asked == WITHOUT_ALERT.keys()
 
 
 def test_prometheus_understands_the_rules(tmp_path: Path):
