@@ -8,6 +8,7 @@ Plane: pure.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 
 from ..errors import Usage
@@ -53,6 +54,9 @@ admin:
 log:
   level: ${SHIPPER_LOG_LEVEL:-info}
 """
+
+VARIABLES = frozenset(re.findall(r"\$\{(\w+)", _TEXT + _FILES_TEXT + _REST))
+"""All that this config reads."""
 
 
 def built_in(environ: Mapping[str, str]) -> str:

@@ -27,12 +27,13 @@ WRONG: Final = object()
 
 @dataclass(slots=True)
 class Converter:
-    """One config being converted. `secrets`: the secret values met, for `scrub`."""
+    """One config being converted. `secrets`: the secret values met, for `scrub`; `variables`: the names of those put in."""
 
     environ: Mapping[str, str]
     problems: list[Problem] = field(default_factory=list)
     places: dict[Path, Place] = field(default_factory=dict)
     secrets: set[str] = field(default_factory=set)
+    variables: set[str] = field(default_factory=set)
 
     def wrong(self, place: Place, path: Path, text: str) -> Any:
         """Note a problem; gives WRONG."""
@@ -92,6 +93,14 @@ class Converter:
         close = _one_level_down(path[-1], wanted) or suggest(path[-1], known)
         self.wrong(place, path, f"unknown key{close}" if close else f"unknown key; known here: {', '.join(known)}")
 
+    def without_tag(self, node: Node, tag_path: Path, missing: str) -> Any:
+        """Note that `node` has not the key that says what it is: the misspelt one where there is one, else `missing`."""
+        for key, place, _ in node.entries:
+            close = suggest(key, [tag_path[-1]])
+            if close:
+                return self.wrong(place, (*tag_path[:-1], key), f"unknown key{close}")
+        return self.wrong(self.place(tag_path), tag_path, missing)
+
     def is_map(self, node: Node, path: Path) -> bool:
         """False, and a problem, where `node` is no map."""
         if node.kind == "map":
@@ -109,6 +118,7 @@ class Converter:
         except Unfit as error:
             self.wrong(node.place, path, str(error))
             return None
+        self.variables.update(found.names)
         if found.secret:
             self.secrets.add(found.text)
         return found
@@ -171,6 +181,7 @@ class Converter:
             if value is not WRONG:
                 self.places |= trial.places
                 self.secrets |= trial.secrets
+                self.variables |= trial.variables
                 return value
         return self.convert(node, fits[-1], path)
 
@@ -181,7 +192,7 @@ class Converter:
         tag_path = (*path, tag_field)
         found = next(((place, child) for key, place, child in node.entries if key == tag_field), None)
         if found is None:
-            return self.wrong(self.place(path), tag_path, f"missing; add {tag_field}: {' or '.join(by_tag)}")
+            return self.without_tag(node, tag_path, f"missing; add {tag_field}: {' or '.join(by_tag)}")
         self.places[tag_path], child = found
         tag = self._scalar(child, inspect.LiteralType(tuple(by_tag)), tag_path)
         return WRONG if tag is WRONG else self.convert(node, by_tag[tag], path)

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from .. import sinks
 from ..errors import Usage
-from . import builtin
+from . import builtin, foreign
 from .convert import WRONG, Converter, struct_type
 from .draft import Draft
 from .patterns import static_prefix
@@ -31,6 +31,7 @@ from .rules import judge
 from .secrets import scrub
 from .tree import Node, Path, Problem, Wrong, parse, path_text, place_after
 from .types import Config, FilesSource, SinkCommon, SinkEntry, SourceSettings
+from .variables import unread_variables
 from .when import normalised
 
 MAX_CONFIG_BYTES = 1024 * 1024
@@ -100,13 +101,13 @@ def load_text(text: str | bytes, name: str, environ: Mapping[str, str], *, find_
     try:
         root, problems = parse(_decoded(text))
     except Wrong as error:
-        raise Usage(f"{name}:{error.place.line}:{error.place.column}: {error.text}") from None
+        raise Usage(_foreign(name, text) or f"{name}:{error.place.line}:{error.place.column}: {error.text}") from None
     if root is None:
         raise Usage(f"{name}:1:1: the config is empty; begin with sources: and sinks: (see docs/configuration.md)")
     converter = Converter(environ)
     converter.problems += problems
     if root.kind != "map":
-        raise Usage(f"{name}:1:1: a {root.kind}, and keys are expected; begin with sources: and sinks: "
+        raise Usage(_foreign(name, text) or f"{name}:1:1: a {root.kind}, and keys are expected; begin with sources: and sinks: "
                     "(see docs/configuration.md)")
     draft, values = _draft(converter, root, find_sink)
     found = judge(draft)
@@ -114,9 +115,18 @@ def load_text(text: str | bytes, name: str, environ: Mapping[str, str], *, find_
     known |= {(key,) for key in _CONFIG if any(f"did you mean {key!r}" in p.text for p in converter.problems if len(p.path) == 1)}
     converter.problems += [Problem(converter.place(path), path, text) for path, text in found.errors if path not in known]
     if converter.problems:
-        raise Usage("\n".join(_lines(name, converter, converter.problems)))
+        whose = [_foreign(name, text)] if any(key not in _CONFIG for key, _, _ in root.entries) else []
+        raise Usage("\n".join([*filter(None, whose), *_lines(name, converter, converter.problems)]))
     warnings = [Problem(converter.place(path), path, text) for path, text in found.warnings]
-    return Loaded(_config(values), _lines(name, converter, warnings))
+    read = converter.variables | (builtin.VARIABLES if name == builtin.NAME else set())
+    unread = [f"environment: {text}" for text in unread_variables(environ, read, builtin.VARIABLES)]
+    return Loaded(_config(values), [*_lines(name, converter, warnings), *map(_printable, unread)])
+
+
+def _foreign(name: str, text: str | bytes) -> str:
+    """The line for another agent's config, or nothing."""
+    whose = foreign.whose(text if isinstance(text, str) else text.decode("utf-8", "replace"))
+    return whose and f"{name}:1:1: {whose}"
 
 
 def _decoded(text: str | bytes) -> str:
@@ -178,6 +188,8 @@ def _sink(converter: Converter, node: Node, name: str, find_sink: FindSink) -> A
         return common, WRONG
     if spec.confirms_later(config):
         spec = dataclasses.replace(spec, confirms="later", request_records=spec.later_records or spec.request_records)
+    if spec.keeps_order(config):
+        spec = dataclasses.replace(spec, concurrency=1)
     return common, SinkEntry(name=name, type=type_name, common=common, spec=spec, config=config)
 
 
@@ -185,7 +197,7 @@ def _spec(converter: Converter, node: Node, path: Path, find_sink: FindSink) -> 
     type_path = (*path, "type")
     found = next(((place, child) for key, place, child in node.entries if key == "type"), None)
     if found is None:
-        converter.wrong(converter.place(path), type_path, "missing; say where records go, for example type: syslog")
+        converter.without_tag(node, type_path, "missing; say where records go, for example type: syslog")
         return None, ""
     converter.places[type_path], child = found
     name = converter.convert(child, inspect.StrType(), type_path)

@@ -92,9 +92,9 @@ _RANGES: dict[str, tuple[float, float, str, str, str]] = {
 
 def _segments(draft: Draft, say: Findings) -> None:
     buffer = draft.buffer
-    if buffer is not None and buffer.segment_size * 4 > buffer.max_size:
-        place = "segment_size" if ("buffer", "segment_size") in draft.given else "max_size"
-        say.error(("buffer", place), f"segment_size ({size(buffer.segment_size)}) must be at most a quarter of max_size "
+    given = ("buffer", "segment_size") in draft.given          # where it is not, the buffer takes smaller ones by itself
+    if buffer is not None and given and buffer.segment_size * 4 > buffer.max_size:
+        say.error(("buffer", "segment_size"), f"segment_size ({size(buffer.segment_size)}) must be at most a quarter of max_size "
                   f"({size(buffer.max_size)}): room is freed by whole segments; lower segment_size or raise max_size")
 
 

@@ -213,6 +213,8 @@ def _mend(problem: str, context: str, text: str, place: Place) -> str:
     line = lines[place.line - 1] if place.line <= len(lines) else ""
     if "cannot start any token" in problem and line[place.column - 1:place.column] == "\t":
         return "a tab where YAML takes only spaces; indent with spaces"
+    if context.startswith(("while scanning an alias", "while scanning an anchor")):
+        return f"not YAML: {problem}; quote a value that begins with * or &"
     for pattern, mend in _MENDS:
         if re.search(pattern, problem):
             return f"not YAML: {problem}; {mend}"

@@ -144,6 +144,7 @@ class SinkSpec:
     confirms_later  (config) -> True: with this config it confirms "later", whatever `confirms` says
     later_records  request_records, where confirms_later(config) is what makes it "later"
     concurrency  1 where requests must go out one after the other whatever the config says
+    keeps_order  (config) -> True: with this config `concurrency` is 1
     """
 
     summary: str
@@ -159,6 +160,7 @@ class SinkSpec:
     request_bytes: int = 512 * 1024
     request_records: int = 10_000
     concurrency: int | None = None
+    keeps_order: Callable[[Any], bool] = field(default=lambda config: False)
     later_records: int | None = None
 
 
@@ -170,11 +172,18 @@ def available() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
 
 
+def _nearest(type_name: str) -> str:
+    import difflib  # only where a name was wrong
+
+    close = difflib.get_close_matches(type_name[:64].lower().replace("-", "_"), available(), 1, 0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
 def find(type_name: str) -> SinkSpec:
     """The SINK of module `type_name`; Usage where there is none."""
     if type_name not in available():
         meant = _OTHER_NAMES.get(type_name)
-        hint = f"; {type_name} is served by type: {meant}" if meant in available() else ""
+        hint = f"; {type_name} is served by type: {meant}" if meant in available() else _nearest(type_name)
         raise Usage(f"unknown sink type {type_name!r}; use one of {', '.join(available())}{hint}")
     spec: SinkSpec = import_module(f"{__name__}.{type_name}").SINK
     return spec

@@ -99,3 +99,10 @@ def test_a_sink_type_under_another_name_is_told_which_one_serves_it(tmp_path, ca
     assert run_check(str(path), False, {}) == 2
     said = capsys.readouterr().err
     assert "unknown sink type 'https'; use one of " in said and "https is served by type: http" in said
+
+
+def test_a_sink_type_that_is_nearly_one_is_told_with_the_nearest(tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("type: syslog, address: 'h:1'", "type: elastic, url: 'http://h'"))
+    assert run_check(str(path), False, {}) == 2
+    assert capsys.readouterr().err.endswith("; did you mean 'elasticsearch'?\n")

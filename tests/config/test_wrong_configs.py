@@ -30,6 +30,21 @@ CASES = [
     ("a tab", "sources:\n\tc: {type: containers}\n", [
         '2:1: a tab where YAML takes only spaces; indent with spaces',
     ]),
+    ("a pattern that begins with a star, without quotes", "sources:\n  h: {type: files, include: [*.log]}\n" + K, [
+        ('2:31: not YAML: did not find expected alphabetic or numeric character; quote a value that begins with * or &'),
+    ]),
+    ("a config of Fluent Bit", "[INPUT]\n    Name tail\n", [
+        ('1:1: this looks like a config of Fluent Bit, and shipper has one of its own; docs/coming-from.md says what each part '
+         'is called here'),
+    ]),
+    ("a config of Vector in TOML", '[sources.app]\ntype = "file"\n', [
+        ('1:1: this looks like a config of Vector, and shipper has one of its own; docs/coming-from.md says what each part is '
+         'called here'),
+    ]),
+    ("a config of rsyslog", 'module(load="imfile")\n*.* @@loghost:514\n', [
+        ('1:1: this looks like a config of rsyslog, and shipper has one of its own; shipper convert rsyslog FILE > shipper.yaml '
+         'makes it, and docs/coming-from.md says what each part is called here'),
+    ]),
     ("a colon in a plain value", "node: a: b\n", [
         ("1:8: not YAML: mapping values are not allowed in this context; a value that holds ': ' must be quoted, or this "
          'line is not indented as its neighbours'),
@@ -166,6 +181,9 @@ CASES = [
     ("a source without type", "sources:\n  c: {include: [/x/*.log]}\n" + K, [
         '2:3: sources.c.type: missing; add type: containers or files or journal or kmsg',
     ]),
+    ("a source whose key type is misspelt", "sources:\n  c: {typ: files, include: [/x/*.log]}\n" + K, [
+        "2:7: sources.c.typ: unknown key; did you mean 'type'?",
+    ]),
     ("an unknown source type", "sources:\n  c: {type: file, include: [/x/*.log]}\n" + K, [
         "2:13: sources.c.type: 'file' is not one of containers, files, journal, kmsg; did you mean 'files'?",
     ]),
@@ -177,6 +195,10 @@ CASES = [
     ]),
     ("a sink without type", S + "sinks:\n  out: {address: a}\n", [
         '4:3: sinks.out.type: missing; say where records go, for example type: syslog',
+    ]),
+    ("a sink whose key type is misspelt", S + "sinks:\n  out: {typ: syslog, address: a}\n  two: {address: a, '@type': x}\n", [
+        "4:9: sinks.out.typ: unknown key; did you mean 'type'?",
+        "5:21: sinks.two.@type: unknown key; did you mean 'type'?",
     ]),
     ("an unknown sink type", S + "sinks:\n  out: {type: fax}\n", [
         "4:15: sinks.out.type: unknown sink type 'fax'; use one of fake",
@@ -229,8 +251,8 @@ CASES = [
         ('5:10: buffer.max_size: must be from 8MiB to 8192TiB: less holds no segments beside the 4 MiB that are kept for '
          'a full disk'),
     ]),
-    ("segments that are too large", S + K + "buffer: {max_size: 32MiB}\n", [
-        ('5:10: buffer.max_size: segment_size (16MiB) must be at most a quarter of max_size (32MiB): room is freed by '
+    ("segments that are too large", S + K + "buffer: {max_size: 32MiB, segment_size: 16MiB}\n", [
+        ('5:27: buffer.segment_size: segment_size (16MiB) must be at most a quarter of max_size (32MiB): room is freed by '
          'whole segments; lower segment_size or raise max_size'),
     ]),
     ("no concurrency", S + "sinks:\n  out: {type: fake, address: a, concurrency: 0}\n", [
