@@ -39,7 +39,7 @@ def test_a_variable_of_the_config_without_a_file_is_not_read_beside_a_file():
     "SHIPPER_PORT_3903_TCP_ADDR", "SHIPPER_METRICS_SERVICE_HOST",
 ])
 def test_what_is_read_and_what_kubernetes_sets_for_a_service_is_no_slip(name: str):
-    assert warnings(**{name: "/tcp"} if name == "SHIPPER_LOGS" else {name: "tcp"}) == []
+    assert warnings(**{name: "/tmp/*.log"} if name == "SHIPPER_LOGS" else {name: "tcp"}) == []
 
 
 def test_without_a_file_a_slip_is_told_too():
