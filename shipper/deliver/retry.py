@@ -2,6 +2,7 @@
 
     error                          pause before the next try
     Retryable                      uniform(0, min(60 s, 0.5 s x 2^n)); its Retry-After instead, where it names one
+                                   (up to an hour); never past give_up_after: then comes the last try
     Fatal                          60 s: only a human mends it, and then nobody has to restart us
     anything unexpected            as Retryable, counted as an error of ours
     Rejected, TooLarge, Partial    none: they go to the caller at once
@@ -136,10 +137,11 @@ class Persistence:
 
         retrying = AsyncRetrying(
             sleep=self.naps.nap,
-            wait=lambda state: self.backoff.delay_s(state.attempt_number, _error(state), self.uniform),
+            wait=lambda state: self._pause_s(state.attempt_number, _error(state), self.clock.now_s() - started_s),
             stop=lambda state: called_off() or gave_up(_error(state)),
             retry=retry_if_exception(_is_worth_another_try),
-            before_sleep=lambda state: pausing(_error(state) or GaveUp("no outcome"), state.upcoming_sleep),
+            before_sleep=lambda state: pausing(
+                _with_what_was_asked(_error(state) or GaveUp("no outcome"), state.upcoming_sleep), state.upcoming_sleep),
             reraise=True,
         )
         try:
@@ -150,6 +152,22 @@ class Persistence:
             if called_off() or not gave_up(error):
                 raise Interrupted(f"called off after: {error}") from error
             raise GaveUp(str(error)) from error
+
+    def _pause_s(self, attempt: int, error: BaseException | None, tried_for_s: float) -> float:
+        """What the error wants; the last try comes when give_up_after is over, not when the far side likes it."""
+        delay_s = self.backoff.delay_s(attempt, error, self.uniform)
+        if self.give_up_after_s is None or isinstance(error, Fatal):
+            return delay_s
+        return min(delay_s, max(0.0, self.give_up_after_s - tried_for_s))
+
+
+def _with_what_was_asked(error: BaseException, pause_s: float) -> BaseException:
+    """`error`; where its Retry-After is longer than the pause that is made, it says both."""
+    asked_s = error.retry_after_s if isinstance(error, Retryable) else None
+    if asked_s is None or asked_s <= pause_s + 0.5:
+        return error
+    why = "no pause is over an hour" if pause_s >= LONGEST_RETRY_AFTER_S else "give_up_after is over then"
+    return Retryable(f"{error}; it asks for a pause of {asked_s:g} s, the pause is {pause_s:.0f} s: {why}")
 
 
 def _error(state: RetryCallState) -> BaseException | None:

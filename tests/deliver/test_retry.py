@@ -66,7 +66,32 @@ async def test_a_refusal_goes_to_the_caller_at_once(error):
 async def test_it_gives_up_after_the_limit_and_says_the_last_error():
     tries, _, error = await persist(lambda n: Retryable(f"try {n}"), give_up_after_s=3.0)
     assert isinstance(error, GaveUp) and str(error) == "try 4"
-    assert tries == [0.0, 0.5, 1.5, 3.5]
+    assert tries == [0.0, 0.5, 1.5, 3.0]                 # the last try comes when the time is over
+
+
+@pytest.mark.parametrize(("asked_s", "limit_s", "tried_at", "said"), [
+    (1800.0, 60.0, [0.0, 60.0], "429; it asks for a pause of 1800 s, the pause is 60 s: give_up_after is over then"),
+    (86400.0, None, [0.0, 3600.0], "429; it asks for a pause of 86400 s, the pause is 3600 s: no pause is over an hour"),
+    (20.0, 60.0, [0.0, 20.0], "429"),
+])
+async def test_a_long_retry_after_is_cut_by_give_up_after_and_said(asked_s, limit_s, tried_at, said):
+    told = []
+    clock = TurnedClock()
+    tries = []
+
+    async def attempt():
+        tries.append(clock.now_s())
+        if len(tries) == 1:
+            raise Retryable("429", retry_after_s=asked_s)
+
+    await clock.finish(Persistence(clock, Naps(clock), limit_s, uniform=longest).persist(
+        attempt, lambda: False, lambda error, delay_s: told.append(str(error))))
+    assert (tries, told) == (tried_at, [said])
+
+
+async def test_a_far_side_that_always_asks_for_an_hour_is_given_up_in_time():
+    tries, pauses, error = await persist(lambda n: Retryable("503", retry_after_s=3600.0), give_up_after_s=90.0)
+    assert isinstance(error, GaveUp) and (tries, pauses, str(error)) == ([0.0, 90.0], [90.0], "503")
 
 
 async def test_a_fatal_error_is_not_given_up():
