@@ -45,13 +45,18 @@ class PubsubEncoder:
         parts[3::7], parts[5::7] = _ids(batch), _times(batch)
         return [b"".join(parts)[:-1]]
 
+    def ordering_key(self, source: Source) -> bytes:
+        """As a JSON string (PB2); b"" for none."""
+        key = self._ordering_key.render_source(source) if self._ordering_key is not None else ""
+        return _string(key) if key else b""
+
     def _make_tail(self, source: Source) -> bytes:
         """From the quote that ends the time to the message's comma."""
         values = {"source": source.name} | {name: one.render_source(source) for name, one in self._attributes.items()}
         listed = [name + b":" + _string(value) for name, value in zip(
             json_strings([name.encode() for name in values]), values.values()) if value]
-        key = self._ordering_key.render_source(source) if self._ordering_key is not None else ""
-        ordering = b',"orderingKey":' + _string(key) if key else b""
+        key = self.ordering_key(source)
+        ordering = b',"orderingKey":' + key if key else b""
         return b'",' + b",".join(listed) + b"}" + ordering + b"},"
 
 

@@ -3,17 +3,22 @@
 Invariants (tests/sinks/test_pubsub.py):
   PS1  no request has more than 1,000 messages or 10 MB, counted after base64, with attributes and all
   PS2  a record is delivered when the answer has an id for each message of its request: publish takes all or nothing
+  PS3  with `ordering_key` a request has messages of one key alone (Pub/Sub refuses any other), and those of one key leave one
+       request after the other; what was taken for some keys is not sent again because of others
 """
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 import msgspec
 
 from ..encode.pubsub import FRAME, OWN_NAMES, PubsubEncoder
 from ..encode.template import compile_template, lasting_problems
-from ..errors import Retryable
+from ..errors import Partial, Retryable, ShipperError
 from ..model import Batch, Request
 from . import Guarantee, SinkContext, SinkSpec
 from ._gcp_auth import credentials
@@ -21,6 +26,7 @@ from ._gcp_config import GcpConfig, endpoint, http_config
 from ._gcp_config import problems as gcp_problems
 from ._gcp_config import warnings as gcp_warnings
 from ._gcp_identity import Identity
+from ._http_body import Body
 from ._http_config import Problems
 from ._http_parts import PartsSink
 from ._http_status import Answer
@@ -28,6 +34,7 @@ from ._http_status import Answer
 MAX_MESSAGES = 1000
 MAX_BODY_BYTES = 10_000_000
 MAX_ATTRIBUTES = 100
+KEYS_AT_ONCE = 8
 _TOPIC = re.compile(r"(?:projects/(?P<project>[a-z0-9.:-]+)/topics/)?(?P<topic>[A-Za-z][A-Za-z0-9._~%+-]{2,254})")
 
 
@@ -90,6 +97,62 @@ class PubsubSink(PartsSink):
         await super().close()
 
 
+@dataclass(slots=True)
+class _OfOneKey:
+    """The part of a request that is one publish. rows: the indexes of its records in the request."""
+
+    batches: list[Batch] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    body: Body = field(default_factory=lambda: Body([]))
+
+
+@dataclass(slots=True)
+class _ByKey:
+    parts: list[_OfOneKey]
+    size_bytes: int
+
+
+class OrderedPubsubSink(PubsubSink):
+    """PS3. Keys are published beside each other."""
+
+    encode_one = None       # type: ignore[assignment] # what a batch gives cannot be put together without its key
+
+    def encode(self, batches: Sequence[Batch]) -> Body:
+        found: dict[bytes, _OfOneKey] = {}
+        first = 0
+        for batch in batches:
+            part = found.setdefault(self._encoder.ordering_key(batch.source), _OfOneKey())
+            part.batches.append(batch)
+            part.rows += range(first, first + len(batch))
+            first += len(batch)
+        for part in found.values():
+            part.body = self.body(self.pieces(part.batches), {}, len(part.rows))
+        made = _ByKey(list(found.values()), sum(part.body.size_bytes for part in found.values()))
+        return cast(Body, made)             # only `send` looks into it
+
+    async def send(self, request: Request, payload: Body) -> None:
+        """Partial where some keys were taken, and others have to come again."""
+        parts, places = cast(_ByKey, payload).parts, asyncio.Semaphore(KEYS_AT_ONCE)
+
+        async def publish(part: _OfOneKey) -> None:
+            async with places:
+                await super(OrderedPubsubSink, self).send(Request(request.number, part.batches), part.body)
+
+        said = await asyncio.gather(*map(publish, parts), return_exceptions=True)
+        errors = [error for error in said if isinstance(error, BaseException)]
+        if not errors:
+            return
+        if len(errors) == len(parts) or not all(isinstance(error, ShipperError) for error in errors):
+            raise errors[0]
+        again = sorted(row for part, error in zip(parts, said) if error is not None for row in part.rows)
+        wait_s = max(getattr(error, "retry_after_s", None) or 0.0 for error in errors)
+        raise Partial(f"{errors[0]} ({len(errors)} of {len(parts)} ordering keys)", retry=again, retry_after_s=wait_s or None)
+
+
+def _build(config: PubsubConfig, context: SinkContext) -> PubsubSink:
+    return (PubsubSink if config.ordering_key is None else OrderedPubsubSink)(config, context)
+
+
 def _problems(config: PubsubConfig) -> Problems:
     found = gcp_problems(config, "pubsub")
     topic = _TOPIC.fullmatch(config.topic)
@@ -120,10 +183,11 @@ def _guarantee(config: PubsubConfig) -> Guarantee:
 SINK = SinkSpec(
     summary="Google Cloud Pub/Sub (publish).",
     config=PubsubConfig,
-    build=PubsubSink,
+    build=_build,
     check=_problems,
     warn=lambda config: gcp_warnings(config, "pubsub"),
     guarantee=_guarantee,
     request_bytes=1024 * 1024,
     request_records=MAX_MESSAGES,
+    keeps_order=lambda config: config.ordering_key is not None,
 )

@@ -257,11 +257,13 @@ class CloudLogging:
 
 
 class Pubsub:
-    """publish takes all or nothing. Small requests are held against the discovery document."""
+    """publish takes all or nothing, and messages of one ordering key alone. Small requests are held against the discovery
+    document."""
 
     type = "pubsub"
     schedules = 10
     grain = (3, 4)
+    ordered_by_pod = True
     keys = "endpoint: '{url}', topic: logs, project: p1, anonymous: true, ordering_key: '{pod}'"
 
     def records(self, seen: Seen) -> list[bytes]:
@@ -269,6 +271,7 @@ class Pubsub:
         assert seen.headers["content-type"] == "application/json" and len(seen.body) <= 10_000_000
         body = orjson.loads(seen.body)
         assert body.keys() == {"messages"} and 1 <= len(body["messages"]) <= 1000
+        assert len({message["orderingKey"] for message in body["messages"]}) == 1, "messages of several ordering keys"
         if len(body["messages"]) <= 20:
             assert wrong_shape("pubsub.v1", "PublishRequest", body) == []
         found = []
