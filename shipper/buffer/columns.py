@@ -16,6 +16,7 @@ from ..model import Batch, Frame, Section
 
 _LENGTH = struct.Struct("<I")
 _OPTIONAL = ("severities", "fields")
+_GROUP = 128
 
 Joined = tuple[list[list[Any]], list[bytes]]
 """The columns of a frame as the header names them, and their bytes."""
@@ -62,12 +63,16 @@ def _join(parts: list[Sequence[bytes]], newlines: bool) -> tuple[str, bytes]:
         for part in parts[1:]:
             values += part
     data = b"\n".join(values)
-    # Counting newlines costs 60 ns a line; times, ids and streams have none by construction (decode, M3), and messages
-    # that were split at newlines neither.
-    if not newlines or data.count(b"\n") == len(values) - 1:
+    # Times, ids and streams have no newlines by construction (decode, M3), and messages that were split at them neither.
+    if not newlines or not _has_newline(values):
         return "l", data
     lengths = struct.pack(f"<{len(values)}I", *map(len, values))
     return "z", lengths + b"".join(values)
+
+
+def _has_newline(values: Sequence[bytes]) -> bool:
+    """10 ns a value, joined in groups that stay in the nearest cache; to count them in the whole column costs 60."""
+    return any(b"\n" in b"".join(values[at:at + _GROUP]) for at in range(0, len(values), _GROUP))
 
 
 def read_columns(

@@ -26,7 +26,7 @@ from .columns import split_column
 MIN_RECORDS = 64
 MIN_RECORD_BYTES = 32
 MOST_SINKS = 3
-_COLUMNS = ("times", "streams", "ids", "messages")
+_COLUMNS = ("times", "streams", "ids", "messages", "severities", "fields")
 
 Early = Callable[[Batch], Any]
 """The batch, encoded; b"" where this sink will not read it from memory; None where it will, later."""
@@ -59,7 +59,9 @@ def fold(joined: Any, batches: Sequence[Batch]) -> None:
     low = 0
     for batch in batches:
         high = low + len(batch)
-        batch.times, batch.streams, batch.ids, batch.messages = (Folded(whole, name, low, high) for name in _COLUMNS)
+        for name in _COLUMNS:
+            if getattr(batch, name) is not None:
+                setattr(batch, name, Folded(whole, name, low, high))
         low = high
 
 

@@ -62,17 +62,13 @@ class SyslogOptions:
 
 @dataclass(slots=True)
 class Columns:
-    """What of a batch goes into messages; changed by escaping, marking and splitting.
-
-    levels      what the PRI is made of: severities, where a record has one, else streams
-    pri_width   how long each PRI is; None where they differ
-    """
+    """What of a batch goes into messages; changed by escaping, marking and splitting. `levels`: what the PRI is made of:
+    severities, where a record has one, else streams."""
 
     times: Sequence[bytes]
     levels: Sequence[bytes]
     ids: Sequence[bytes]
     messages: Sequence[bytes]
-    pri_width: int | None
 
 
 @dataclass
@@ -84,7 +80,6 @@ class SyslogEncoder:
     after_pri = b">"
     _pri: dict[bytes, bytes] = field(init=False, repr=False)
     _other_pri: bytes = field(init=False, repr=False)
-    _pri_width: int | None = field(init=False, repr=False)
     _begin: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -94,8 +89,6 @@ class SyslogEncoder:
         end = self.after_pri
         self._pri = {stream: b"%b<%d%b" % (self._begin, base + code, end) for stream, code in self.options.severities}
         self._other_pri = b"%b<%d%b" % (self._begin, base + self.options.severity, end)
-        widths = {len(pri) for pri in (*self._pri.values(), self._other_pri)}
-        self._pri_width = widths.pop() if len(widths) == 1 else None
         self._pri |= {name: b"%b<%d%b" % (self._begin, base + 7 - i, end) for i, name in enumerate(model.SEVERITIES)}
 
     def encode(self, batches: Sequence[Batch]) -> bytes | list[bytes]:
@@ -122,10 +115,9 @@ class SyslogEncoder:
         return b"".join(flat)
 
     def _rows(self, batch: Batch) -> tuple[list[Slot], int]:
-        columns = Columns(batch.times, batch.streams, batch.ids, batch.messages, self._pri_width)
+        columns = Columns(batch.times, batch.streams, batch.ids, batch.messages)
         if batch.severities is not None:
             columns.levels = [severity or stream for severity, stream in zip(batch.severities, batch.streams)]
-            columns.pri_width = None
         if batch.fields is not None:
             columns.messages = [b"%b %b" % (m, f) if m and f else m or f for m, f in zip(batch.messages, batch.fields)]
         if batch.marks and self.marks_in_id:
@@ -148,8 +140,9 @@ class SyslogEncoder:
         first = levels[0]
         if levels.count(first) == len(levels):
             return self._pri.get(first, self._other_pri), None
-        get, other = self._pri.get, self._other_pri
-        return b"", Column([get(level, other) for level in levels], columns.pri_width)
+        known = {level: self._pri.get(level, self._other_pri) for level in set(levels)}
+        widths = {len(pri) for pri in known.values()}
+        return b"", Column([known[level] for level in levels], widths.pop() if len(widths) == 1 else None)
 
 
 class Rfc5424Encoder(SyslogEncoder):
@@ -263,7 +256,7 @@ def marked_ids(ids: Sequence[bytes], marks: Mapping[int, Mapping[str, Any]]) -> 
 
 def fit(columns: Columns, long: Sequence[int], limit: int, on_oversize: str, with_id: bool) -> Columns:
     """The same rows, none over `limit`: `long` says how long each would be. Rare: costs a step per row."""
-    out = Columns([], [], [], [], columns.pri_width)
+    out = Columns([], [], [], [])
     rows = zip(columns.times, columns.levels, columns.ids, columns.messages, long)
     for time, level, item, message, size in rows:
         if size <= limit:

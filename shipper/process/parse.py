@@ -23,7 +23,8 @@ from .chain import Step, Work
 
 
 class Parsed(NamedTuple):
-    """Columns that replace the batch's. `values`: the fields as dicts where they are at hand; `unparsed`: how many stayed."""
+    """Columns that replace the batch's. `values`: the fields as dicts where they are at hand; `unparsed`: how many stayed;
+    `utc`, `newlines` as model.Batch says them, where the parser knows (None, True: it does not)."""
 
     messages: list[bytes]
     times: list[bytes]
@@ -31,6 +32,8 @@ class Parsed(NamedTuple):
     fields: list[bytes]
     values: Sequence[dict[str, Any] | None] | None
     unparsed: int
+    utc: bool | None = None
+    newlines: bool = True
 
 
 Parser = Callable[[Batch], Parsed]
@@ -56,10 +59,12 @@ class Parse:
         found = self._parser(batch)
         work.unparsed += found.unparsed
         work.values = found.values
-        utc = clock.all_utc(found.times) if all(found.times) else False
+        utc = found.utc
+        if utc is None:
+            utc = clock.all_utc(found.times) if all(found.times) else False
         work.batch = Batch(
             batch.source, batch.key, found.times, batch.streams, batch.ids, found.messages, batch.marks, batch.read_ns,
-            True, utc, found.severities, found.fields,
+            found.newlines, utc, found.severities, found.fields,
         )
 
 

@@ -79,20 +79,28 @@ class JsonParser:
 
     def _among_others(self, batch: Batch, objects: Sequence[bool], found: Parsed) -> Parsed:
         """The objects' columns with the other lines, which are no JSON, in their places."""
-        near_s = near(batch)
-        others = self._others
-        rest = [None if is_object or others is None else others(line, near_s) for is_object, line in zip(objects, batch.messages)]
-        plain = columns(batch, rest)
-        values = iter(found.values or ())
-        texts, times, severities, fields = map(iter, found[:4])
-        return Parsed(
-            [next(texts) if one else other for one, other in zip(objects, plain.messages)],
-            [next(times) if one else other for one, other in zip(objects, plain.times)],
-            [next(severities) if one else other for one, other in zip(objects, plain.severities)],
-            [next(fields) if one else other for one, other in zip(objects, plain.fields)],
-            None if others is not None else [next(values) if one else None for one in objects],
-            plain.unparsed - len(found.messages),
-        )
+        made = self._plain(batch, objects)
+        messages, times, severities, fields = made[:4]
+        places = list(compress(range(len(objects)), objects))
+        for at, text, time, severity, rest in zip(places, *found[:4]):
+            messages[at], times[at], severities[at], fields[at] = text, time, severity, rest
+        values: list[dict[str, Any] | None] | None = None
+        if self._others is None:
+            values = [None] * len(objects)
+            for at, value in zip(places, found.values or ()):
+                values[at] = value
+        return made._replace(
+            values=values, unparsed=made.unparsed - len(places), utc=made.utc and found.utc,
+            newlines=made.newlines or found.newlines)
+
+    def _plain(self, batch: Batch, objects: Sequence[bool]) -> Parsed:
+        """What the lines become that are no objects."""
+        if self._others is None:
+            none = [b""] * len(objects)
+            return Parsed(
+                list(batch.messages), list(batch.times), none, none.copy(), None, len(objects), batch.utc, batch.newlines)
+        near_s, others = near(batch), self._others
+        return columns(batch, [None if one else others(line, near_s) for one, line in zip(objects, batch.messages)])
 
     # -------------------------------------------------------- all alike
 
@@ -119,10 +127,11 @@ class JsonParser:
             fields = _dumped(values)
         except (KeyError, AttributeError, TypeError, ValueError, RecursionError):
             return None
-        left = b"".join(fields).count(b":") + b"".join(texts).count(b":") + colons
+        all_texts = b"".join(texts)
+        left = b"".join(fields).count(b":") + all_texts.count(b":") + colons
         if left + 3 * len(lines) != blob.count(b":"):      # a key that stood twice is gone; or an escape: a closer look
             return None
-        return Parsed(texts, stamps, severities, fields, values, 0)
+        return Parsed(texts, stamps, severities, fields, values, 0, True, b"\n" in all_texts)
 
     # -------------------------------------------------------- one by one
 
@@ -172,7 +181,7 @@ def _times(times: Sequence[Any]) -> tuple[list[bytes], int]:
     if type(times[0]) in _NUMBERS:
         if not _NUMBERS.issuperset(map(type, times)):
             return [b""], 0
-        return [found or b"" for found in map(clock.of_number, times)], 0
+        return [found or b"" for found in clock.of_numbers(times)], 0
     stamps = [text.encode() for text in times]
     return (stamps, b"".join(stamps).count(b":")) if clock.one_hour_of_utc(stamps) else ([b""], 0)
 

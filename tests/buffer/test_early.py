@@ -11,18 +11,19 @@ from shipper.model import Batch, FileRef, Frame, Section, Source
 
 SOURCE = Source("containers", "c", "/l", "/l", "n")
 FILE = FileRef("k" * 16, SOURCE, "/l", 1, 2, 3, "h")
-COLUMNS = ("times", "streams", "ids", "messages")
+COLUMNS = ("times", "streams", "ids", "messages", "severities", "fields")
 rows = st.tuples(
     st.sampled_from([b"2026-11-20T09:04:05Z", b""]), st.sampled_from([b"stdout", b"stderr"]),
     st.binary(max_size=8).map(lambda x: x.replace(b"\n", b"")), st.binary(max_size=40),
+    st.sampled_from([b"", b"INFO"]), st.sampled_from([b"", b'{"a":1}']),
 )
 
 
-def frame_of(*columns: list[tuple[bytes, bytes, bytes, bytes]]) -> Frame:
+def frame_of(*columns: list[tuple[bytes, ...]]) -> Frame:
     sections = []
     for values in columns:
-        times, streams, ids, messages = ([row[i] for row in values] for i in range(4))
-        sections.append(Section(FILE, 0, 100 * len(values), "", Batch(SOURCE, FILE.key, times, streams, ids, messages)))
+        by_name = dict(zip(COLUMNS, map(list, zip(*values))))
+        sections.append(Section(FILE, 0, 100 * len(values), "", Batch(SOURCE, FILE.key, **by_name)))  # type: ignore[arg-type]
     return Frame(7, sections, 100, 1, joined=join_columns(sections))
 
 
@@ -30,7 +31,7 @@ def batches_of(frame: Frame) -> list[Batch]:
     return [section.batch for section in frame.sections if section.batch is not None]
 
 
-def many(count: int) -> list[tuple[bytes, bytes, bytes, bytes]]:
+def many(count: int) -> list[tuple[bytes, ...]]:
     return [(b"2026-11-20T09:04:05Z", b"stdout", b"%x+10" % number, b"line %d" % number) for number in range(count)]
 
 
@@ -46,6 +47,14 @@ def test_folded_columns_are_the_columns_at_every_index_and_slice(values, data) -
             assert len(column) == len(expected)
             assert list(column) == expected and column[-1] == expected[-1] and list(column[low:high]) == expected[low:high]
             assert column.count(expected[0]) == expected.count(expected[0])
+
+
+def test_a_column_that_a_batch_has_not_is_not_there_behind_one_that_has_it() -> None:
+    frame = frame_of(many(MIN_RECORDS), [(*row, b"INFO", b"{}") for row in many(MIN_RECORDS)])
+    encode_early(frame, {"a": lambda batch: b"x"})
+    without, with_fields = batches_of(frame)
+    assert (without.severities, without.fields) == (None, None)
+    assert list(with_fields.severities or ()) == [b"INFO"] * MIN_RECORDS and type(with_fields.fields) is not list
 
 
 def test_each_sink_finds_what_it_made_of_a_batch() -> None:

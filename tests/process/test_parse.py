@@ -24,7 +24,7 @@ def batch(*messages, kind="containers", time=RUNTIME):
     source = Source(kind, "c", "/x", "/x", "n")
     count = len(messages)
     return Batch(source, "k" * 16, [time] * count, [b"stdout"] * count, [b"%x+1" % i for i in range(count)], list(messages),
-                 None, READ_NS, False, True)
+                 None, READ_NS, False, time.endswith(b"Z"))
 
 
 def parsed(how, *messages, **more):
@@ -234,6 +234,26 @@ def test_the_straight_path_gives_what_the_careful_one_gives(objects):
     if straight is not None:
         careful = parser._careful(batch(*lines))
         assert straight[:4] == careful[:4]
+
+
+SECONDS = st.floats(allow_nan=True) | st.integers(0, 4 * 10**15).map(lambda micros: micros / 1_000_000) | st.tuples(
+    st.integers(10**8, 10**11), st.integers(0, 10**8)).map(lambda parts: float(f"{parts[0]}.{parts[1]}")) | st.sampled_from(
+    [1e8, 99_999_999.9, 1e9, 4e9, 4_294_967_296.000001, 59_156_228_156.63026, -594_811_920.797089, 1_763_629_445.0, 1e16, 0.0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(SECONDS, min_size=1, max_size=4) | st.lists(SECONDS | st.integers(), min_size=1, max_size=3))
+def test_times_that_are_numbers_are_the_same_together_as_alone(numbers):
+    assert clock.of_numbers(numbers) == [clock.of_number(number) for number in numbers]
+
+
+def test_what_is_said_of_a_batch_is_true_of_each_of_its_records():
+    one_line, two_lines = (b'{"level":"info","ts":1795165445.25,"msg":"%b"}' % text for text in (b"a", b"a\\nb"))
+    for lines, has_newline in (((one_line, b"text"), False), ((one_line, two_lines, b"text"), True), ((two_lines,), True)):
+        assert parsed("json", *lines).batch.newlines is has_newline
+        assert parsed("json", *lines).batch.utc
+    elsewhere = parsed("json", one_line, b"text", time=b"2026-11-20T10:04:05+01:00").batch
+    assert not elsewhere.utc, "the line that is no JSON kept its time"
 
 
 def test_a_key_that_stands_twice_is_seen_also_where_a_blank_stands_before_its_colon():
