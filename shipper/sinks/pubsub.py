@@ -101,7 +101,7 @@ class PubsubSink(PartsSink):
 class _OfOneKey:
     """The part of a request that is one publish. rows: the indexes of its records in the request."""
 
-    batches: list[Batch] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list, compare=False)
     rows: list[int] = field(default_factory=list)
     body: Body = field(default_factory=lambda: Body([]))
 
