@@ -72,6 +72,23 @@ def _take(index: int, file: Candidate, entries: Mapping[int, Entry]) -> Take:
     return Take(index, CONTINUE if offset else BEGIN, offset)
 
 
+def came_again(line_ns: int, born_ns: int, changed_ns: int, written_ns: int, inside_line: bool) -> str:
+    """Why a file with the inode of a position is another file; "" where it is the one. Times are 0 where nobody knows them.
+
+    line_ns      of the last line in front of the position
+    born_ns      when the file was made; changed_ns: when it or its inode was changed for the last time
+    written_ns   when the positions were written for the last time
+    inside_line  the position is in the middle of a line
+    """
+    if line_ns:
+        return "what it holds was written after the positions" if line_ns > written_ns else ""
+    if born_ns:
+        return "it was made after the positions were written" if born_ns > written_ns else ""
+    if inside_line and changed_ns > written_ns:           # K3
+        return "the position is in the middle of a line of it, and its file system does not say when it was made"
+    return ""
+
+
 def open_pieces(window: bytes) -> bool:
     """Whether the last CRI line of a stream in `window`, which ends with a whole line, is a piece (`P`): its record goes on."""
     last: dict[bytes, bytes] = {}

@@ -6,7 +6,8 @@ Invariants (tests/agent/test_takeover_driver.py):
   I1  nothing is written but frames and sources.json; positions stay derived from frames, so audit and verify know of it
   I2  a lineage that has positions of its own stays as it is; with `force` its position is moved on, never back (MOVED_ON)
   I4  a file whose last line in front of the position is younger than the positions is not the one that was read: its inode came
-      again (the kubelet compresses rotated files, which frees theirs). Told for container logs, whose lines carry their time
+      again (the kubelet compresses rotated files, which frees theirs). Where lines carry no time it is told by when the file was
+      made; where its file system does not know that, a position in the middle of a line is no position of this file
   I3  the state lock is held by whoever calls; a dry run writes nothing
 """
 from __future__ import annotations
@@ -32,11 +33,12 @@ from ..tail.identity import digest
 from ..tail.lineage import Lineage
 from ..tail.ports import Refused, Seen, Settings
 from ..telemetry import Telemetry
+from .birth import birth_ns
 from .directory import NodeDirectory
 from .formats import DecodeFormats, decoder_for
 from .intake import settings_of, specs_of
 from .journals import signature_of, source_of
-from .takeover import BEGIN, CONTINUE, CUT, PASSED, Candidate, Entry, Take, decide, open_pieces
+from .takeover import BEGIN, CONTINUE, CUT, PASSED, Candidate, Entry, Take, came_again, decide, open_pieces
 
 BACK_BYTES = 1 << 20
 LONGEST_BYTES = 64 * BACK_BYTES
@@ -116,10 +118,12 @@ class TakeOver:
         lineage = Lineage(source, settings, self._make_decoder(source, settings), self._directory, self._claim)
         seen = self._directory.siblings(source)
         files = [Candidate(s.path, s.inode, 0 if s.compressed else s.size, s.compressed) for s in seen]
-        for one in [s for s in seen if not s.compressed and self._came_again(s, entries.get(s.inode), settings)]:
-            entry = entries.pop(one.inode)
-            plan.rows.append(Row(entry.path, "gone", entry.offset or 0, 0, f"another file has its inode now ({one.path}): what "
-                                 "it holds was written after the positions"))
+        for one in [s for s in seen if not s.compressed]:
+            why = self._came_again(one, entries.get(one.inode), settings)
+            if why:
+                entry = entries.pop(one.inode)
+                plan.rows.append(Row(
+                    entry.path, "gone", entry.offset or 0, 0, f"another file has its inode now ({one.path}): {why}"))
         inodes = {file.inode for file in files if not file.compressed}
         takes = decide(entries, files)
         for entry in entries.values():
@@ -135,22 +139,23 @@ class TakeOver:
         for file in lineage.done:
             file.close()
 
-    def _came_again(self, seen: Seen, entry: Entry | None, settings: Settings) -> bool:
-        """I4."""
+    def _came_again(self, seen: Seen, entry: Entry | None, settings: Settings) -> str:
+        """I4. In words why; "" where it is the file that was read."""
         if entry is None or not entry.offset or not self._written_ns or entry.offset > seen.size:
-            return False
+            return ""
         file = TailFile(seen.path, seen.device, seen.inode, live=seen.live, compressed=False)
         try:
             file.attach(self._directory.open(seen.path, settings))
         except Refused:
-            return False                                  # said when its turn comes
+            return ""                                     # said when its turn comes
         try:
+            born_ns, changed_ns = birth_ns(file.fd), os.fstat(file.fd).st_ctime_ns
             end = line_start(file, entry.offset)
             lines = file.pread(min(WINDOW_BYTES, end), end - min(WINDOW_BYTES, end)).split(b"\n")[:-1]
         finally:
             file.close()
-        form = self._formats.sniff(lines[-1]) if lines else ""
-        return bool(lines) and self._formats.first_ns(lines[-1], form) > self._written_ns + YOUNGER_NS
+        line_ns = self._formats.first_ns(lines[-1], self._formats.sniff(lines[-1])) if lines else 0
+        return came_again(line_ns, born_ns, changed_ns, self._written_ns + YOUNGER_NS, end != entry.offset)
 
     def _claim(self, key: str) -> bool:
         """See tail.in_flight.InFlight.claim."""

@@ -6,13 +6,15 @@ import json
 import os
 import sqlite3
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from shipper.agent import takeover_driver
+from shipper.agent.birth import birth_ns
 from shipper.agent.cli import main
-from shipper.agent.takeover import BEGIN, CONTINUE, CUT, PASSED, Candidate, Entry, Take, decide, open_pieces
+from shipper.agent.takeover import BEGIN, CONTINUE, CUT, PASSED, Candidate, Entry, Take, came_again, decide, open_pieces
 from shipper.agent.takeover_driver import line_start
 from shipper.agent.takeover_entries import parse_pos_file
 from shipper.buffer.lock import Lock
@@ -66,6 +68,34 @@ def test_lines_of_a_pos_file_that_are_none_are_said_and_of_two_for_one_file_the_
     assert problems == ["x.pos:4: not a position (path, offset and inode between tabs); left out"]
 
 
+@pytest.mark.parametrize(("line_s", "born_s", "changed_s", "inside", "another"), [
+    (90, 0, 0, False, False), (110, 0, 0, False, True),          # the line in front of the position has a time
+    (90, 110, 110, True, False),                                 # it wins: the file was copied, or restored
+    (0, 90, 110, False, False), (0, 90, 110, True, False),       # older than the positions, and written to since
+    (0, 110, 110, False, True),                                  # made since
+    (0, 0, 110, False, False), (0, 0, 110, True, True),          # nobody knows: then the position itself
+    (0, 0, 90, True, False),                                     # nothing was changed since
+])
+def test_a_file_with_the_inode_of_a_position_is_told_from_another(line_s, born_s, changed_s, inside, another):
+    assert bool(came_again(line_s, born_s, changed_s, 100, inside)) is another
+
+
+def test_the_time_at_which_a_file_was_made_stays_when_it_is_written_to_and_renamed(tmp_path: Path):
+    before_ns = time.time_ns()
+    path = tmp_path / "a"
+    path.write_text("one")
+    with open(path, "rb") as file:
+        born_ns = birth_ns(file.fileno())
+    if not born_ns:
+        pytest.skip("this file system does not say when a file was made")
+    assert abs(born_ns - before_ns) < 2_000_000_000
+    os.utime(path, (1, 1))
+    path.rename(tmp_path / "b")
+    with open(tmp_path / "b", "ab") as file:
+        file.write(b"two")
+        assert birth_ns(file.fileno()) == born_ns
+
+
 class Node:
     """A log tree, a config on it, the real command line, and what was delivered."""
 
@@ -90,6 +120,19 @@ sinks:
         """The same file, as one of a host."""
         self.config.write_text(self.config.read_text().replace("type: containers", "type: files, format: cri").replace(
             f"{self.tree.links}/*.log", str(self.tree.log)))
+
+    def plain_file(self, text: str) -> Path:
+        """A host's log of plain lines, and nothing else."""
+        log = self.root / "syslog"
+        log.write_text(text)
+        self.config.write_text(self.config.read_text().replace("type: containers", "type: files").replace(
+            f"{self.tree.links}/*.log", str(log)).replace(os.path.realpath(self.tree.root), os.path.realpath(self.root)))
+        return log
+
+    def shipped_of(self, log: Path, offset: int) -> None:
+        """fluentd's entry for a host's file."""
+        self.pos.write_text(f"{log}\t{offset:016x}\t{os.stat(log).st_ino:016x}\n")
+        os.utime(self.pos, (STOPPED_S, STOPPED_S))
 
     @property
     def link(self) -> Path:
@@ -120,6 +163,15 @@ sinks:
             capsys.readouterr().out
         found: dict[str, int] = json.loads(ledger)["totals"]["gap_bytes"]
         return found
+
+
+@pytest.fixture(autouse=True)
+def births(monkeypatch) -> dict[str, int]:
+    """When files were made, by name; else nobody knows. The positions of these tests are older than all files."""
+    known: dict[str, int] = {}
+    monkeypatch.setattr(
+        takeover_driver, "birth_ns", lambda fd: known.get(os.path.basename(os.readlink(f"/proc/self/fd/{fd}")), 0))
+    return known
 
 
 @pytest.fixture
@@ -213,6 +265,25 @@ class TestTheNextLineIsExactlyTheNextOne:
         assert node.take_over() == 0
         assert "has its inode now" in capsys.readouterr().out
         assert node.delivered() == ["new 0", "new 1", "new 2", "new 3"]
+
+    def test_a_hosts_new_file_with_the_inode_of_the_one_that_fluentd_read_is_read_from_the_beginning(
+        self, node: Node, births: dict[str, int], capsys,
+    ):
+        """Lines of a plain file have no time that we know."""
+        log = node.plain_file("new 0\nnew 1\nnew 2\n")
+        node.shipped_of(log, len("new 0\nnew 1\n"))
+        births[log.name] = (STOPPED_S + 100) * 10**9
+        assert node.take_over() == 0
+        assert "made after the positions were written" in capsys.readouterr().out
+        assert node.delivered() == ["new 0", "new 1", "new 2"]
+
+    @pytest.mark.parametrize("known", [True, False])
+    def test_a_hosts_file_that_was_there_before_goes_on(self, node: Node, births: dict[str, int], known: bool):
+        log = node.plain_file("old 0\nold 1\nnew 2\n")
+        node.shipped_of(log, len("old 0\nold 1\n"))
+        births[log.name] = (STOPPED_S - 100) * 10**9 if known else 0
+        assert node.take_over() == 0
+        assert node.delivered() == ["new 2"]
 
     def test_an_inode_that_came_again_passes_over_no_older_file_either(self, node: Node):
         node.tree.write(cri("fluentd may have had this", second=10))
