@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..model import FileRef
 from .file import TailFile
 from .identity import HEAD_BYTES, digest
+from .plan import ends_before
 from .ports import Refused
 
 if TYPE_CHECKING:
@@ -78,6 +79,40 @@ def copy_of(lineage: Lineage, file: TailFile) -> TailFile | None:
             return copy
         copy.close()
     return None
+
+
+def ignore_shorter(lineage: Lineage, file: TailFile) -> None:
+    """`file` was cut, and its content goes on nowhere. A copy that was made before its last lines came is nothing of its own."""
+    for begun in [f for f in [*lineage.files, *lineage.done] if f.ref is None and f.handle is not None and not f.live]:
+        if _is_shorter(lineage, file, begun, os.fstat(begun.fd).st_mtime_ns):
+            (lineage.files if begun in lineage.files else lineage.done).remove(begun)
+            _pass_by(lineage, file, begun)
+    for seen in lineage.directory.siblings(lineage.source):
+        if seen.live or (seen.device, seen.inode) == file.node_id:
+            continue
+        copy = TailFile(seen.path, seen.device, seen.inode, live=False, compressed=seen.compressed)
+        try:
+            copy.attach(lineage.directory.open(seen.path, lineage.settings))
+        except Refused:
+            continue
+        if _is_shorter(lineage, file, copy, seen.mtime_ns):
+            _pass_by(lineage, file, copy)
+        copy.close()
+
+
+def _is_shorter(lineage: Lineage, file: TailFile, copy: TailFile, mtime_ns: int) -> bool:
+    ref = file.ref
+    if ref is None or not ends_before(mtime_ns, lineage.last_ns):
+        return False
+    head = copy.head()
+    same_head = len(head) >= ref.head_bytes and digest(head[: ref.head_bytes]) == ref.head_hash
+    return same_head and copy.guard_at(file.offset) is None
+
+
+def _pass_by(lineage: Lineage, file: TailFile, copy: TailFile) -> None:
+    assert file.ref is not None
+    lineage.ignore(copy, file.ref.key)
+    copy.close()
 
 
 def _goes_on(lineage: Lineage, file: TailFile, copy: TailFile) -> bool:

@@ -350,6 +350,7 @@ class Lineage:
             if copy is not None:
                 successors.insert(0, copy)
             else:
+                copies.ignore_shorter(self, file)
                 # Its size now is that of other content. What came behind the last look at it nobody knows: at least 0.
                 lost = max(0, file.proven_bytes - file.offset)
                 gap = Gap(file.offset, -1, GapReason.TRUNCATED, lost, self.last_ns, last_seen_ns)

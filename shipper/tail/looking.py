@@ -170,7 +170,7 @@ class Look:
         return FoundFile(
             seen.path, seen.device, seen.inode, seen.live, seen.compressed, seen.order, head,
             self._formats.first_ns(line or b"", file.form), file.guard_at, file.length_bytes() if file.compressed else file.size,
-            lambda: file.damaged,
+            seen.mtime_ns, lambda: file.damaged,
         )
 
     def _known_before(self, open_keys: set[str]) -> list[KnownFile]:

@@ -5,6 +5,8 @@ Facts in: what the positions know of a lineage (`KnownFile`), what lies in its d
     found   head and guard of a known file      -> Continue: that file goes on at its offset, whatever its name is now
             the same, but the known file itself is there too  -> a copy (copytruncate in the middle): ignored
             head of a known one, but shorter than its offset and another inode -> a copy being made: looked at again later
+            the same, the known file is gone, and nothing was written to it since its last record -> the copy of a file that was
+            read on after it was copied, and then cut: ignored
             else                                -> Begin: a file never read, from its beginning (or its end: start_at)
     known   not found, not closed               -> Lost: what it still held is gone; how much is told as far as it is known
             none of them found, all closed, and something begins -> the newest is Lost: what came between nobody saw
@@ -41,6 +43,7 @@ class KnownFile:
 class FoundFile:
     """`head`: its first bytes, up to 1 KiB. `guard_at(offset)`: digest of the bytes in front of it, None if too short.
 
+    mtime_ns: its last write; 0: unknown.
     size_bytes: uncompressed (of a .gz what its trailer says, modulo 4 GiB); -1: unknown. `damaged`: a .gz that ends too early,
     as far as it was inflated.
     """
@@ -55,6 +58,7 @@ class FoundFile:
     first_ns: int
     guard_at: Callable[[int], str | None] = field(compare=False)
     size_bytes: int = -1
+    mtime_ns: int = 0
     damaged: Callable[[], bool] = field(default=lambda: False, compare=False)
 
 
@@ -133,7 +137,16 @@ def _match(file: FoundFile, known: Sequence[KnownFile], taken: dict[str, FoundFi
             return candidate.key, "copy"
         if guard is None and not file.live and _cut_short(file, taken.get(candidate.key)):
             unsure = True
+        elif guard is None and not file.live and candidate.key not in taken and ends_before(file.mtime_ns, candidate.last_ns):
+            return candidate.key, "copy"
     return "", "later" if unsure else "begin"
+
+
+def ends_before(mtime_ns: int, last_record_ns: int) -> bool:
+    """Of two files that begin alike, the shorter one: was it finished before the other's last record? Then it is what
+    copytruncate took of that (logrotate syncs a copy before it cuts: lines are written and read meanwhile). A file of its own
+    that begins alike is written later, or was read in its turn."""
+    return 0 < mtime_ns <= last_record_ns
 
 
 def _ends_there(known: KnownFile, file: FoundFile) -> bool:

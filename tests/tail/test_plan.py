@@ -56,6 +56,14 @@ def test_a_copy_still_being_made_is_looked_at_later():
     assert [f.path for f in verdict.later] == ["app.log.1"]
 
 
+def test_shorter_and_begun_alike_it_is_a_copy_where_it_ends_before_the_last_record_else_a_file_of_its_own():
+    short = found("app.log.1", (OLD * 20)[:1100], 9, order=0)
+    for mtime_ns, begun in [(5, False), (6, True), (0, True)]:
+        verdict = plan([known("k", OLD * 20, 1, 3000, closed=True)], [replace(short, mtime_ns=mtime_ns)], start_at="beginning")
+        assert [v.found.path for v in verdict.files] == ["app.log.1"] * begun
+        assert [f.path for f in verdict.copies] == ["app.log.1"] * (not begun)
+
+
 def test_the_same_inode_with_other_content_is_another_file():
     verdict = plan([known("k", OLD, 1, 18)], [found("0.log", NEW, 1, order=0, live=True)], start_at="beginning")
     assert isinstance(verdict.files[0], Begin)

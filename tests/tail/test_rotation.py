@@ -4,6 +4,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,44 @@ async def test_copytruncate_goes_on_in_the_copy(tmp_path) -> None:
     tree.write(b"b 1\n", path=app)
     assert await node.run() == [b"a 1", b"a 2", b"a 3", b"b 1"]
     assert not [g for s in node.buffer.sections for g in s.gaps]
+
+
+@pytest.mark.parametrize("looked", [False, True], ids=["copy and cut between two looks", "the copy was seen before the cut"])
+@pytest.mark.parametrize("then", ["nothing", "gzip", "restart", "gzip and restart"])
+async def test_copytruncate_of_a_busy_log_whose_last_lines_came_behind_the_copy_ships_nothing_twice(
+    tmp_path: Path, looked: bool, then: str,
+) -> None:
+    """logrotate syncs the copy before it cuts: what is written and read meanwhile is in no copy, so the copy is shorter than what
+    was read. The whole file came a second time, under another key."""
+    tree = Tree(tmp_path / "log")
+    app, copy = tree.root / "app.log", tree.root / "app.log.1"
+    node = Node(tree, kind="files", include=str(app), form="plain")
+    for first in range(0, 100, 10):
+        tree.write(*(b"a line of this log, number %d\n" % n for n in range(first, first + 10)), path=app)
+        await node.run()
+    whole, copied_ns = app.read_bytes(), time.time_ns()
+    tree.write(*(b"a line of this log, number %d\n" % n for n in range(100, 116)), path=app)
+    if looked:
+        copy.write_bytes(whole)
+        node.scan()
+    await node.run()
+    if not looked:
+        copy.write_bytes(whole)
+        os.utime(copy, ns=(0, copied_ns))
+    os.truncate(app, 0)
+    tree.write(*(b"b %d\n" % n for n in range(3)), path=app)
+    wanted = [b"a line of this log, number %d" % n for n in range(116)] + [b"b %d" % n for n in range(3)]
+    assert await node.run() == wanted
+    if "gzip" in then:
+        packed = tree.root / "app.log.1.gz"
+        packed.write_bytes(gzip.compress(whole))
+        os.utime(packed, ns=(0, copy.stat().st_mtime_ns))      # as gzip and logrotate do
+        copy.unlink()
+    if "restart" in then:
+        node.restart()
+    tree.write(b"b 3\n", path=app)
+    assert await node.run() == [*wanted, b"b 3"]
+    assert not sum(g.at_least for s in node.buffer.sections for g in s.gaps)
 
 
 async def test_a_copy_that_got_name_and_inode_of_the_copy_before_it_is_not_read_again(tree: Tree) -> None:
