@@ -82,6 +82,9 @@ class OneLineParser(ArgumentParser):
         super().__init__(*args, **(defaults | settings))
 
     def error(self, message: str) -> NoReturn:
+        stray = message.removeprefix("unrecognized arguments: ")
+        if stray != message and stray.endswith((".yaml", ".yml")) and "-c" in self._option_string_actions:
+            raise Usage(f"{stray}: a config is named with -c: {self.prog} -c {stray.split()[-1]}")
         raise Usage(f"{message}; see {self.prog} --help")
 
 

@@ -24,6 +24,7 @@ from shipper.errors import Fatal, Usage
     (["run"],
      "no config named; write shipper run -c FILE, or set SHIPPER_SINK_ADDRESS=host:port (docs/configuration.md)"),
     (["run", "-c", "x", "--onc"], "unrecognized arguments: --onc; see shipper run --help"),
+    (["check", "shipper.yaml"], "shipper.yaml: a config is named with -c: shipper check -c shipper.yaml"),
     (["run", "-c", "x", "--timeout", "5s"],
      "--timeout needs --once: an agent without --once runs until SIGTERM; add --once or leave --timeout out"),
     (["run", "-c", "x", "--once", "--timeout", "5"],
@@ -39,6 +40,16 @@ def test_wrong_usage_is_one_line_with_the_mend_and_exit_code_2(
     assert main(argv) == 2
     out, err = capsys.readouterr()
     assert (out, err) == ("", f"shipper: {message}\n")
+
+
+def test_status_before_the_first_run_says_so_and_not_to_give_what_was_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "c.yaml").write_text(f"state_dir: {tmp_path}/state\n")
+    assert main(["status", "-c", f"{tmp_path}/c.yaml"]) == 2
+    assert capsys.readouterr().err == (
+        f"shipper: no state directory {tmp_path}/state (state_dir of {tmp_path}/c.yaml), so no agent has run with this config "
+        f"here; start one: shipper run -c {tmp_path}/c.yaml\n")
 
 
 def test_version_and_help_exit_0(capsys: pytest.CaptureFixture[str]) -> None:
