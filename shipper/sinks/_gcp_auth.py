@@ -48,6 +48,8 @@ REFUSED_AGAIN_S = 30.0
 RENEW_AGAIN_S = 10.0
 TIMEOUT_S = 10
 _UNKNOWN_LIFE_S = 3600
+_IMPERSONATED_LIFE_S = 3600                 # the longest that is given without an organisation's policy
+_IAM_SCOPE = "https://www.googleapis.com/auth/iam"
 
 
 class Anonymous:
@@ -126,6 +128,8 @@ class GcpCredentials:
         data = self._read(found)
         try:
             value, life_s = await (self._of_file(data) if data else metadata_token(self._environ))
+            if data.get(_gcp_key.IMPERSONATION):
+                value, life_s = await self._impersonated(data, value)
         except Exception as error:
             raise self._trouble(error, found, data) from error
         self._value, self._expires_s = value, self._now_s() + life_s
@@ -153,9 +157,26 @@ class GcpCredentials:
         except ImportError as error:
             raise Fatal(EXTRA_MEND) from error
         logging.getLogger("gcloud.aio.auth").setLevel(logging.CRITICAL)    # it logs the bodies of answers
-        token = Token(io.StringIO(json.dumps(_with_source_type(data))), session=self._open(), scopes=[self._scope])
+        scope = _IAM_SCOPE if data.get(_gcp_key.IMPERSONATION) else self._scope
+        token = Token(io.StringIO(json.dumps(_of_library(data))), session=self._open(), scopes=[scope])
         answer = await token.refresh(timeout=TIMEOUT_S)
         return answer.value, float(answer.expires_in or _UNKNOWN_LIFE_S)
+
+    async def _impersonated(self, data: dict[str, Any], value: str) -> tuple[str, float]:
+        """The token of the account that the one of `value` may act as. Asked for here: gcloud-aio-auth does not know the file's
+        `delegates`, and what it raises does not say which of the two requests was refused."""
+        self._telemetry.keep_secret(value)
+        wanted = {"lifetime": f"{_IMPERSONATED_LIFE_S}s", "scope": [self._scope], "delegates": data.get("delegates") or []}
+        url = data[_gcp_key.IMPERSONATION]
+        try:
+            async with self._open().post(url, json=wanted, headers={"Authorization": f"Bearer {value}"}) as response:
+                if response.status != 200:
+                    raise Retryable(f"no token: {place_of(url)} answered {response.status} when asked to act as "
+                                    f"{_account(url)}; check that the account exists, and grant roles/iam.workloadIdentityUser "
+                                    "(federation) or roles/iam.serviceAccountTokenCreator on it")
+                return str((await response.json())["accessToken"]), float(_IMPERSONATED_LIFE_S)
+        finally:
+            self._telemetry.forget_secret(value)
 
     def _open(self) -> Any:
         import aiohttp
@@ -197,12 +218,21 @@ class GcpCredentials:
         return Retryable(f"no token {who}: {where} gave an answer that is none ({type(error).__name__})")
 
 
-def _with_source_type(data: dict[str, Any]) -> dict[str, Any]:
-    """gcloud writes no `type` into credential_source, and gcloud-aio-auth before 5.6 (Python before 3.11.3) wants one."""
+def _of_library(data: dict[str, Any]) -> dict[str, Any]:
+    """The credentials as gcloud-aio-auth takes them: those that impersonate, not what they act as. gcloud writes no `type` into
+    credential_source, and the library before 5.6 (Python before 3.11.3) wants one."""
+    if data["type"] == "impersonated_service_account":
+        return dict(data["source_credentials"])
+    data = {name: value for name, value in data.items() if name != _gcp_key.IMPERSONATION}
     source = data.get("credential_source")
     if not isinstance(source, dict) or "type" in source:
         return data
     return {**data, "credential_source": {**source, "type": "file" if "file" in source else "url"}}
+
+
+def _account(url: str) -> str:
+    """Of .../serviceAccounts/NAME:generateAccessToken."""
+    return url.rpartition("/")[2].partition(":")[0][:100]
 
 
 def _oauth_error(text: str) -> str:

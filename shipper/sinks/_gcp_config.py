@@ -113,13 +113,17 @@ def _credential_problems(config: GcpConfig, service: str, environ: Mapping[str, 
         return [("credentials_file", "has no effect with anonymous: true; keep one of them")] \
             if config.anonymous and config.credentials_file else []
     place = _gcp_key.find(config.credentials_file, environ)
-    if place is None:
-        return []
     try:
-        _gcp_key.read(place.path)
+        data = _gcp_key.read(place.path) if place is not None else {}
     except ValueError as error:
+        assert place is not None
         return [("credentials_file" if config.credentials_file else "", place.blame(str(error)))]
-    return []
+    domain = _gcp_key.universe(environ, data)
+    if domain == _gcp_key.GOOGLES_UNIVERSE or config.endpoint is not None:
+        return []
+    named = f"{place.path} is" if place is not None and data.get("universe_domain") else "GOOGLE_CLOUD_UNIVERSE_DOMAIN says it is"
+    ours = SERVICES[service].url.replace(_gcp_key.GOOGLES_UNIVERSE, domain)
+    return [("endpoint", f"{named} of the cloud {domain}, and requests would go to Google's own; set endpoint: {ours}")]
 
 
 def warnings(config: GcpConfig, service: str, environ: Mapping[str, str] = os.environ) -> Problems:

@@ -5,7 +5,7 @@
 Invariants (tests/sinks/test_gcp_auth.py):
   GK1  a file that is named, or that is there, is either good credentials or a ValueError that says what is wrong with it: it
        is never passed over for the metadata server (that would be another identity than the one that was asked for)
-  GK2  no message holds any of its content but the value of `type`
+  GK2  no message holds any of its content but the values of `type` and `universe_domain`
 """
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 _MAX_BYTES = 64 * 1024
+IMPERSONATION = "service_account_impersonation_url"
+GOOGLES_UNIVERSE = "googleapis.com"
 _VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 _FIELDS = {
     "service_account": ("client_email", "private_key", "token_uri"),
@@ -78,9 +80,7 @@ def _check(found: Any) -> None:
     if kind not in _FIELDS:
         named = "has no `type`" if kind is None else f"is of type {str(kind)[:60]!r}, which is not supported"
         raise ValueError(f"{named}; use one of {', '.join(_FIELDS)}")
-    missing = [name for name in _FIELDS[kind] if not found.get(name)]
-    if missing:
-        raise ValueError(f"is no whole {kind}: {', '.join(missing)} missing; download it again")
+    _whole(found, str(kind))
     for name in _URLS:
         _check_url(name, found.get(name))
     if kind == "service_account":
@@ -91,6 +91,18 @@ def _check(found: Any) -> None:
         source = found["source_credentials"]
         if not isinstance(source, dict) or source.get("type") != "authorized_user":
             raise ValueError("impersonates from credentials that are not authorized_user; use a service account's key instead")
+        _whole(source, "source_credentials of type authorized_user")
+
+
+def _whole(found: dict[str, Any], what: str) -> None:
+    missing = [name for name in _FIELDS[found["type"]] if not found.get(name)]
+    if missing:
+        raise ValueError(f"is no whole {what}: {', '.join(missing)} missing; download it again")
+
+
+def universe(environ: Mapping[str, str], found: Mapping[str, Any]) -> str:
+    """The domain of the cloud that credentials are of: googleapis.com, or that of a sovereign one."""
+    return str(found.get("universe_domain") or environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN") or GOOGLES_UNIVERSE)[:100]
 
 
 def _check_url(name: str, url: Any) -> None:

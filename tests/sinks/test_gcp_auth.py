@@ -102,6 +102,34 @@ async def test_a_federated_workload_may_ask_for_its_subject_token_at_a_url(googl
         assert google.asked == ["subject", "sts"]
 
 
+async def test_a_persons_login_is_refreshed(google: IdentityServer, tmp_path: Path) -> None:
+    async with Held(google, google.user_file(tmp_path)) as held:
+        assert (await held.token()).startswith("ya29.user") and google.asked == ["token"]
+        assert "X-Goog-User-Project" not in await held.inner.headers()
+        for secret in ("user-secret", "1//refresh"):
+            assert secret not in held.telemetry.scrub(f"a server quotes {secret}")
+
+
+async def test_the_quota_project_of_a_login_is_named_in_each_request(google: IdentityServer, tmp_path: Path) -> None:
+    async with Held(google, google.user_file(tmp_path, quota_project_id="p-quota")) as held:
+        assert (await held.inner.headers())["X-Goog-User-Project"] == "p-quota"
+
+
+async def test_a_login_impersonates_a_service_account_through_its_delegates(google: IdentityServer, tmp_path: Path) -> None:
+    path = google.user_file(tmp_path, impersonate=True, delegates=["projects/-/serviceAccounts/b@p1"])
+    assert _gcp_config.problems(GcpConfig(credentials_file=str(path)), "storage", {}) == []
+    async with Held(google, path) as held:
+        assert (await held.token()).startswith("ya29.impersonated")
+        assert google.asked == ["token", "impersonate"] and google.delegates == ["projects/-/serviceAccounts/b@p1"]
+
+
+async def test_who_may_not_impersonate_is_told_which_role_is_missing(google: IdentityServer, tmp_path: Path) -> None:
+    async with Held(google, google.federation_file(tmp_path, impersonate=True)) as held:
+        google.impersonation_status = 403
+        with pytest.raises(Retryable, match=r"answered 403 when asked to act as shipper@p1.*roles/iam\.workloadIdentityUser"):
+            await held.token()
+
+
 async def test_a_rotated_subject_token_is_read_again(google: IdentityServer, tmp_path: Path) -> None:
     async with Held(google, google.federation_file(tmp_path)) as held:
         first = await held.token()
@@ -149,6 +177,7 @@ async def test_a_refused_token_is_asked_for_anew_once_and_not_at_every_401(googl
         for _ in range(5):
             held.inner.refused()
             assert await held.token() == second
+        assert google.asked.count("instance/service-accounts/default/token") == 2, "no storm"
         google.now_s.s += 31.0                  # type: ignore[attr-defined]
         asked = len(google.asked)
         held.inner.refused()
@@ -188,6 +217,13 @@ BAD_FILES = {
                                  "private_key": "-----BEGIN PRIVATE KEY-----SECRETSECRET"}), "no RSA key in PEM"),
     "a token_uri over plain http": (json.dumps({"type": "service_account", "client_email": "a@b", "private_key": "x",
                                                 "token_uri": "http://evil.example.com/t"}), "not https"),
+    "impersonation from no login": (json.dumps({
+        "type": "impersonated_service_account", "service_account_impersonation_url": "https://i/x:generateAccessToken",
+        "source_credentials": {"type": "service_account", "private_key": "SECRET"}}), "not authorized_user"),
+    "impersonation from half a login": (json.dumps({
+        "type": "impersonated_service_account", "service_account_impersonation_url": "https://i/x:generateAccessToken",
+        "source_credentials": {"type": "authorized_user", "client_secret": "SECRET"}}), "client_id, refresh_token missing"),
+    "a workforce login": ('{"type": "external_account_authorized_user"}', "external_account_authorized_user"),
     "AWS": (json.dumps({"type": "external_account", "audience": "a", "subject_token_type": "t", "token_url": "https://t/t",
                         "credential_source": {"environment_id": "aws1"}}), "AWS"),
     "a subject token in JSON": (json.dumps({
@@ -221,6 +257,19 @@ def test_gclouds_own_file_is_checked_too_and_a_missing_named_one_is_refused(tmp_
     assert "application_default_credentials.json" in text
     [(_, text)] = _gcp_config.problems(GcpConfig(credentials_file="/nonexistent/key.json"), "storage", {})
     assert "/nonexistent/key.json cannot be read" in text
+
+
+async def test_credentials_of_another_cloud_do_not_go_to_googles_endpoints(google: IdentityServer, tmp_path: Path) -> None:
+    """universe_domain: a sovereign cloud."""
+    path = google.key_file(tmp_path, universe_domain="cloud.example.fr")
+    for config, environ in ((GcpConfig(credentials_file=str(path)), {}),
+                            (GcpConfig(), {"HOME": "/x", "GOOGLE_CLOUD_UNIVERSE_DOMAIN": "cloud.example.fr"})):
+        [(key, text)] = _gcp_config.problems(config, "logging", environ)
+        assert key == "endpoint" and "set endpoint: https://logging.cloud.example.fr" in text
+    own = GcpConfig(credentials_file=str(path), endpoint="https://logging.cloud.example.fr")
+    assert _gcp_config.problems(own, "logging", {}) == []
+    assert _gcp_config.problems(GcpConfig(credentials_file=str(google.key_file(tmp_path, universe_domain="googleapis.com"))),
+                                "logging", {}) == []
 
 
 def test_without_any_file_the_metadata_server_it_is() -> None:
@@ -264,6 +313,26 @@ async def test_a_machine_outside_a_cluster_has_no_cluster_name_and_its_zone_for_
     google.attributes = {"instance/zone": "projects/1/zones/europe-west1-b"}
     who = Identity(GcpConfig(), {"GCE_METADATA_HOST": google.host})
     assert (await who.cluster_name(), await who.location()) == ("", "europe-west1-b")
+
+
+async def test_what_answers_in_the_metadata_servers_place_and_is_not_it_is_not_believed(google: IdentityServer) -> None:
+    """A captive portal, or a proxy."""
+    google.flavor = "Apple"
+    with pytest.raises(Retryable, match="is not Google's"):
+        await Identity(GcpConfig(), {"GCE_METADATA_HOST": google.host}).project()
+    async with Held(google) as held:
+        with pytest.raises(Retryable, match="is not Google's"):
+            await held.token()
+
+
+async def test_the_metadata_server_is_never_asked_through_a_proxy(
+    google: IdentityServer, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with Held(google) as held:
+        assert google.valid(await held.token())
+    assert await Identity(GcpConfig(), {"GCE_METADATA_HOST": google.host, "HOME": "/x"}).project() == "p1"
 
 
 async def test_a_metadata_server_that_is_not_there_yet_is_waited_for(google: IdentityServer) -> None:

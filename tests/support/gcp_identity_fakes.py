@@ -4,10 +4,12 @@
         environ = {"GCE_METADATA_HOST": google.host}
         google.key_file(tmp_path)            # a service account's key whose token_uri is here
         google.federation_file(tmp_path)     # Workload Identity Federation: a subject token in a file, exchanged at /sts
+        google.user_file(tmp_path)           # what `gcloud auth application-default login` writes, with its token service here
         google.valid(token)                  # what a fake of a service asks
 
 Real: the metadata server answers 403 without `Metadata-Flavor: Google` and with X-Forwarded-For, and gives one token until it is
-nearly over; the token service checks the assertion's signature, audience, times and scope; STS checks every parameter.
+nearly over; the token service checks the assertion's signature, audience, times and scope; STS checks every parameter; who
+impersonates needs a token of the scope iam or cloud-platform.
 """
 from __future__ import annotations
 
@@ -27,11 +29,13 @@ _PEM = _KEY.private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
 _EMAIL = "shipper@p1.iam.gserviceaccount.com"
 _GRANT = "urn:ietf:params:oauth:grant-type:"
+_CLOUD_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 AUDIENCE = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/oidc"
 
 
 class IdentityServer:
-    """life_s: of each token. `broken`: a status that every question is answered with, where it is not 0."""
+    """life_s: of each token. `broken`: a status that every question is answered with, where it is not 0. flavor: what the
+    metadata server says that it is. delegates: of the last impersonation."""
 
     def __init__(self, *, life_s: float = 3600.0, now_s: Callable[[], float] = time.time) -> None:
         self.life_s, self.now_s = life_s, now_s
@@ -45,6 +49,10 @@ class IdentityServer:
         self.wrong: list[str] = []
         self.subject_token = "subject-1"
         self._metadata_token = ""
+        self.impersonation_status = 0
+        self.scopes: dict[str, str] = {}
+        self.delegates: Any = None
+        self.flavor = "Google"
 
     async def __aenter__(self) -> IdentityServer:
         app = web.Application()
@@ -90,12 +98,22 @@ class IdentityServer:
             data["service_account_impersonation_url"] = f"http://{self.host}/impersonate/{_EMAIL}:generateAccessToken"
         return _write(directory / "federation.json", data)
 
+    def user_file(self, directory: Path, *, impersonate: bool = False, **changed: Any) -> Path:
+        """A person's login; impersonate: as `login --impersonate-service-account` writes it."""
+        user = {"type": "authorized_user", "client_id": "c1.apps", "client_secret": "user-secret", "refresh_token": "1//refresh"}
+        data: dict[str, Any] = {**user, "account": "", "universe_domain": "googleapis.com"}
+        if impersonate:
+            user["token_uri"] = f"http://{self.host}/token"
+            data = {"type": "impersonated_service_account", "source_credentials": user, "delegates": [],
+                    "service_account_impersonation_url": f"http://{self.host}/impersonate/{_EMAIL}:generateAccessToken"}
+        return _write(directory / "user.json", {**data, "token_uri": f"http://{self.host}/token", **changed})
+
     # ------------------------------------------------------------ answers
 
     async def _metadata(self, request: web.Request) -> web.Response:
         path = request.match_info["path"]
         self.asked.append(path)
-        headers = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
+        headers = {"Metadata-Flavor": self.flavor, "Server": "Metadata Server for VM"}
         if request.headers.get("Metadata-Flavor") != "Google" or "X-Forwarded-For" in request.headers:
             self.wrong.append(f"{path} without its header, or through a proxy")
             return web.Response(status=403, headers=headers)
@@ -116,6 +134,11 @@ class IdentityServer:
         if self.broken:
             return web.Response(status=self.broken)
         form = await request.post()
+        if form.get("grant_type") == "refresh_token":
+            known = {"client_id": "c1.apps", "client_secret": "user-secret", "refresh_token": "1//refresh"}
+            if any(form.get(name) != value for name, value in known.items()):
+                return _oauth_error("invalid_grant")
+            return web.json_response({"access_token": self._new("user"), "expires_in": int(self.life_s), "token_type": "Bearer"})
         if form.get("grant_type") != f"{_GRANT}jwt-bearer":
             return _oauth_error("unsupported_grant_type")
         try:
@@ -139,8 +162,10 @@ class IdentityServer:
             return _oauth_error("invalid_request")
         if form.get("subject_token") != self.subject_token:
             return _oauth_error("invalid_grant")
+        token = self._new("federated")
+        self.scopes[token] = str(form["scope"])
         return web.json_response({
-            "access_token": self._new("federated"), "expires_in": int(self.life_s), "token_type": "Bearer",
+            "access_token": token, "expires_in": int(self.life_s), "token_type": "Bearer",
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
         })
 
@@ -155,7 +180,13 @@ class IdentityServer:
         self.asked.append("impersonate")
         if not self.valid(request.headers.get("Authorization", "").removeprefix("Bearer ")):
             return web.Response(status=401)
+        if self.impersonation_status:
+            return web.Response(status=self.impersonation_status)
+        scope = self.scopes.get(request.headers["Authorization"].removeprefix("Bearer "), _CLOUD_SCOPE)
+        if scope not in (_CLOUD_SCOPE, "https://www.googleapis.com/auth/iam"):
+            return web.json_response({"error": {"code": 403, "status": "PERMISSION_DENIED"}}, status=403)
         wanted = await request.json()
+        self.delegates = wanted.get("delegates")
         if not wanted.get("scope") or not wanted.get("lifetime", "").endswith("s"):
             return web.Response(status=400)
         return web.json_response({"accessToken": self._new("impersonated"), "expireTime": "2036-01-01T00:00:00Z"})
