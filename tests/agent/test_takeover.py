@@ -366,14 +366,43 @@ class TestTheNextLineIsExactlyTheNextOne:
         assert node.delivered() == ["two"]
 
 
+    def test_a_pos_file_as_fluentd_leaves_it_with_follow_inodes(self, node: Node, capsys):
+        """Given-up rows (ffffffffffffffff) of files that are here and that are gone, several rows for one path, an inode of 8
+        digits as old versions write it, a row twice, and nothing behind the last newline."""
+        node.tree.write(cri("one"), cri("two", second=1))
+        old = node.tree.rotate("20261120-090001")
+        node.tree.write(cri("three", second=2), cri("four", second=3))
+        node.shipped(0xFFFFFFFFFFFFFFFF, inode=77)
+        node.shipped(0, path=old)
+        node.shipped(len(cri("one")), path=old)
+        node.shipped(len(cri("three", second=2)))
+        link = node.link
+        inode = os.stat(link).st_ino
+        node.entries = [entry.replace(f"\t{inode:016x}", f"\t{inode:08x}") for entry in node.entries]
+        node.entries.append(f"{link.parent}/gone_default_web-{'a' * 64}.log\t{0xFFFFFFFFFFFFFFFF:016x}\t{78:016x}")
+        node.pos.write_text("".join(node.entries))
+        os.utime(node.pos, (STOPPED_S, STOPPED_S))
+        assert node.take_over() == 0
+        out, err = capsys.readouterr()
+        assert "2 continue" in out and err == ""
+        assert node.delivered() == ["two", "four"]
+
+
+FLUENT_BIT_COLUMNS = {
+    "1.x to 4.1": "",
+    "with gzip positions": ", skip INTEGER DEFAULT 0, anchor INTEGER DEFAULT 0",
+    "5.x": ", offset_marker INTEGER DEFAULT 0, offset_marker_size INTEGER DEFAULT 0",
+}
+
+
 class FluentBit:
     """A data base as Fluent Bit's tail input makes it."""
 
-    def __init__(self, path: Path, mode: str = "WAL") -> None:
+    def __init__(self, path: Path, mode: str = "WAL", more: str = "") -> None:
         self.path, self.base = path, sqlite3.connect(path, isolation_level=None)
         self.base.execute(f"PRAGMA journal_mode={mode}")
         self.base.execute("CREATE TABLE in_tail_files (id INTEGER PRIMARY KEY, name TEXT NOT NULL, offset INTEGER, "
-                          "inode INTEGER, created INTEGER, rotated INTEGER DEFAULT 0)")
+                          f"inode INTEGER, created INTEGER, rotated INTEGER DEFAULT 0{more})")
 
     def row(self, name: Path, offset: int | None, inode: int | None, rotated: int = 0) -> None:
         self.base.execute("INSERT INTO in_tail_files (name, offset, inode, created, rotated) VALUES (?, ?, ?, 1, ?)",
@@ -381,6 +410,15 @@ class FluentBit:
 
 
 class TestFluentBit:
+    @pytest.mark.parametrize("version", FLUENT_BIT_COLUMNS)
+    def test_the_tables_of_its_versions(self, node: Node, version: str):
+        node.tree.write(cri("one"), cri("two", second=1))
+        made = FluentBit(node.root / "flb.db", more=FLUENT_BIT_COLUMNS[version])
+        made.row(node.link, len(cri("one")), os.stat(node.link).st_ino)
+        made.base.close()
+        assert node.take_over(agent="fluent-bit", path=made.path) == 0
+        assert node.delivered() == ["two"]
+
     def test_several_rows_of_one_name_are_several_files(self, node: Node):
         node.tree.write(cri("one"), cri("two", second=1))
         old = node.tree.rotate("20261120-090001")
