@@ -31,8 +31,8 @@ def state_dir_of(args: Namespace) -> str:
 
         state_dir = load_state_dir(args.config, os.environ)
         if not os.path.exists(state_dir):
-            raise Usage(f"no state directory {state_dir} (state_dir of {args.config}), so no agent has run with this config here; "
-                        f"start one: shipper run -c {args.config}")
+            raise Usage(f"no state directory {state_dir} (state_dir of {args.config}), so no agent has run with this config "
+                        f"here; start one: shipper run -c {args.config}")
     if not os.path.isdir(state_dir):
         raise Usage(f"no state directory {state_dir}; name it with --state-dir DIR or -c FILE")
     return str(state_dir)

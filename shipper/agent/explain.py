@@ -191,9 +191,11 @@ def _node(config: Config, question: Question) -> list[dict[str, str]]:
 def human(found: Mapping[str, Any], width: int = WIDTH) -> str:
     """`shipper explain`, wrapped at `width` columns."""
     asked, outage = found["asked"], found["outage"]
+    containers = any(route["source_type"] == "containers" for route in found["routes"])
     lines = [
         f"{found['config']} at {asked['lines_s']:g} lines/s of {asked['line_bytes']} bytes ({size(asked['bytes_s'])}/s) "
-        f"from {asked['containers']} containers", "",
+        f"from {asked['containers']} containers" if containers else
+        f"{found['config']} at {asked['lines_s']:g} lines/s of {asked['line_bytes']} bytes ({size(asked['bytes_s'])}/s)", "",
     ]
     for route in found["routes"]:
         lines += [*_route_lines(route, width), ""]
@@ -201,9 +203,10 @@ def human(found: Mapping[str, Any], width: int = WIDTH) -> str:
     lines += _said(width, "disk", f"an hour of outage takes {size(outage['disk_bytes_per_hour'])} of the buffer; buffer.max_size "
                    f"is {size(outage['buffer_max_bytes'])} and holds {duration(outage['buffer_holds_s'])}")
     kept = f"{size(asked['container_log_max_size_bytes'])} x {asked['container_log_max_files']}"
-    lines += _said(width, "logs", f"of each container the kubelet keeps containerLogMaxSize x containerLogMaxFiles = {kept}: "
-                   f"unread lines wait there for {duration(outage['logs_hold_s'])} more, where they come evenly from all "
-                   "containers; the busiest has less")
+    if containers:
+        lines += _said(width, "logs", f"of each container the kubelet keeps containerLogMaxSize x containerLogMaxFiles = {kept}: "
+                       f"unread lines wait there for {duration(outage['logs_hold_s'])} more, where they come evenly from all "
+                       "containers; the busiest has less")
     lines += ["", "when the node goes"]
     for each in found["node"]:
         lines += _said(width, each["event"], each["then"], 40)

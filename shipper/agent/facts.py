@@ -26,9 +26,14 @@ def files_of(rows: Iterable[Mapping[str, Any]], now_ns: int) -> list[FileFacts]:
     ]
 
 
-def audit_of(buffer: Buffer, counters: Mapping[str, Mapping[str, Any]]) -> AuditFacts:
-    """P1: the positions on one side, what each sink's cursor counted on the other."""
-    return audit_facts(buffer.positions, counters)
+def audit_of(
+    buffer: Buffer, counters: Mapping[str, Mapping[str, Any]], rows: Iterable[Mapping[str, Any]] = (),
+) -> AuditFacts:
+    """P1: the positions on one side, what each sink's cursor counted on the other. `rows` (Intake.facts): how long the files are
+    by now; the positions know what they were at the last read, which may be long ago where reading is held."""
+    known = buffer.positions.files
+    sizes = {row["key"]: row["size"] for row in rows if row["key"] in known and row["size"] > known[row["key"]].size}
+    return audit_facts(buffer.positions, counters, sizes)
 
 
 def buffer_status(buffer: Buffer) -> dict[str, Any]:

@@ -135,8 +135,8 @@ class Pipeline:
                            self._intake.pods.status())
 
     def audit_facts(self) -> AuditFacts:
-        assert self._buffer is not None and self._outlets is not None
-        return audit_of(self._buffer, self._outlets.counters())
+        assert self._buffer is not None and self._outlets is not None and self._intake is not None
+        return audit_of(self._buffer, self._outlets.counters(), self._intake.facts())
 
     def levels(self) -> Iterable[tuple[str, str, float]]:
         if self._buffer is None or self._intake is None or self._outlets is None:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .text import duration, printable, size, table
+from .verdict import mend_of
 
 if TYPE_CHECKING:
     from .reload import ReloadResult
@@ -120,8 +121,9 @@ def human(status: Mapping[str, Any], all_files: bool = False) -> str:
     """`shipper status`: the files that lag most first, at most SHOWN_FILES of them unless `all_files`."""
     lines = [_headline(status)]
     lines += [f"PROBLEM   {problem}" for problem in status.get("problems", ())]
-    lines += [f"DEGRADED  {each['reason']} for {duration(each['for_s'])}{_because(each['why'])}"
-              for each in status.get("degraded", ())]
+    for each in status.get("degraded", ()):
+        lines.append(f"DEGRADED  {each['reason']} for {duration(each['for_s'])}{_because(each['why'])}")
+        lines += [f"          {mend}" for mend in [mend_of(each["reason"], status["sinks"])] if mend]
     said = [each["why"] for each in status.get("degraded", ())]
     lines += ["", *_sinks(status["sinks"]), *_last_errors(status["sinks"], said), *_undelivered(status["sinks"])]
     lines += ["", _buffer(status["buffer"])]
@@ -176,7 +178,8 @@ def _last_errors(sinks: Mapping[str, Mapping[str, Any]], said: Sequence[str]) ->
     for name, facts in sorted(sinks.items()):
         error = str(facts.get("last_error") or "")
         if error and not any(error in why for why in said):
-            yield f"{printable(name)}: last error: {printable(error)}"
+            over = " (over)" if facts.get("state") == "ok" else ""
+            yield f"{printable(name)}: last error{over}: {printable(error)}"
 
 
 def _state(facts: Mapping[str, Any]) -> str:

@@ -25,7 +25,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("-c", "--config", metavar="FILE", help="the config (YAML); without it that of the environment")
     parser.add_argument("--input", metavar="SAMPLE", help="a file with lines as they stand in the log; - is standard input")
     parser.add_argument("--line", metavar="TEXT", action="append", help="one such line (may be given again)")
-    parser.add_argument("--as", dest="path", metavar="PATH", help="the log file whose lines these are (default: SAMPLE itself)")
+    parser.add_argument("--as", dest="path", metavar="PATH",
+                        help="the log file whose lines these are (default: SAMPLE itself, else one that the first source reads)")
 
 
 def run(args: Namespace, environ: Mapping[str, str] = os.environ) -> int:
@@ -36,20 +37,21 @@ def run(args: Namespace, environ: Mapping[str, str] = os.environ) -> int:
     config = load(needed_config(args.config, environ, "shipper test"), environ).config
     if args.input is None and args.line is None:
         return run_tests(config)
+    from .trial import example_path
+
     lines, path = _input(args)
-    for text in shown(config, path, lines):
+    first, *rest = shown(config, path or example_path(config), lines)
+    print(first if path else f"{first} (made up: --as PATH names the file)")
+    for text in rest:
         print(text)
     return 0
 
 
-def _input(args: Namespace) -> tuple[list[bytes], str]:
+def _input(args: Namespace) -> tuple[list[bytes], str | None]:
     lines = [os.fsencode(text) for text in args.line or ()]
     if args.input is not None:
         lines += _read(args.input)
-    path = args.path or (os.path.abspath(args.input) if args.input not in (None, "-") else None)
-    if path is None:
-        raise Usage("lines from nowhere; say with --as PATH which log file they stand in")
-    return lines, path
+    return lines, args.path or (os.path.abspath(args.input) if args.input not in (None, "-") else None)
 
 
 def _read(name: str) -> list[bytes]:

@@ -86,11 +86,16 @@ def _degraded(status: Mapping[str, Any]) -> Iterator[Finding]:
         if reason.startswith("sink:"):
             yield _sink(reason, status["sinks"].get(reason[5:], {}), why, since)
         elif reason == "buffer_full":
-            yield Finding("bad", reason, "The buffer is full: reading waits", f"For {since}.", _room(status["sinks"]))
+            yield Finding("bad", reason, "The buffer is full: reading waits", f"For {since}.", mend_of(reason, status["sinks"]))
         else:
             level = "warn" if reason in _GOES_ON else "bad"
             said = f"For {since}: {_ended(why)}"
-            yield Finding(level, reason, _title(reason), said, _MENDS.get(reason, ""))
+            yield Finding(level, reason, _title(reason), said, mend_of(reason, status["sinks"]))
+
+
+def mend_of(reason: str, sinks: Mapping[str, Mapping[str, Any]]) -> str:
+    """What to do about a degraded `reason` whose own words do not say it, or empty: a sink's last error ends with its mend."""
+    return _room(sinks) if reason == "buffer_full" else _MENDS.get(reason, "")
 
 
 def _title(reason: str) -> str:

@@ -14,7 +14,7 @@ _MARKS = (
     ("Fluent Bit", r"^\s*\[(?i:INPUT|OUTPUT|SERVICE|FILTER|PARSER|MULTILINE_PARSER)\]|^pipeline:\s*$"),
     ("Vector", r"^\s*\[(sources|transforms|sinks)\.|^transforms:"),
     ("fluentd", r"^\s*<(source|match|filter|label|system)\b"),
-    ("rsyslog", r"^\s*(module\(load=|input\(type=|action\(|ruleset\(|\$ModLoad\b|\$Include[Cc]onfig\b|[\w*,.;=!]+\.[\w*=!]+\s+[@/-])"),
+    ("rsyslog", r"^\s*((module|input|action|ruleset)\(|\$ModLoad\b|\$Include[Cc]onfig\b|[\w*,.;=!]+\.[\w*=!]+\s+[@/-])"),
     ("Filebeat", r"^(filebeat|output)\.\w+:|^filebeat:"),
     ("the OpenTelemetry collector", r"^(receivers|exporters):"),
 )

@@ -50,6 +50,12 @@ def test_on_a_narrow_terminal_nothing_is_wider(capsys: pytest.CaptureFixture[str
     assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
 
+def test_a_host_without_containers_is_told_nothing_of_the_kubelet() -> None:
+    host = config({"sources": {"h": {"type": "files", "include": ["/var/log/*.log"]}}, "sinks": {"s": {"type": "stdout"}}})
+    said = human(explain(host, "c.yaml", Question()))
+    assert "kubelet" not in said and "containers" not in said and "logrotate" in said
+
+
 @pytest.mark.parametrize("name", available())
 def test_x1_every_sink_says_what_it_promises(name: str) -> None:
     """With the smallest config of its page in docs/sinks."""

@@ -56,6 +56,21 @@ def test_the_last_error_of_a_sink_stands_below_the_table_where_it_is_not_said_ab
                           "central: last error: connection refused", ""]
 
 
+def test_an_error_that_is_over_is_not_told_as_one_of_now() -> None:
+    over = AgentFacts(**{**{f: getattr(AGENT, f) for f in AGENT.__slots__}, "degraded": {}})
+    sinks = {"central": {**PIPELINE.sinks["central"], "state": "ok"}}
+    assert "\ncentral: last error (over): connection refused\n" in human(assemble(over, StatusFacts(sinks=sinks)))
+
+
+def test_a_full_buffer_says_whose_fault_it_is_and_what_to_do() -> None:
+    full = AgentFacts(**{**{f: getattr(AGENT, f) for f in AGENT.__slots__}, "degraded": {"buffer_full": (490.0, "1 of 1 used")}})
+    assert human(assemble(full, PIPELINE)).splitlines()[1:3] == [
+        "DEGRADED  buffer_full for 10 s: 1 of 1 used",
+        "          Mend sink central, which is furthest behind (4.0 KiB), or raise `buffer.max_size`. The log files keep what is "
+        "not read, until rotation removes them.",
+    ]
+
+
 def test_the_table_of_a_pod_with_a_long_path_keeps_its_numbers_within_80_columns() -> None:
     path = "/var/log/pods/shop_web-7d9f8b6c5-x2x9k_0f0b8a4e-1111-4c3b-9d2e-123456789abc/web/0.log"
     files = [FileFacts("k", path, "containers", 123456789, 123450000, 12.0, "reading")]

@@ -42,6 +42,15 @@ def test_a_host_file_is_its_own_path(tmp_path, capfd):
     assert code == 0 and '"ident":"sshd"' in shown.out and "\x1b" not in shown.out
 
 
+def test_a_line_without_a_path_is_one_of_a_file_that_the_first_source_would_read(tmp_path, capfd):
+    code, shown = shipper_test(tmp_path, capfd, "", "--line", ERROR)
+    assert code == 0 and shown.err == ""
+    assert shown.out.splitlines()[0] == (
+        "/var/log/pods/default_web-0_00000000-0000-4000-8000-000000000000/web/0.log: source containers, format cri, "
+        "default/web-0/web (made up: --as PATH names the file)")
+    assert "broken" in shown.out
+
+
 def test_expectations_that_hold_end_with_zero(tmp_path, capfd):
     code, shown = shipper_test(tmp_path, capfd, f"""
 tests:
@@ -77,7 +86,7 @@ tests:
 
 
 @pytest.mark.parametrize(("args", "want"), [
-    ((), "the config has no tests:"), (("--line", "x"), "say with --as PATH"),
+    ((), "the config has no tests:"),
     (("--line", "x", "--as", "/nowhere/x"), "no source"),
     (("--input", "/nowhere/x"), "/nowhere/x: cannot be read"),
 ])

@@ -1,6 +1,7 @@
 """P5: one slow or dead sink stalls no other, up to the buffer's limits; then its own `when_full` decides."""
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.support.agent import Agent
@@ -44,6 +45,12 @@ def test_a_full_buffer_with_block_stops_reading_until_the_sink_is_back(agent: Ag
     agent.event("degraded", about="buffer_full")
     status = agent.until("the live one has all that was read", lambda s: s["sinks"]["archive"]["backlog_bytes"] == 0)
     assert status["lag_bytes"] > 0 and status["healthy"]
+    append(agent.logs / "app.log", LINE * 100)                # nobody reads it now, and the audit knows of it all the same
+    lines += 100
+    ledger = json.loads(agent.command("audit", "--json").stdout)
+    assert ledger["totals"]["unread_bytes"] == agent.status()["lag_bytes"] > status["lag_bytes"]
+    said = agent.command("status").stdout.decode()
+    assert "          Mend sink dead, which is furthest behind" in said and "or raise `buffer.max_size`" in said
     with tcp() as receiver:
         agent.configure(sinks={"dead": agent.syslog_sink(receiver.port, barrier_idle="100ms"), "archive": agent.file_sink()},
                         buffer=BUFFER, shutdown_grace="10s")
