@@ -195,10 +195,9 @@ class StorageWriteSink:
             if chain is not None and number < chain.plan:
                 plan.acked = len(plan.blocks)
             self._plans.append(plan)
-        for name in {plan.chain for plan in self._plans}:
-            appender.found([plan for plan in self._plans if plan.chain == name])
         for chain in appender.chains.values():
             self._planner.store.rise_over(chain.plan - 1)
+        appender.found(self._plans)
         self._planner.resumed()
         self._confirm()
         self._kick()

@@ -88,9 +88,8 @@ class Appender:
     # ------------------------------------------------------------ what is kept
 
     def snapshot(self) -> dict[str, Any]:
-        """For PlanStore.keep: chains that plans need, and that of the configured table."""
-        needed = {self.own, *(plan.chain for plan in self._world.plans)}
-        return {"version": 1, "chains": {name: chain.to_json() for name, chain in self.chains.items() if name in needed}}
+        """For PlanStore.keep. Chains of plans that are done stay in it: their manifests may still be there (`found`)."""
+        return {"version": 1, "chains": {name: chain.to_json() for name, chain in self.chains.items()}}
 
     def forget(self, plan: Plan) -> None:
         """`plan` is done, and will not be read again. Its manifest may go when `snapshot` is on disk."""
@@ -100,11 +99,13 @@ class Appender:
         self._world.plans.remove(plan)
 
     def found(self, plans: list[Plan]) -> None:
-        """Plans of one chain that another process left: anything of them may be on its way."""
-        last = plans[-1]
-        chain = self.chains.get(last.chain)
-        if chain is not None and not last.done:
-            self._late[last.chain] = chain.offset_of(plans, last, len(last.blocks))
+        """Plans that another process left: anything of them may be on its way. Chains that none of them needs are forgotten, but
+        for that of the configured table."""
+        self.chains = {name: chain for name, chain in self.chains.items() if name in {self.own, *(plan.chain for plan in plans)}}
+        for name, chain in self.chains.items():
+            its = [plan for plan in plans if plan.chain == name]
+            if its and not its[-1].done:
+                self._late[name] = chain.offset_of(its, its[-1], len(its[-1].blocks))
 
     async def _save(self) -> None:
         await self._world.run(self._world.store.keep, self.snapshot())

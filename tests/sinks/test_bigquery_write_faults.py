@@ -324,6 +324,32 @@ async def test_another_table_in_the_config_finishes_the_plan_for_the_old_one_the
         assert fake.tables[TABLE].rows and fake.tables[other].rows
 
 
+async def test_the_table_is_changed_and_a_crash_comes_between_the_old_ones_chain_and_its_plans_removal_nothing_goes_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is known of the old table's stream has to stay as long as a manifest that needs it may be there."""
+    other = TABLE.replace("nodes", "others")
+    async with FakeBigQueryWrite() as fake:
+        fake.tables[other] = type(fake.tables[TABLE])(fake.tables[TABLE].columns)
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        world.run()
+        fake.schedule = faults("ok", "lost", *["down"] * 500)
+        world.write(8, padding=60)
+        await world.until(lambda: "ok" in fake.answers)
+        await world.kill()
+        fake.schedule = repeat("ok")
+        world.run(table="others")
+        monkeypatch.setattr(world.sink._planner.store, "remove", lambda number, files: None)
+        await world.until(lambda: world.done and not world.sink._plans)
+        await world.sink._planner.run(lambda: None)
+        await world.kill()
+        assert any(name.endswith("plan.json") for name in world.spool)
+        world.run(table="others")
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+
+
 async def test_a_spool_file_that_was_changed_is_sent_again_from_the_buffer(tmp_path: Path) -> None:
     async with FakeBigQueryWrite() as fake:
         world = WriteWorld(tmp_path, fake, max_request_records=5)
