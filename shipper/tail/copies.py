@@ -2,6 +2,7 @@
 
     before the cut   the copy holds what the live file holds, as far as it goes ──► it is nothing of its own (is_copy)
     after it         the copy holds head and guard of what was read ──► it goes on with that key and offset (copy_of)
+    renamed over it  the new version of a log that is deleted by that goes on with its key and offset (takes_over)
 
 Invariants:
   Y1  a file is what it contains: head and guard decide, name and inode only say where to look
@@ -79,6 +80,27 @@ def copy_of(lineage: Lineage, file: TailFile) -> TailFile | None:
             return copy
         copy.close()
     return None
+
+
+def takes_over(lineage: Lineage, file: TailFile, new: TailFile) -> bool:
+    """`file` is deleted, and `new`, which has its name, holds what was read of it: is it its new version (rsync, sed -i)? Then it
+    goes on in its place, unread bytes and half a line included. False where `new` has not all that `file` still holds."""
+    whole = not file.compressed and (file.handle is None or _same_to(file.stat_size(), file, new))
+    if not whole or not _goes_on(lineage, file, new):
+        return False
+    new.in_old_line, new.passed = file.in_old_line, file.passed
+    if file in lineage.files:
+        lineage.files[lineage.files.index(file)] = new
+    else:
+        lineage.done.remove(file)
+        lineage.files.append(new)
+    file.close()
+    return True
+
+
+def _same_to(offset: int, file: TailFile, other: TailFile) -> bool:
+    guard = file.guard_at(offset)
+    return guard is not None and other.guard_at(offset) == guard
 
 
 def ignore_shorter(lineage: Lineage, file: TailFile) -> None:

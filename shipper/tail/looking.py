@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..model import FileRef
 from . import plan as planning
-from .copies import is_copy
+from .copies import is_copy, takes_over
 from .file import TailFile
 from .identity import digest, first_line
 from .plan import Begin, Continue, FoundFile, KnownFile
@@ -116,7 +116,9 @@ class Look:
             start_at = "end" if self._skip_old or self._of.settings.start_at == "end" else "beginning"
             verdict = planning.plan(known, found, start_at=start_at, open_keys=frozenset(open_keys))
             for copy in verdict.copies:
-                self._of.ignore(by_node[copy.device, copy.inode], verdict.copy_of[copy.device, copy.inode])
+                node_id = copy.device, copy.inode
+                if not self._replaces(by_node[node_id], verdict.copy_of[node_id]):
+                    self._of.ignore(by_node[node_id], verdict.copy_of[node_id])
             first_found_ns = next((v.found.first_ns for v in verdict.files if isinstance(v, Begin)), 0)
             # A file that could not be opened now may be the one: nothing is called lost before it was looked at.
             if not self._refusals and not self._of.look_due:
@@ -129,6 +131,16 @@ class Look:
             for node_id, file in by_node.items():
                 if node_id not in kept:
                     file.close()
+
+    def _replaces(self, new: TailFile, key: str) -> bool:
+        """A new version was renamed over the log with this key: ignored as its copy, it would not be read before it is written
+        to."""
+        old = self._of.file_of(key)
+        if old is None or old.deleted_since_s is None or not new.live:
+            return False
+        if not takes_over(self._of, old, new):
+            self._of.look_due = True                     # once the deleted one is read to its end
+        return True
 
     def _begin_alone(self, file: TailFile, seen: Seen) -> bool:
         """One live file, and nothing is known of its lineage: what the plan would say. False: this is not so simple."""
