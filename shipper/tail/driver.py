@@ -365,11 +365,13 @@ class Reader:
         try:
             return await self._read_front(name, lineage, finished)
         except OSError as error:
-            path = lineage.back_to(before, self._now_s())
-            self._telemetry.count("shipper_errors_total", 1, "read")
-            self._telemetry.say("error", "read_failed", about=path, why=str(error))
+            self._say_read_failed(lineage.back_to(before, self._now_s()), error)
             self._attention.again(name, self._now_s(), look=False)
             return lineage.take_outbox(), False
+
+    def _say_read_failed(self, path: str, error: OSError) -> None:
+        self._telemetry.count("shipper_errors_total", 1, "read")
+        self._telemetry.say("error", "read_failed", about=path, why=str(error))
 
     async def _read_front(
         self, name: str, lineage: Lineage, finished: list[tuple[Lineage, TailFile]]
@@ -492,7 +494,11 @@ class Reader:
         self._handles.close_quiet(now)
         self._lost_due = self.complete and bool(self._buffer.positions.lost)
         for lineage, file, unread in list(self._handles.over_limit(self._attention.deleted, now)):
-            ref = file.ref or lineage.define(file, self._formats, ending=True)
+            try:
+                ref = file.ref or lineage.define(file, self._formats, ending=True)
+            except OSError as error:                      # half a first line, and a disk that does not give it: no key, no gap
+                ref = None
+                self._say_read_failed(file.path, error)
             self._submit(self._handles.let_go(lineage, file, ref, unread))
 
     def _flush(self, lineage: Lineage, before_s: float) -> list[Section]:

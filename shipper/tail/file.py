@@ -181,12 +181,22 @@ class TailFile:
         return int.from_bytes(os.pread(self.fd, 4, max(0, size - 4)), "little")
 
     def stat_size(self) -> int:
-        """Uncompressed bytes as far as they are known without inflating."""
-        if self.compressed or self.handle is None:
+        """Uncompressed bytes as far as they are known without inflating; where the disk does not say, as many as it last said."""
+        stat = None if self.compressed else self._stat()
+        if stat is None:
             return max(self.size, self.offset)
-        self.size = os.fstat(self.fd).st_size
+        self.size = stat.st_size
         return self.size
 
     @property
     def unlinked(self) -> bool:
-        return self.handle is not None and os.fstat(self.fd).st_nlink == 0
+        """No name is left. False where the disk does not say."""
+        stat = self._stat()
+        return stat is not None and stat.st_nlink == 0
+
+    def _stat(self) -> os.stat_result | None:
+        """None where it is closed, or its disk does not answer (EIO, ESTALE): who reads from it hears why, and says so."""
+        try:
+            return os.fstat(self.fd) if self.handle is not None else None
+        except OSError:
+            return None

@@ -260,7 +260,7 @@ class Lineage:
             return False
         file = self.files[0]
         return (file.ended and not file.compressed and file.handle is not None and file.deleted_since_s is None
-                and os.fstat(file.fd).st_size == file.offset + file.rest_bytes)
+                and file.stat_size() == file.offset + file.rest_bytes)
 
     def take_outbox(self) -> list[Section]:
         """Sections that were made beside a read: losses, closings."""
