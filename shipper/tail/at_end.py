@@ -56,14 +56,20 @@ class Ends:
             attention.waiting[name] = attention.busy[name] = None
         elif not progress:
             self._quieten(name, lineage, file, now)
-        elif lineage.armed is file and not file.ended and not file.rest_bytes:
+        elif lineage.armed is file and not file.rest_bytes:
             attention.quieten(name, now, watched=True)                # six looks less: a third of what a quiet file costs
         file.ended = True
         return sections, False
 
-    def is_old(self, file: TailFile) -> bool:
-        """Nobody has written to it lately: most files that are there at the start."""
-        return file.live and not file.compressed and self._now_ns() - os.fstat(file.fd).st_mtime_ns > OLD_NS
+    def rests_behind_this_read(self, name: str, file: TailFile) -> bool:
+        """Probably, since nobody wrote to it lately before: most files that are there at the start, and those with a line now
+        and then."""
+        is_seldom = name in self._attention.seldom
+        if is_seldom:
+            del self._attention.seldom[name]
+        if not file.live or file.compressed:
+            return False
+        return is_seldom or (not file.ended and self._now_ns() - os.fstat(file.fd).st_mtime_ns > OLD_NS)
 
     def _is_done(self, lineage: Lineage, file: TailFile, progress: bool, now: float, hurried: bool) -> bool:
         if file.deleted_since_s == 0.0:

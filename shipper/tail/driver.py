@@ -7,7 +7,7 @@
 Invariants:
   V1  sections reach the buffer in the order of their reads; an offset advances only with its section
   V2  at everyday rates work is per tick, not per line: what woke within TICK_S is read, framed and appended together;
-      a file that was quiet is read at once
+      a file that was quiet is read at once where no tick was within the last TICK_S
   V3  a full buffer stops reading, the log files wait; rotation is followed all the same, so that their descriptors are held
   V4  records are closed by time only when their lineage is read to its end
   V5  a descriptor of a file that was read to its end is kept until its last frame is synced: a failed sync reads it again
@@ -156,8 +156,8 @@ class Reader:
         """The one-shot watch of this lineage fired."""
         lineage = self.lineages.get(name)
         if lineage is not None:
-            lineage.armed = None
-            self._ready(name, lineage)
+            lineage.armed, lineage.eof_ticks = None, 0
+            self._attention.stirred(name, self._now_s())
 
     def lost_lineage(self, name: str) -> None:
         """A lineage of the positions whose directory is gone: what it still held is reported, its files are closed."""
@@ -395,7 +395,7 @@ class Reader:
             self._count_truncations(lineage)
             return lineage.take_outbox(), bool(lineage.files)
         lineage.begin_read(file, now, self._now_ns())
-        if not file.ended and lineage.armed is not file and not file.passes_over and self._ends.is_old(file):
+        if lineage.armed is not file and not file.passes_over and self._ends.rests_behind_this_read(name, file):
             self._ends.arm(name, lineage, file)           # in front of the read: no other look is needed behind it
         try:
             data, full = await read(file)
@@ -527,6 +527,8 @@ class Reader:
         self._ready(name, lineage)
         if any(file.deleted_since_s is not None for file in lineage.files):
             self._attention.deleted[name] = None
+        if any(looks.hard_linked for looks in lineage.ignored.values()):
+            self._attention.trail(name, self._now_s())    # nobody tells when its other name goes
         if lineage.look_due:                              # something was refused for now, or moved while we looked
             self._attention.again(name, self._now_s(), look=True)
 

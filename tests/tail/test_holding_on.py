@@ -317,8 +317,63 @@ async def test_a_log_that_nobody_has_written_to_lately_is_watched_after_one_look
     assert len(steps) == 1
     tree.write(*lines(3, 4))
     node.reader.written(str(tree.log))
-    assert await node.run() == texts(0, 4)
-    assert len(steps) > 3                                 # it is written to now: looked at for a while
+    assert await node.run(0.1) == texts(0, 4)
+    assert len(steps) == 2 and not node.reader._attention.busy, "a line after a silence: one look"
+    tree.write(*lines(4, 5))
+    node.reader.written(str(tree.log))
+    assert await node.run() == texts(0, 5)
+    assert len(steps) > 4                                 # it is written to now: looked at for a while
+
+
+async def test_lines_that_quiet_logs_get_within_a_tick_are_one_frame(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 quiet pods with a line a second each woke reader, writer and sinks 300 times a second."""
+    logs = [tree.pod(f"quiet-{n}") / "0.log" for n in range(5)]
+    for log in logs:
+        tree.write(*lines(0, 1), path=log)
+        os.utime(log, (1, 1))
+    node = Node(tree)
+    monkeypatch.setattr(node.directory, "arm", lambda fd, token: True)
+    await node.run()
+    attention, frames = node.reader._attention, node.buffer.seq
+
+    def write(log: Path, n: int) -> None:
+        tree.write(*lines(n, n + 1), path=log)
+        node.reader.written(str(log))
+
+    write(logs[0], 1)
+    assert attention.wake.is_set() and await node.reader.step(), "the first one is read at once"
+    for log in logs[1:]:
+        write(log, 1)
+    assert not await node.reader.step(), "its tick is not over"
+    assert node.buffer.seq == frames + 1
+    await node.run(0.1)
+    assert node.buffer.seq == frames + 2
+    assert sorted(node.buffer.messages) == sorted(texts(0, 2) * 5)
+    assert not attention.busy and attention.quiet.keys() >= {str(log) for log in logs}
+
+
+async def test_a_line_that_comes_between_the_watch_and_the_read_of_a_quiet_log_is_read_once_and_the_next_one_too(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.write(*lines(0, 1))
+    os.utime(tree.log, (1, 1))
+    node = Node(tree)
+    fired: list[str] = []
+
+    def arm(fd: int, token: str) -> bool:
+        if len(node.buffer.messages) == 1 and not fired:
+            tree.write(*lines(2, 3))                      # behind the watch: it fires, and the read has the line
+            fired.append(token)
+        return True
+
+    monkeypatch.setattr(node.directory, "arm", arm)
+    assert await node.run() == texts(0, 1)
+    tree.write(*lines(1, 2))
+    node.reader.written(str(tree.log))
+    assert await node.run(0.06) == texts(0, 3) and fired
+    node.reader.written(fired[0])
+    tree.write(*lines(3, 4))
+    assert await node.run(0.2) == texts(0, 4)
 
 
 async def test_the_log_behind_a_quiet_one_that_was_rotated_is_watched_itself(
@@ -347,3 +402,22 @@ async def test_a_log_that_ends_in_half_a_line_is_watched_too(tree: Tree, monkeyp
     monkeypatch.setattr(node.directory, "arm", lambda fd, token: True)
     assert await node.run(1.0) == texts(0, 3)
     assert str(tree.log) in node.reader._attention.quiet and str(tree.log) not in node.reader._attention.busy
+
+
+@pytest.mark.parametrize("before", ["found", "known"])
+async def test_a_log_that_had_a_second_name_for_a_while_is_read_when_it_has_one_again(tree: Tree, before: str) -> None:
+    snapshot = tree.root / "snapshot"
+    tree.write(cri("one", second=1))
+    if before == "found":
+        os.link(tree.log, snapshot)
+    node = Node(tree)
+    await node.run()
+    if before == "known":
+        os.link(tree.log, snapshot)
+        node.restart()
+    tree.write(cri("two", second=2))
+    await node.run(200)
+    refused = node.telemetry.value("shipper_refused_files_total", "hard_linked")
+    assert refused == 1 and b"two" not in node.buffer.messages
+    snapshot.unlink()
+    assert await node.run() == [b"one", b"two"]
