@@ -6,6 +6,8 @@ Invariants:
       the buffer
   O3  all sinks of a new config are built before an old one is stopped: where one cannot be, nothing has changed
   O4  dead letters over their age go, whether their sink writes new ones or not
+  O5  a sink that takes its time to stop keeps only those waiting that take its place: its own next one, one that inherits its
+      cursor, one that writes to the same target
 """
 from __future__ import annotations
 
@@ -140,10 +142,18 @@ class Outlets:
             if name in changed or name not in self._running
         }
         self._config = config
-        await asyncio.gather(*(self._stop(name, CHANGE_DRAIN_S, while_well=True) for name in [*gone, *changed]))
+        self._buffer.retain({*config.sinks, *gone})
+        stopping = {
+            name: asyncio.create_task(self._stop(name, CHANGE_DRAIN_S, while_well=True)) for name in [*gone, *changed]}
+
+        async def begin(name: str) -> None:
+            entry = config.sinks[name]
+            waits_for = [stopping[each] for each in stopping if _takes_its_place(entry, old.sinks[each])]
+            await asyncio.gather(*waits_for)
+            self._start(entry, *built[name])
+
+        await asyncio.gather(*stopping.values(), *(begin(name) for name in built))
         self._buffer.retain(config.sinks)
-        for name, parts in built.items():
-            self._start(config.sinks[name], *parts)
 
     async def _stop(self, name: str, deadline_s: float, *, while_well: bool = False) -> dict[str, Any]:
         """What it leaves in the buffer (Delivery.drain)."""
@@ -220,6 +230,13 @@ def _named(name: str, why: str) -> str:
 
 def _same(one: SinkEntry, other: SinkEntry) -> bool:
     return (one.type, one.common, one.config) == (other.type, other.common, other.config)
+
+
+def _takes_its_place(new: SinkEntry, old: SinkEntry) -> bool:
+    """O5."""
+    if old.name in (new.name, new.common.previously):
+        return True
+    return not set(new.spec.targets(new.config)).isdisjoint(old.spec.targets(old.config))
 
 
 def _guarantee(found: Any) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from shipper.agent import outlets as module
 from shipper.agent.outlets import Outlets
@@ -44,7 +45,8 @@ class Quiet:
             self.alive.remove(self)
 
 
-SPEC = dataclasses.replace(SINK, build=Quiet)
+SPEC = dataclasses.replace(
+    SINK, build=Quiet, targets=lambda config: [config] if config.startswith("file ") else [])
 
 
 def config_of(**sinks: str) -> Config:
@@ -108,6 +110,35 @@ async def test_a_sink_that_ended_by_a_bug_and_cannot_be_built_again_is_tried_unt
 
 async def _bug() -> None:
     raise KeyError("a bug")
+
+
+async def test_a_sink_that_hangs_at_a_reload_keeps_only_those_waiting_that_take_its_place(outlets: Outlets) -> None:
+    """A server that takes requests and never answers: its sink is given CHANGE_DRAIN_S, and everyone else waited too."""
+    outlets.start(config_of(hangs="a", swift="a", other="a", gone="file x"))
+    let_go = asyncio.Event()
+    for name in ("hangs", "gone"):
+        delivery = outlets._running[name][1]
+
+        async def drain(deadline_s: float, drain: Any = delivery.drain, **how: Any) -> Any:
+            await let_go.wait()
+            return await drain(deadline_s)
+        delivery.drain = drain  # type: ignore[method-assign]
+    other = outlets._running["other"][1]
+    new = config_of(hangs="b", swift="b", other="a", added="a", same_file="file x", heir="a")
+    new.sinks["heir"] = replace(new.sinks["heir"], common=SinkCommon(previously="gone"))
+    reload = asyncio.create_task(outlets.apply(new))
+
+    def configs() -> dict[str, str]:
+        return {name: entry.config for name, (entry, _, _) in outlets._running.items()}
+
+    asyncio.get_running_loop().call_later(5, let_go.set)         # also where this fails
+    async with asyncio.timeout(5):
+        while configs() != {"hangs": "a", "gone": "file x", "swift": "b", "other": "a", "added": "a"}:
+            await asyncio.sleep(0.01)
+        assert outlets._running["other"][1] is other and not reload.done()
+        let_go.set()
+        await reload
+    assert configs() == {"hangs": "b", "swift": "b", "other": "a", "added": "a", "same_file": "file x", "heir": "a"}
 
 
 async def test_what_a_removed_sink_left_is_not_said_again_at_shutdown(outlets: Outlets) -> None:
