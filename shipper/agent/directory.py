@@ -36,7 +36,7 @@ class NodeDirectory:
         live_path = logfile.live_path                    # kept by who asks, as long as the file is there: one string
         return [
             Seen(live_path if s.path == live_path else s.path, s.device, s.inode, s.size, not s.rotated, s.compressed, order,
-                 s.mtime_ns)
+                 s.mtime_ns, s.links)
             for order, s in enumerate(self.discoverer.siblings(logfile))
         ]
 

@@ -63,6 +63,7 @@ class SiblingStat(NamedTuple):
     inode: int
     size: int
     mtime_ns: int
+    links: int = 1
 
 
 @dataclass(slots=True)

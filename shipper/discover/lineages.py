@@ -136,4 +136,4 @@ def _stat(sibling: Sibling) -> SiblingStat | None:
         return None
     if not stat.S_ISREG(seen.st_mode):
         return None
-    return SiblingStat(*sibling, seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns)
+    return SiblingStat(*sibling, seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_nlink)

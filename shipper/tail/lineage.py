@@ -49,6 +49,7 @@ class Looks(NamedTuple):
     compressed: bool
     size: int | None
     mtime_ns: int | None
+    hard_linked: bool = False                            # refused for as long as it has another name
 
 
 class Lineage:
@@ -134,13 +135,15 @@ class Lineage:
         form = formats.sniff(line)
         return form if form != "raw" or self.settings.host_file else "cri"
 
-    def ignore(self, file: TailFile, key: str = "") -> None:
-        """Never to be read. By its looks now, too: an inode that is freed comes again, as a live file or another .gz.
+    def ignore(self, file: TailFile, key: str = "", *, hard_linked: bool = False) -> None:
+        """Never to be read, or not before it has one name again. By its looks now, too: an inode that is freed comes again, as
+        a live file or another .gz.
 
         `key`: of the file whose content it has; as long as it is there, that file's position must be kept.
         """
         stat = os.fstat(file.fd) if file.handle is not None else None
-        self.ignored[file.node_id] = Looks(file.live, file.compressed, stat and stat.st_size, stat and stat.st_mtime_ns)
+        self.ignored[file.node_id] = Looks(
+            file.live, file.compressed, stat and stat.st_size, stat and stat.st_mtime_ns, hard_linked)
         key = key or (file.ref.key if file.ref is not None else "")
         if key:
             self.ignored_keys[file.node_id] = key
@@ -148,6 +151,8 @@ class Lineage:
     def is_ignored(self, seen: Seen) -> bool:
         looks = self.ignored.get((seen.device, seen.inode))
         if looks is None or (looks.live, looks.compressed) != (seen.live, seen.compressed):
+            return False
+        if looks.hard_linked and seen.links == 1:
             return False
         return looks.size in (None, seen.size) and looks.mtime_ns in (None, seen.mtime_ns)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from ..errors import RefusedReason
 from ..model import FileRef
 from . import plan as planning
 from .copies import is_copy, takes_over
@@ -162,7 +163,7 @@ class Look:
                 if refused.again or refused.reason == "vanished":    # gone, or under its next name by now
                     self._of.look_due = True
                 else:
-                    self._of.ignore(file)
+                    self._of.ignore(file, hard_linked=refused.reason == RefusedReason.HARD_LINKED)
                 continue
             stat = os.fstat(fd)
             if (stat.st_dev, stat.st_ino) != (seen.device, seen.inode):

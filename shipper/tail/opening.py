@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
+from ..errors import RefusedReason
 from ..telemetry import Telemetry
 from .attention import Attention
 from .file import TailFile
@@ -52,7 +53,7 @@ class Opener:
             self._attention.again(name, now, look=False)
         else:
             lineage.files.remove(file)
-            lineage.ignore(file)
+            lineage.ignore(file, hard_linked=refused.reason == RefusedReason.HARD_LINKED)
         self.refused([(refused.reason, str(refused))])
 
     def _without_name(self, name: str, lineage: Lineage, file: TailFile) -> None:

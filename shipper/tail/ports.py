@@ -29,7 +29,8 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One directory entry that belongs to a lineage. `order` rises from the oldest to the live file."""
+    """One directory entry that belongs to a lineage. `order` rises from the oldest to the live file; `links`: how many names it
+    has."""
 
     path: str
     device: int
@@ -39,6 +40,7 @@ class Seen:
     compressed: bool
     order: int
     mtime_ns: int = 0
+    links: int = 1
 
 
 class Refused(Exception):
