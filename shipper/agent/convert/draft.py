@@ -14,7 +14,8 @@ _NOT_TEXT = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One source or sink. `comments`: what stands above it; `beside`: behind single keys. `fed_by`: a sink's sources."""
+    """One source or sink. `comments`: what stands above it; `beside`: behind single keys. `fed_by`: a sink's sources; `tags`:
+    with which tags their records came to it. `place`: of a sink's directive (file, line, title)."""
 
     name: str
     type: str
@@ -22,8 +23,11 @@ class Item:
     comments: list[str] = field(default_factory=list)
     beside: dict[str, str] = field(default_factory=dict)
     tag: str = ""
+    tag_of_each_file: bool = False
     label: str = ""
     fed_by: list[str] = field(default_factory=list)
+    tags: dict[str, list[str]] = field(default_factory=dict)
+    place: tuple[str, int, str] = ("", 0, "")
 
     def set(self, key: str, value: Any, why: str = "") -> None:
         self.keys[key] = value
@@ -94,7 +98,9 @@ class Draft:
                                                                "configuration.md whether a key does the same"))
 
     def unread(self, root: Element) -> None:
-        """Values that were carried over, and hold what is not known here: ruby, or a variable with `use_default`."""
+        """Values that were carried over, and hold what is not known here: ruby, another tool's placeholders, or a variable with
+        `use_default`."""
+        said = {problem[:2] for problem in self.problems}
         written = "\n".join(line.partition("    # ")[0] for line in self.yaml().splitlines() if not line.lstrip().startswith("#"))
         for element in root.walk():
             for key, param in element.params.items():
@@ -103,6 +109,9 @@ class Draft:
                 elif "#{" in param.value and param.value.replace("'", "''") in written:
                     self.problems.append((element.file, param.line, f"{key} in {element.title}: ruby is not run; write in what "
                                                                     "it gives"))
+                elif "{{" in param.value and _bare(param.value) in written and (element.file, param.line) not in said:
+                    self.problems.append((element.file, param.line, f"{key} {_short(param.value)} in {element.title}: holds a "
+                                          "placeholder {{...}} that is filled in elsewhere; write its value in"))
 
     def yaml(self) -> str:
         """The config."""
@@ -121,6 +130,11 @@ class Draft:
         if any(item.type == "containers" for item in self.sources.values()):
             out += ["", "admin:", "  listen: '[${POD_IP:-127.0.0.1}]:3903'    # probes and Prometheus come from outside a pod"]
         return "\n".join(out) + "\n"
+
+
+def _bare(text: str) -> str:
+    """What stands of a value in our YAML: quotes doubled, no slashes around an expression."""
+    return text.strip().strip("/").replace("'", "''")
 
 
 def _unset(key: str, variable: str, element: Element) -> str:

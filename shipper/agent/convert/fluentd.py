@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from .draft import Draft, Item
 from .fluentd_filters import apply, exceptions
+from .fluentd_log_names import keep_log_names
 from .fluentd_outputs import feed, sink
 from .fluentd_sources import python_regex, source
 from .syntax import Element, Include, assumed, parse
@@ -33,6 +34,7 @@ def convert(files: dict[str, str], shown: str, include: Include = lambda target,
         for key, param in root.repeated:
             _include(key, param.value, param.line, root.file, files, draft)
     _Routes(whole, draft).follow()
+    keep_log_names(draft)
     for item in draft.sinks.values():
         if set(item.fed_by) != set(draft.sources):
             item.set("when", {"source": item.fed_by})
@@ -64,6 +66,8 @@ class _Routes:
 
     def follow(self) -> None:
         for element in [c for c in self._root.children if c.name == "source"]:
+            if self._only_counts(element):
+                continue
             item = source(element, self._draft)
             if item is None:
                 continue
@@ -83,6 +87,18 @@ class _Routes:
             elif element.name == "match" and id(element) not in self._reached:
                 self._draft.refuse(element, "no source that was converted sends records to it; if one should, see the other "
                                             "messages")
+
+    def _only_counts(self, element: Element) -> bool:
+        """A program whose output is a number for fluentd's own /metrics, and nothing else: fluentd-gcp's process_start."""
+        tag = element.params["tag"].value if "tag" in element.params else ""
+        on_its_way = [each for each in self._section("") if matches(each.arg, tag)]
+        end = next((each for each in on_its_way if each.name == "match"), None)
+        if element.type != "exec" or end is None or end.type != "prometheus":
+            return False
+        for each in (element, *(one for one in on_its_way if one.name == "filter" and one.arg == tag), end):
+            self._draft.note_element(each, "a number of fluentd's own; the agent's are at /metrics")
+        self._reached.add(id(end))
+        return True
 
     def _section(self, label: str) -> list[Element]:
         if not label:
@@ -131,14 +147,14 @@ class _Routes:
                                         "Behind it "
                                         "nothing was followed")
             return False
-        return self._sink(element, item)
+        return self._sink(element, item, tag)
 
-    def _sink(self, element: Element, item: Item) -> bool:
+    def _sink(self, element: Element, item: Item, tag: str) -> bool:
         if id(element) not in self._sinks:
             self._sinks[id(element)] = sink(element, self._draft)
         found = self._sinks[id(element)]
         if found is not None:
-            feed(found, element, item)
+            feed(found, element, item, tag)
         return found is not None
 
 

@@ -152,8 +152,8 @@ def _field(record: Element, key: str, value: str, item: Item, draft: Draft) -> N
         draft.note(record, key, "type: cloud_logging makes the monitored resource of the pod's names, the node's for other logs")
     elif key == "message" and re.fullmatch(r"\$\{record\[['\"](log|message)['\"]\]\}", value):
         draft.note(record, key, "the line is the record's message")
-    elif key == "message" and "[Trimmed]" in value:
-        draft.note(record, key, "the sink knows the receiver's limits")
+    elif key in ("message", "log") and "[Trimmed]" in value:
+        draft.note(record, key, "a longer record comes in marked pieces, all of it: max_record of the source")
     elif key == "severity" and "stderr" in value:
         draft.note(record, key, "a record without a severity of its own has its stream's: stderr ERROR, stdout INFO")
     elif re.search(r"hostname|NODE_NAME|Socket", value):

@@ -36,6 +36,7 @@ _NOTES = {"@id": "a name", "@log_level": "see log.level", "include_tag_key": "re
           "reconnect_on_error": "always", "reload_on_failure": "always", "suppress_type_name": "no types",
           "type_name": "no types", "log_es_400_reason": "refused records are dead letters, with the reason",
           "request_timeout": "see request_timeout", "enable_monitoring": "/metrics", "monitoring_type": "/metrics"}
+MAX_RECORD = "120KiB"       # more than the 100,000 characters of fluentd-gcp; twice as long in JSON it is still an entry
 Maker = Callable[[Element, Item, Draft], None]
 
 
@@ -50,6 +51,7 @@ def sink(element: Element, draft: Draft) -> Item | None:
     ours, maker = found
     item = Item(draft.named(kind.replace("_", "-"), "sink"), ours)
     item.comments.append(f"{element.place} {element.title}")
+    item.place = (element.file, element.line, element.title)
     maker(element, item, draft)
     item.set("start_at", "oldest", "a new sink begins with what the buffer holds")
     _buffer(element, item, draft)
@@ -62,10 +64,13 @@ def sink(element: Element, draft: Draft) -> Item | None:
     return item
 
 
-def feed(item: Item, element: Element, source: Item) -> None:
-    """`source`'s records go to the sink; detect_json of google_cloud is work for the source."""
+def feed(item: Item, element: Element, source: Item, tag: str) -> None:
+    """`source`'s records go to the sink, with this tag; detect_json of google_cloud is work for the source."""
     if source.name not in item.fed_by:
         item.fed_by.append(source.name)
+    item.tags.setdefault(source.name, []).append(tag)
+    if item.type == "cloud_logging" and source.type == "containers":
+        source.set("max_record", MAX_RECORD, "a longer one comes in marked pieces: Cloud Logging takes no entry over 256 KiB")
     if item.type == "cloud_logging" and truth(element.take("detect_json")):
         parse_as(source, "json")
 

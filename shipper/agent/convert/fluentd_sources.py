@@ -80,6 +80,7 @@ def _tail(element: Element, draft: Draft) -> Item | None:
     item.set("include", include, "" if include == paths else "% of a date became *")
     if exclude := _list(element.take("exclude_path") or ""):
         item.set("exclude", exclude)
+    item.tag_of_each_file = "*" in tag
     item.tag = tag.replace("*", assumed(paths[0]).replace("*", "x").strip("/").replace("/", "."))
     item.label = element.take("@label") or ""
     _start(element, item)
@@ -259,8 +260,8 @@ def _systemd(element: Element, draft: Draft) -> Item:
     item.label = element.take("@label") or ""
     for key in ("filters", "matches"):
         _matches(element, key, item, draft)
-    if path := element.take("path"):
-        item.set("directory", path)
+    path = element.take("path")
+    item.set("directory", path or "/var/log/journal", "" if path else "where fluentd looks by itself; in a pod it has to be said")
     _start(element, item)
     cursor = element.take("pos_file") or (s.take("path") if (s := element.child("storage")) is not None else None)
     if storage := element.child("storage"):

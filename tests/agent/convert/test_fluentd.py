@@ -67,20 +67,24 @@ class TestFluentdGcp:
         assert config["sources"]["containers"] == {
             "type": "containers", "include": ["/var/log/containers/*.log"], "start_at": "beginning", "format": "auto",
             "parse": "auto",
-            "multiline": "auto"}
+            "multiline": "auto", "max_record": "120KiB"}
         assert config["sources"]["kubelet"] == {
             "type": "files", "include": ["/var/log/kubelet.log"], "start_at": "end", "multiline": {"start": r"^\w\d{4}"},
             "format": "klog", "parse": "auto"}
         assert [config["sources"][name]["format"] for name in ("startupscript", "docker", "etcd")] == ["syslog", "docker-daemon",
                                                                                                        "plain"]
         assert config["sources"]["containerd"] == {
-            "type": "journal", "units": ["containerd.service"], "start_at": "beginning", "parse": "json"}
+            "type": "journal", "units": ["containerd.service"], "directory": "/var/log/journal", "start_at": "beginning",
+            "parse": "json"}
         assert config["sources"]["node-journal"]["drop"] == [
             {"field": "_SYSTEMD_UNIT", "match": r"^(docker|containerd|kubelet|node-problem-detector)\.service$"}]
-        pods, nodes = config["sinks"].values()
+        pods, nodes, docker, kubelet = config["sinks"].values()
         assert pods == {"type": "cloud_logging", "cluster_name": "${CLUSTER_NAME}", "start_at": "oldest", "when_full": "block",
                         "concurrency": 2, "when": {"source": ["containers"]}}
-        assert nodes["type"] == "cloud_logging" and set(nodes["when"]["source"]) == config["sources"].keys() - {"containers"}
+        assert nodes["type"] == "cloud_logging" and set(nodes["when"]["source"]) == config["sources"].keys() - {
+            "containers", "docker-2", "kubelet-2"}
+        assert [(sink["log_name"], sink["when"]) for sink in (docker, kubelet)] == [
+            ("docker", {"source": ["docker-2"]}), ("kubelet", {"source": ["kubelet-2"]})]
         assert "positions import --from fluentd /var/log/gcp-containers.log.pos" in out
         assert "--from fluentd-journal /var/log/gcp-journald-containerd.pos --source containerd" in out
 
@@ -158,6 +162,79 @@ class TestFluentdGcp:
                 for r in sorted(self.records(root, name), key=lambda r: r["id"].split(":")[-1].split("+")[0].zfill(8))]
 
 
+PODS = """<source>
+  @type tail
+  path /var/log/containers/*.log
+  tag {tag}
+  read_from_head true
+  format json
+</source>
+{between}<match **>
+  @type google_cloud
+</match>
+"""
+
+
+class TestLogNamesInCloudLogging:
+    """Filters, metrics and alerts ask for them: none changes without a word."""
+
+    def sinks(self, text: str) -> tuple[dict[str, Any], list[str]]:
+        config, problems, _ = converted(text)
+        return config["sinks"], problems
+
+    def test_a_tag_of_ones_own_stays_the_logs_name(self):
+        sinks, problems = self.sinks(PODS.format(tag="containers", between=""))
+        assert problems == [] and [sink["log_name"] for sink in sinks.values()] == ["containers"]
+
+    @pytest.mark.parametrize(("tag", "between"), [
+        ("kubernetes.*", ""),
+        ("reform.*",
+         "<match reform.**>\n  @type record_reformer\n  tag k.${tag_suffix[4].split('-')[0..-2].join('-')}\n</match>\n")])
+    def test_under_the_old_resource_it_is_the_containers_name_and_the_resource_is_said(self, tag: str, between: str):
+        sinks, problems = self.sinks(PODS.format(tag=tag, between=between))
+        assert [sink["log_name"] for sink in sinks.values()] == ["{container}"]
+        assert len(problems) == 1 and "gke_container" in problems[0] and "k8s_container" in problems[0]
+
+    def test_several_tags_of_one_source_are_said(self):
+        between = ("<match reform.**>\n  @type record_reformer\n  tag ${record['stream'] == 'stderr' ? 'bad' : 'good'}\n"
+                   "</match>\n")
+        sinks, problems = self.sinks(PODS.format(tag="reform.*", between=between))
+        assert "log_name" not in next(iter(sinks.values()))
+        assert len(problems) == 1 and "were named bad, good" in problems[0]
+
+    def test_files_whose_tag_is_their_path_are_said(self):
+        _, problems = self.sinks(
+            "<source>\n  @type tail\n  path /var/log/app/*.log\n  tag app.*\n  format none\n</source>\n"
+            "<match **>\n  @type google_cloud\n</match>\n")
+        assert len(problems) == 1 and "were named by the path of each file" in problems[0]
+
+    def test_a_file_and_a_journal_of_one_tag_keep_it_both(self):
+        text = ("<source>\n  @type tail\n  path /var/log/kubelet.log\n  tag kubelet\n  format none\n</source>\n"
+                "<source>\n  @type systemd\n  tag kubelet\n  filters [{\"_SYSTEMD_UNIT\": \"kubelet.service\"}]\n</source>\n"
+                "<match **>\n  @type google_cloud\n  project_id p1\n</match>\n")
+        sinks, problems = self.sinks(text)
+        first, second = sinks.values()
+        assert problems == [] and "log_name" not in first and first["when"] == {"source": ["kubelet"]}
+        assert second["log_name"] == "kubelet" and second["when"] == {"source": ["kubelet-2"]} and second["project"] == "p1"
+
+
+def test_a_number_of_fluentds_own_start_is_nothing_to_look_at():
+    _, problems, draft = converted(
+        "<source>\n  @type exec\n  command date +%s\n  tag process_start\n  keys t\n</source>\n"
+        "<filter process_start>\n  @type record_transformer\n  <record>\n    t ${record['t'].to_i}\n  </record>\n</filter>\n"
+        "<match process_start>\n  @type prometheus\n  <metric>\n    name x\n    type gauge\n  </metric>\n</match>\n"
+        f"{TAIL}  format none\n</source>\n<match **>\n  @type stdout\n</match>\n")
+    assert problems == [] and sum("a number of fluentd's own" in note for note in draft.notes) == 3
+
+
+def test_a_placeholder_of_another_tool_is_said_wherever_it_was_carried_over():
+    """In a grep it became an expression that finds nothing: the journal's units came twice."""
+    source, problems = source_of("  format json", (
+        "<filter app>\n  @type grep\n  <exclude>\n    key unit\n    pattern ^(docker|{{ runtime }})\\.service$\n  </exclude>\n"
+        "</filter>\n"))
+    assert source["drop"] and len(problems) == 1 and "holds a placeholder {{...}}" in problems[0]
+
+
 class TestSources:
     @pytest.mark.parametrize(("text", "wanted"), [
         ("  format json", {"format": "json"}),
@@ -190,7 +267,8 @@ class TestSources:
             '"kernel"}]\n'
             "</source>\n<match **>\n  @type stdout\n</match>\n")
         assert config["sources"]["j"] == {
-            "type": "journal", "units": ["{{ x }}.service"], "identifiers": ["kernel"], "start_at": "end"}
+            "type": "journal", "units": ["{{ x }}.service"], "identifiers": ["kernel"], "directory": "/var/log/journal",
+            "start_at": "end"}
         assert len(problems) == 3 and any("placeholder" in p for p in problems)
         assert any("units and identifiers must both" in p for p in problems)
 
