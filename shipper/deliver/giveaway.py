@@ -7,11 +7,12 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..model import Frame
 from ..telemetry import Telemetry
 from .account import bytes_by_file
+from .ages import Ages
 from .backlog import Drop, Facts, Limits
 from .backlog import due as drop_due
 from .form import Former
@@ -38,6 +39,7 @@ class Overflow:
     clock: Clock
     telemetry: Telemetry
     not_before_s: float = 0.0
+    ages: Ages = field(default_factory=Ages)
 
     @property
     def pinned(self) -> bool:
@@ -46,15 +48,29 @@ class Overflow:
 
     def due(self) -> Drop | None:
         """What has to go now. What is in flight to a sink that is well does not count."""
-        if not self.limits.any or self.clock.now_s() < self.not_before_s or self.pinned:
+        if not self.limits.any:
+            return None
+        self._look_at_the_clock()
+        if self.clock.now_s() < self.not_before_s or self.pinned:
             return None
         progress, window = self.progress, self.progress.window
         well = self.trouble.state is SinkState.OK
         backlog_bytes = progress.backlog_bytes - (window.total_bytes if well else 0)
         oldest_ns = (0 if well else window.oldest_ns) or self.former.oldest_ns
         full = self.buffer.full
-        return drop_due(self.limits, Facts(
-            backlog_bytes, oldest_ns, self.clock.wall_ns(), full, full and self.buffer.furthest_behind(progress.name)))
+        drop = drop_due(self.limits, Facts(
+            backlog_bytes, oldest_ns and self.ages.by_todays_clock(oldest_ns), self.clock.wall_ns(), full,
+            full and self.buffer.furthest_behind(progress.name)))
+        return drop and drop._replace(read_before_ns=self.ages.as_written(drop.read_before_ns))
+
+    def _look_at_the_clock(self) -> None:
+        if self.limits.max_age_s is None:
+            return
+        ahead_s = self.ages.look(self.clock.now_s(), self.clock.wall_ns())
+        if ahead_s:
+            self.telemetry.say(
+                "warning", "clock_jumped", about=self.progress.name, ahead_s=round(ahead_s, 1),
+                why="the wall clock was set forward, or the machine was suspended; that counts as no age for max_backlog_age")
 
     async def give_away(self, drop: Drop) -> None:
         """From the window's end on (Y1)."""
