@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..config.types import BufferSettings
 from ..errors import BufferLost, Fatal, GapReason
@@ -39,6 +39,7 @@ from .recovery import CURSORS, SEGMENTS, Recovered, recover
 from .ring import Ring
 from .writer import WriterThread
 
+T = TypeVar("T")
 OnDurable = Callable[[int, int], None]
 RECORD_BYTES, SECTION_BYTES = 48, 512  # what a frame holds beside messages, about: time, stream, id; file and positions
 
@@ -74,7 +75,8 @@ class Buffer:
     async def open(
         cls, directory: str, settings: BufferSettings, telemetry: Telemetry, *, files: Files | None = None
     ) -> Buffer:
-        """Recover the state directory and start the writer. Usage, Fatal: nothing runs, nothing was touched."""
+        """Recover the state directory and start the writer. Usage, Fatal: nothing runs, nothing was touched. Cancelled: it ends
+        when recovery, which changes files, has ended: the state lock is given back behind it."""
         world = files or OsFiles()
 
         def prepare() -> tuple[Recovered, Engine, Outcome]:
@@ -86,7 +88,7 @@ class Buffer:
             return found, engine, engine.step((), time.monotonic())
 
         try:
-            found, engine, outcome = await asyncio.get_running_loop().run_in_executor(None, prepare)
+            found, engine, outcome = await _to_its_end(asyncio.get_running_loop().run_in_executor(None, prepare))
         except OSError as error:
             raise Fatal(f"state_dir {directory}: {error.strerror or error} ({error.filename or 'buffer'}); "
                         "mend the disk or its mount, or move state_dir") from error
@@ -417,3 +419,12 @@ class Buffer:
                 waiter.set_result(None)
         self._changed.clear()
 
+
+async def _to_its_end(work: asyncio.Future[T]) -> T:
+    """What a thread gives; cancelled, only when that has ended."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        work.exception()                                  # heard: nobody else asks
+        raise

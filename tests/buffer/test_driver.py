@@ -419,3 +419,26 @@ async def test_what_stops_the_buffer_is_shown_as_it_is_now_and_not_as_it_began()
         assert [event for _, event, _ in telemetry.lines].count("degraded") == 1
         buffer._say_degraded({})
         assert telemetry.degraded_since == {}
+
+
+async def test_a_stop_during_recovery_gives_the_state_lock_back_when_recovery_no_longer_changes_files() -> None:
+    files, entered, go_on, ended = FaultyFiles(), threading.Event(), threading.Event(), threading.Event()
+
+    def names_slowly(path: str, real: Callable[[str], list[str]] = files.names) -> list[str]:
+        entered.set()
+        go_on.wait(LIMIT_S)
+        found = real(path)
+        ended.set()
+        return found
+
+    files.names = names_slowly  # type: ignore[method-assign]
+    opening = asyncio.create_task(Buffer.open(ROOT, settings(), Telemetry(), files=files))
+    await until(entered.is_set)
+    opening.cancel()
+    await asyncio.wait([opening], timeout=0.05)
+    assert not opening.done()
+    go_on.set()
+    async with asyncio.timeout(LIMIT_S):
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    assert ended.is_set()
