@@ -21,12 +21,32 @@ from ..telemetry import Telemetry
 class DecodeFormats:
     """See tail.ports.Formats."""
 
+    def __init__(self, telemetry: Telemetry | None = None) -> None:
+        self._telemetry = telemetry
+        self._told: set[str] = set()
+
+    def taken_as_plain(self, line: bytes, source: str) -> None:
+        """Once for each source: a log of containers as a host's file is the first thing that many try."""
+        if self._telemetry is None or source in self._told:
+            return
+        form = decode.sniff(line)
+        if not decode.first_ns(line, form):              # `raw`, or something that only begins like docker's
+            return
+        self._told.add(source)
+        self._telemetry.say(
+            "warning", "looks_like_container_logs", about=f"source {source}",
+            why=f"its lines are {_FORM_NAMES[form]}, and are shipped as they stand, with time and stream in the message; write "
+                f"`type: containers` (with pods and labels), or `format: {form}` in this source, or `format: raw` where that is "
+                "what you want")
+
     def sniff(self, line: bytes) -> str:
         return decode.sniff(line)
 
     def first_ns(self, line: bytes, form: str) -> int:
         return decode.first_ns(line, form)
 
+
+_FORM_NAMES = {"cri": "container logs in the CRI's format", "docker": "docker's container logs (json-file)"}
 
 PARSERS_OF_FORMATS: dict[str, Wanted] = {
     "syslog": Wanted(parse="syslog"), "klog": Wanted(parse="klog"), "json": Wanted(parse="json"),

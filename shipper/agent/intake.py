@@ -92,7 +92,7 @@ class Intake:
         self._discoverer = Discoverer(specs_of(config), telemetry)
         self._directory = NodeDirectory(self._discoverer, None)
         self.reader = Reader(
-            buffer, self._directory, DecodeFormats(), decoder_for(Budget(), telemetry, self._limits), telemetry,
+            buffer, self._directory, DecodeFormats(telemetry), decoder_for(Budget(), telemetry, self._limits), telemetry,
             max_open_files=raise_descriptor_limit(), pace=pace,
         )
         self.journals = Journals(self.reader, buffer, telemetry, self._limits, pace)

@@ -26,7 +26,7 @@ from .file import Changed, TailFile
 from .identity import digest, file_key, first_line
 from .looking import Look
 from .plan import KnownFile
-from .ports import Directory, Formats, KnownPositions, Seen, Settings
+from .ports import Directory, FormerNames, Formats, KnownPositions, Seen, Settings
 
 MOST_SALTED = 64
 
@@ -56,18 +56,18 @@ class Lineage:
     """State of one stream. The Reader drives it; nothing here waits."""
 
     __slots__ = (
-        "armed", "claim", "cutter", "decoder", "directory", "done", "eof_ticks", "files", "ignored", "ignored_keys", "last_ns",
+        "armed", "claim", "cutter", "decoder", "directory", "done", "elsewhere", "eof_ticks", "files", "ignored", "ignored_keys", "last_ns",
         "look_due", "next_source", "opener", "outbox", "passed_over", "salted", "settings", "settings_due", "source",
         "truncations", "vanished", "wait_until_s",
     )
 
     def __init__(
         self, source: Source, settings: Settings, decoder: LineDecoder, directory: Directory,
-        claim: Callable[[str], bool] = lambda key: True,
+        claim: Callable[[str], bool] = lambda key: True, elsewhere: FormerNames | None = None,
     ) -> None:
-        """`claim(key)`: True where no other file has this key; it is this lineage's from then on."""
+        """`claim(key)`: True where no other file has this key; it is this lineage's from then on. `elsewhere`: the other ones."""
         self.source, self.settings, self.decoder, self.directory = source, settings, decoder, directory
-        self.claim = claim
+        self.claim, self.elsewhere = claim, elsewhere
         self.cutter = Cutter(decoder, self.reread)
         self.files: list[TailFile] = []
         self.done: list[TailFile] = []
@@ -129,8 +129,11 @@ class Lineage:
         return False
 
     def form_by(self, line: bytes, formats: Formats) -> str:
+        if self.settings.form == "plain":
+            formats.taken_as_plain(line, self.settings.source_name)
+            return "raw"
         if self.settings.form != "auto":
-            return "raw" if self.settings.form == "plain" else self.settings.form
+            return self.settings.form
         # Among container logs a line that is neither is a damaged CRI line, not a third format.
         form = formats.sniff(line)
         return form if form != "raw" or self.settings.host_file else "cri"

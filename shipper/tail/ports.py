@@ -70,6 +70,9 @@ class Directory(Protocol):
 class Formats(Protocol):
     """What the decode stage knows of a file's first line."""
 
+    def taken_as_plain(self, line: bytes, source: str) -> None:
+        """The first line of a file whose source says `plain`. It is said where it looks like a container's."""
+
     def sniff(self, line: bytes) -> str:
         """cri, docker or raw."""
 
@@ -115,6 +118,13 @@ class KnownPositions(Protocol):
     @property
     def lost(self) -> Sequence[Any]: ...
     def keys_of(self, lineage: str) -> list[str]: ...
+
+
+class FormerNames(Protocol):
+    """elsewhere.Elsewhere, as a lineage asks for it."""
+
+    def take(self, mine: Any, file: Any) -> Section | None: ...
+    def holds(self, mine: Any, key: str) -> bool: ...
 
 
 class BufferPort(Protocol):

@@ -83,6 +83,24 @@ def test_a_wrong_command_line_is_exit_2_and_one_line(agent: Agent, argv: list[st
     assert done.returncode == 2 and done.stderr.count(b"\n") == 1 and why.encode() in done.stderr, done
 
 
+def test_container_logs_taken_as_plain_files_are_told_once_with_the_mend(agent: Agent) -> None:
+    lines = {
+        "cri": '2026-11-20T09:04:05.123456789Z stdout F hello\n',
+        "docker": '{"log":"hello\\n","stream":"stdout","time":"2026-11-20T09:04:05.123456789Z"}\n'}
+    sources = {name: agent.files_source(f"{name}-*.log") for name in ("cri", "docker", "plain", "app_json")}
+    sources["raw"] = agent.files_source("raw-*.log", format="raw")
+    for name, line in (*lines.items(), ("plain", "hello\n"), ("app_json", '{"log":"no docker"}\n'), ("raw", lines["cri"])):
+        for n in range(2):
+            (agent.logs / f"{name}-{n}.log").write_text(f"{line}{line}")
+    agent.configure(sinks={"archive": agent.file_sink()}, sources=sources)
+    assert agent.once() == 0
+    said = {line["about"]: line["why"] for line in agent.said("looks_like_container_logs")}
+    assert said.keys() == {"source cri", "source docker"} and len(agent.said("looks_like_container_logs")) == 2
+    assert "`type: containers`" in said["source cri"] and "`format: cri`" in said["source cri"]
+    assert "`format: docker`" in said["source docker"] and "hello" not in str(said)
+    assert agent.once() == 0                                      # nothing is new in them
+
+
 def test_sigterm_with_a_dead_sink_exits_0_within_the_grace_and_names_what_stays(agent: Agent) -> None:
     agent.configure(sinks={"dead": agent.syslog_sink(dead_port()), "archive": agent.file_sink()}, shutdown_grace="1s")
     log = agent.logs / "app.log"
