@@ -419,6 +419,18 @@ class TestFluentBit:
         assert node.take_over(agent="fluent-bit", path=made.path) == 0
         assert node.delivered() == ["two"]
 
+    def test_several_data_bases_one_after_the_other_as_gkes_agent_has_one_for_each_system_namespace(self, node: Node):
+        system = node.tree.pod("dns-0", namespace="kube-system") / "0.log"
+        links = {name: next(node.tree.links.glob(f"*_{name}_*")) for name in ("default", "kube-system")}
+        node.tree.write(cri("one"), cri("two", second=1))
+        node.tree.write(cri("three", second=2), cri("four", second=3), path=system)
+        for name, first in (("default", "one"), ("kube-system", "three")):
+            made = FluentBit(node.root / f"flb_{name}.db")
+            made.row(links[name], len(cri(first)), os.stat(links[name]).st_ino)
+            made.base.close()
+            assert node.take_over(agent="fluent-bit", path=made.path) == 0
+        assert sorted(node.delivered()) == ["four", "two"]
+
     def test_several_rows_of_one_name_are_several_files(self, node: Node):
         node.tree.write(cri("one"), cri("two", second=1))
         old = node.tree.rotate("20261120-090001")

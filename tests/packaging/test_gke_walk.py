@@ -17,6 +17,7 @@ from shipper.config.loader import load_text
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/gke.md").read_text()
 CONFIG = (ROOT / "config/gke.yaml").read_text()
+PATCHES = ("take-over.yaml", "take-over-managed.yaml")
 FLUENTD = ROOT / "tests/agent/convert/fluentd-gcp.yaml"
 
 
@@ -32,12 +33,13 @@ def daemonset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (directory / "packaging").symlink_to(ROOT / "packaging")
     overlay = directory / "my-overlay"
     overlay.mkdir()
-    (overlay / "take-over.yaml").write_text(blocks("yaml")[0])
+    for name, patch in zip(PATCHES, blocks("yaml"), strict=True):
+        (overlay / name).write_text(patch)
     (overlay / "configmap.yaml").write_text(yaml.safe_dump({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shipper", "namespace": "shipper"},
         "data": {"shipper.yaml": CONFIG}}))
     (overlay / "kustomization.yaml").write_text(
-        "bases: [../packaging/kubernetes/overlays/gke]\npatchesStrategicMerge: [configmap.yaml, take-over.yaml]\n"
+        f"bases: [../packaging/kubernetes/overlays/gke]\npatchesStrategicMerge: [configmap.yaml, {', '.join(PATCHES)}]\n"
         "images: [{name: shipper, newName: r.example.com/shipper, newTag: 0.1.0}]\n")
     built = subprocess.run(["kubectl", "kustomize", "--load-restrictor=LoadRestrictionsNone", str(overlay)],
                            capture_output=True, text=True, check=True, timeout=60)
@@ -46,25 +48,27 @@ def daemonset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_init_container_builds_with_the_agents_image_and_volumes(daemonset: dict[str, Any]):
-    (first,), (agent,) = daemonset["initContainers"], daemonset["containers"]
-    assert first["image"] == agent["image"] == "r.example.com/shipper:0.1.0"
-    volumes = {volume["name"] for volume in daemonset["volumes"]}
-    assert {mount["name"] for mount in first["volumeMounts"]} <= volumes and "state" in volumes
-    where = {mount["name"]: mount["mountPath"] for mount in agent["volumeMounts"]}
-    assert all(where.get(mount["name"], mount["mountPath"]) == mount["mountPath"] for mount in first["volumeMounts"])
-    environ = {one["name"] for one in first["env"]} | {one["name"] for one in agent["env"]}
-    assert set(re.findall(r"\$\{(\w+)\}", CONFIG)) <= environ, "what the config asks for, both containers have"
+    (agent,) = daemonset["containers"]
+    assert {one["name"] for one in daemonset["initContainers"]} == {"take-over", "take-over-managed"}
+    for first in daemonset["initContainers"]:
+        assert first["image"] == agent["image"] == "r.example.com/shipper:0.1.0"
+        volumes = {volume["name"] for volume in daemonset["volumes"]}
+        assert {mount["name"] for mount in first["volumeMounts"]} <= volumes and "state" in volumes
+        where = {mount["name"]: mount["mountPath"] for mount in agent["volumeMounts"]}
+        assert all(where.get(mount["name"], mount["mountPath"]) == mount["mountPath"] for mount in first["volumeMounts"])
+        environ = {one["name"] for one in first["env"]} | {one["name"] for one in agent["env"]}
+        assert set(re.findall(r"\$\{(\w+)\}", CONFIG)) <= environ, "what the config asks for, both containers have"
 
 
 def test_its_command_is_one_and_a_node_without_fluentd_passes(
     daemonset: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ):
-    args = daemonset["initContainers"][0]["args"]
     path = tmp_path / "shipper.yaml"
     path.write_text(CONFIG.replace("/var/lib/shipper", str(tmp_path / "state")))
     monkeypatch.setenv("NODE_NAME", "n1")
-    assert main([str(path) if arg == "/etc/shipper/shipper.yaml" else arg for arg in args]) == 0
-    assert "nothing to take over" in capsys.readouterr().out
+    for container in daemonset["initContainers"]:
+        assert main([str(path) if arg == "/etc/shipper/shipper.yaml" else arg for arg in container["args"]]) == 0
+        assert "nothing to take over" in capsys.readouterr().out
 
 
 def test_step_3_as_written_gives_a_config_that_check_and_explain_take(
