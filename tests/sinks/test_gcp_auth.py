@@ -11,15 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from shipper.agent.check_command import run_check
 from shipper.errors import Retryable
-from shipper.sinks import _gcp_config, _gcp_key
+from shipper.model import Request
+from shipper.sinks import SinkContext, _gcp_config, _gcp_key
 from shipper.sinks._gcp_auth import Anonymous, GcpCredentials, credentials
 from shipper.sinks._gcp_config import GcpConfig
 from shipper.sinks._gcp_identity import Identity
 from shipper.telemetry import Telemetry
 from tests.support.gcp_identity_fakes import IdentityServer
+
+from .http_world import entry_of
+from .syslog_kit import batch
 
 
 class Now:
@@ -428,3 +433,56 @@ async def test_the_metadata_servers_token_needs_no_cryptography(google: Identity
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE)
     said, _ = await process.communicate()
     assert said.decode().strip() == "Bearer False"
+
+
+# ------------------------------------------------------------ sinks that use it
+
+
+class Service:
+    """Any of the REST services: 401 to a token that is not good, else `said`."""
+
+    def __init__(self, google: IdentityServer, said: dict[str, Any]) -> None:
+        self.google, self.said, self.statuses = google, said, []  # type: ignore[var-annotated]
+
+    async def __aenter__(self) -> str:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        good = self.google.valid(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        self.statuses.append(200 if good else 401)
+        return web.json_response(self.said) if good else web.json_response({"error": {"code": 401}}, status=401)
+
+
+@pytest.mark.parametrize(("keys", "said"), [
+    ("type: cloud_logging, cluster_name: c, location: l", {}),
+    ("type: pubsub, topic: logs", {"messageIds": ["1"]}),
+    ("type: pubsub, topic: logs, ordering_key: '{pod}'", {"messageIds": ["1"]}),
+    ("type: bigquery, dataset: d, table: t, method: insert_all", {"kind": "bigquery#tableDataInsertAllResponse"}),
+], ids=["cloud_logging", "pubsub", "pubsub in order", "bigquery"])
+async def test_a_token_that_was_revoked_is_asked_for_anew_once_and_the_request_goes_out_with_it(
+    google: IdentityServer, monkeypatch: pytest.MonkeyPatch, keys: str, said: dict[str, Any],
+) -> None:
+    monkeypatch.setenv("GCE_METADATA_HOST", google.host)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    service = Service(google, said)
+    async with service as url:
+        entry = entry_of(f"{keys}, project: p1, proxy: none, endpoint: '{url}'")
+        sink = entry.spec.build(entry.config, SinkContext("far", "n1", "/nonexistent", Telemetry()))
+        sink.credentials._now_s = google.now_s
+        one = Request(1, [batch([b"x"])])
+        await sink.send(one, sink.encode(one.batches))
+        google.revoke()
+        with pytest.raises(Retryable, match="401"):
+            await sink.send(one, sink.encode(one.batches))
+        await sink.send(one, sink.encode(one.batches))
+        assert service.statuses == [200, 401, 200]
+        assert google.asked.count("instance/service-accounts/default/token") == 2
+        await sink.close()
