@@ -2,7 +2,7 @@
 
     entries ─► by lineage (paths resolved) ─► takeover.decide ─► Section(start = end = offset, gap IMPORTED from 0) ─► buffer
 
-Invariants (tests/agent/test_takeover_driver.py):
+Invariants (tests/agent/test_takeover.py):
   I1  nothing is written but frames and sources.json; positions stay derived from frames, so audit and verify know of it
   I2  a lineage that has positions of its own stays as it is; with `force` its position is moved on, never back (MOVED_ON)
   I4  a file whose last line in front of the position is younger than the positions is not the one that was read: its inode came

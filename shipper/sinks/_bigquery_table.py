@@ -3,7 +3,7 @@
     start         ─► ready: GET ─► 404: create (create_table) ─► columns ─► column_problems: Fatal, each with its mend
     while sending ─► refresh: GET each REFRESH_S; after "no such field" look_again: GET at once
 
-Invariants (tests/sinks/test_bigquery_table.py):
+Invariants (tests/sinks/test_bigquery.py):
   BT1  nothing is created but with create_table, and never twice: who was second (409) goes on
   BT2  a column that was added is known after REFRESH_S at the latest, without a restart; a look that fails while the columns are
        known stops nothing

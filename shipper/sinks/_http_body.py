@@ -1,6 +1,6 @@
 """What a request carries: pieces, compressed at most once, sent again as the same bytes.
 
-Invariants (tests/sinks/test_http_body.py):
+Invariants (tests/sinks/test_http_contract.py):
   HB1  `wire` gives the same object each time: what was compressed once is not compressed again
   HB2  equal pieces give equal wire bytes, also in another process (no time, no name in the gzip header)
   HB3  pieces over THREAD_FROM_BYTES are compressed on a thread; below, the hop (50 us) costs more than it spares the loop

@@ -199,6 +199,16 @@ async def test_a_table_is_created_partitioned_and_clustered_and_waited_for(far):
         assert made["clustering"] == {"fields": ["namespace", "pod"]} and made["schema"]["fields"] == AUTO_SCHEMA
 
 
+@pytest.mark.parametrize("keys", [{}, {"schema": "table"}])
+async def test_bt1_without_create_table_a_table_that_is_not_there_is_waited_for_and_never_created(far, keys):
+    async with BigqueryWorld(far, keys=keys) as world:
+        world.write(5)
+        await world.until(lambda: far.seen and "not there" in json.dumps(world.delivery.status()).replace("Not found", "not there"))
+        auto(far)
+        await world.until_done()
+        assert world.stored == world.expected and "create" not in far.seen and world.dead == {}
+
+
 @pytest.mark.parametrize("time", [b"1999-01-01T00:00:00Z", b"2099-01-01T00:00:00Z"])
 async def test_a_time_for_which_there_is_no_partition_makes_a_dead_letter_of_that_record_alone(far, time):
     async with BigqueryWorld(far, keys={"create_table": True}) as world:
