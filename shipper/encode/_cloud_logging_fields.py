@@ -13,6 +13,7 @@ from ..severity import normal
 
 PREFIX = "logging.googleapis.com/"
 MAX_LABELS = 64
+MAX_LABEL_NAME_BYTES, MAX_LABEL_BYTES = 512, 64 * 1024
 _LATENCY = re.compile(r"\s*(\d{1,11})(?:\.(\d+))?\s*s\s*")
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}")
 _INT64 = range(-(1 << 63), 1 << 63)
@@ -125,14 +126,22 @@ def _flag(value: Any) -> bool | None:
 
 
 def _labels(payload: dict[str, Any], found: dict[str, Any]) -> None:
-    """All values as texts; more than an entry may have stay in the payload."""
+    """All values as texts. Those that the API would cut or refuse stay in the payload: more than an entry may have, and names
+    and values that are too long."""
     value = payload.get(PREFIX + "labels")
     if not isinstance(value, dict):
         return
-    items = list(value.items())
-    found["labels"] = {name: _as_text(one) for name, one in items[:MAX_LABELS]}
-    if len(items) > MAX_LABELS:
-        payload[PREFIX + "labels"] = dict(items[MAX_LABELS:])
+    taken: dict[str, str] = {}
+    rest = {}
+    for name, one in value.items():
+        text = _as_text(one)
+        if len(taken) < MAX_LABELS and len(name.encode()) <= MAX_LABEL_NAME_BYTES and len(text.encode()) <= MAX_LABEL_BYTES:
+            taken[name] = text
+        else:
+            rest[name] = one
+    found["labels"] = taken
+    if rest:
+        payload[PREFIX + "labels"] = rest
     else:
         del payload[PREFIX + "labels"]
 

@@ -213,6 +213,14 @@ def test_cl3_an_entry_has_at_most_64_labels():
     assert len(entry(labels={f"p{n}": "x" for n in range(70)})["labels"]) == 64
 
 
+def test_a_label_that_google_would_cut_stays_whole_in_the_payload():
+    """512 bytes of a name, 64 KiB of a value: what is longer is cut there without a word."""
+    fits, long = {"n" * 512: "x", "v": "\u00e9" * 32 * 1024}, {"n" * 513: "x", "w": "\u00e9" * 32 * 1024 + "."}
+    found = entry({"logging.googleapis.com/labels": {**fits, **long}})
+    assert fits.items() <= found["labels"].items() and not long.keys() & found["labels"].keys()
+    assert found["jsonPayload"]["logging.googleapis.com/labels"] == long
+
+
 def test_cl1_the_quick_way_gives_what_the_careful_one_gives():
     one = batch([b"one", b"two\nlines", b"", b"\xff", b"five"])
     one = replace(one, fields=[b"", b'{"a":1}', b'{"b":"\\"x\\\\"}', b"{}", b'{"c":[1.5,null]}'],
