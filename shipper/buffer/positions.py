@@ -208,6 +208,14 @@ class Positions:
             last_ns = last_ns or lineage.last_ns
             keys = lineage.keys if file.key in lineage.keys else (*lineage.keys, file.key)
         delta.lineages[source.lineage] = LineagePosition(source, tuple(section.state), last_ns, keys)
+        if found is not None and found.file.source.lineage != source.lineage:
+            self._leave(delta, found.file.source.lineage, file.key)
+
+    def _leave(self, delta: Delta, name: str, key: str) -> None:
+        """The file was renamed: its former lineage has it no more."""
+        former = delta.lineages.get(name) or self.lineages.get(name)
+        if former is not None:
+            delta.lineages[name] = replace(former, keys=tuple(each for each in former.keys if each != key))
 
     def _fill(self, delta: Delta, found: FilePosition, section: Section) -> bool:
         """A section that reads a lost range again, from its start, or says by a gap that it cannot."""

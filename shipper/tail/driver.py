@@ -26,6 +26,7 @@ from .attention import TICK_S, Attention
 from .closings import Closings
 from .cutter import LineDecoder
 from .damage import LostRanges
+from .elsewhere import Elsewhere
 from .ending import may_close_open_records
 from .facts import held_bytes_of, lag_by_source, rows_of, states_of, unread_bytes_of
 from .file import Changed, TailFile
@@ -69,6 +70,7 @@ class Reader:
         self._opener = Opener(directory, self._handles, self._attention, telemetry)
         self._turns: Turns[str] = Turns()
         self._in_flight = InFlight(buffer, telemetry, self._rewind)
+        self._elsewhere = Elsewhere(self.lineages, lambda: buffer.positions, lambda: self.complete)
         self._closings = Closings(buffer)
         self._going_back = GoingBack(
             buffer, self.lineages, self._handles, self._closings, telemetry, make_decoder, now_s=now_s, now_ns=now_ns,
@@ -102,7 +104,8 @@ class Reader:
             self.tell(source, settings, wait_until_s=wait_until_s)
             self._attention.look_at(name)
             return
-        lineage = Lineage(source, settings, self._make_decoder(source, settings), self._directory, self._in_flight.claim)
+        lineage = Lineage(source, settings, self._make_decoder(source, settings), self._directory, self._in_flight.claim,
+                          self._elsewhere)
         position = self._buffer.positions.lineages.get(name)
         if position is not None:
             lineage.decoder.restore(position.state, self._now_s())
@@ -161,7 +164,8 @@ class Reader:
 
     def lost_lineage(self, name: str) -> None:
         """A lineage of the positions whose directory is gone: what it still held is reported, its files are closed."""
-        self._submit(lost_sections(name, self._buffer.positions, self._make_decoder, self._now_ns()))
+        elsewhere = {key for lineage in self.lineages.values() for key in lineage.file_keys()}    # under another name
+        self._submit(lost_sections(name, self._buffer.positions, self._make_decoder, self._now_ns(), elsewhere))
 
     def wake(self) -> None:
         """Leave the wait (the stop event was set)."""

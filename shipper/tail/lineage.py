@@ -26,7 +26,7 @@ from .file import Changed, TailFile
 from .identity import digest, file_key, first_line
 from .looking import Look
 from .plan import KnownFile
-from .ports import Directory, FormerNames, Formats, KnownPositions, Seen, Settings
+from .ports import Directory, Formats, FormerNames, KnownPositions, Seen, Settings
 
 MOST_SALTED = 64
 
@@ -56,9 +56,9 @@ class Lineage:
     """State of one stream. The Reader drives it; nothing here waits."""
 
     __slots__ = (
-        "armed", "claim", "cutter", "decoder", "directory", "done", "elsewhere", "eof_ticks", "files", "ignored", "ignored_keys", "last_ns",
-        "look_due", "next_source", "opener", "outbox", "passed_over", "salted", "settings", "settings_due", "source",
-        "truncations", "vanished", "wait_until_s",
+        "armed", "claim", "cutter", "decoder", "directory", "done", "elsewhere", "eof_ticks", "files", "ignored",
+        "ignored_keys", "last_ns", "look_due", "next_source", "opener", "outbox", "passed_over", "salted", "settings",
+        "settings_due", "source", "truncations", "vanished", "wait_until_s",
     )
 
     def __init__(

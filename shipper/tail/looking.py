@@ -18,6 +18,7 @@ from ..errors import RefusedReason
 from ..model import FileRef
 from . import plan as planning
 from .copies import is_copy, takes_over
+from .elsewhere import Busy
 from .file import TailFile
 from .identity import digest, first_line
 from .plan import Begin, Continue, FoundFile, KnownFile
@@ -37,7 +38,7 @@ class Look:
 
     def run(self) -> list[tuple[str, str]]:
         """Refusals as (reason, message)."""
-        self._of.look_due = False
+        again, self._of.look_due = self._of.look_due, False
         self._of.cutter.read_ns = self._now_ns                     # what ends here ends now
         seen = self._of.directory.siblings(self._of.source)
         by_node = {(s.device, s.inode): s for s in seen}
@@ -59,7 +60,7 @@ class Look:
             s for s in seen
             if (s.device, s.inode) not in tracked and not self._of.is_ignored(s)
         ]
-        if new or not tracked:
+        if new or not tracked or again:                  # again: what is lost could not be told
             self._take_in(new, tracked)
         for file in [f for f in self._of.done if f.deleted_since_s == 0.0]:
             file.close()
@@ -124,7 +125,11 @@ class Look:
             # A file that could not be opened now may be the one: nothing is called lost before it was looked at.
             if not self._refusals and not self._of.look_due:
                 for lost in verdict.lost:
-                    if lost.key not in open_keys:
+                    if lost.key in open_keys:
+                        continue
+                    if self._of.elsewhere is not None and self._of.elsewhere.holds(self._of, lost.key):
+                        self._of.look_due = True
+                    else:
                         self._of.report_lost(self._positions.files[lost.key].file, lost, first_found_ns)
             self._queue(verdict.files, by_node)
         finally:                                         # also where a disk answers EIO to a look: each try would keep one
@@ -147,8 +152,25 @@ class Look:
         """One live file, and nothing is known of its lineage: what the plan would say. False: this is not so simple."""
         if not seen.live or seen.compressed or self._skip_old or self._of.files or self._of.done:
             return False
+        if (former := self._had_another_name(file)) is not None:
+            self._of.files += [file] * former
+            return True
         self._of.define(file, self._formats, head=file.head())
         self._of.files.append(file)
+        return True
+
+    def _had_another_name(self, file: TailFile) -> bool | None:
+        """None: no. True: it goes on where it stood. False: who has it by its former name is not ready with it: later."""
+        if self._of.elsewhere is None:
+            return None
+        try:
+            section = self._of.elsewhere.take(self._of, file)
+        except Busy:
+            self._of.look_due = True
+            return False
+        if section is None:
+            return None
+        self._of.outbox.append(section)
         return True
 
     def _open_all(self, new: list[Seen]) -> list[tuple[TailFile, Seen]]:
@@ -220,6 +242,9 @@ class Look:
             elif is_copy(self._of, file, alive):
                 self._of.ignore(file)
                 continue
+            elif (former := self._had_another_name(file)) is not None:
+                if not former:
+                    continue
             elif self._skip_old and file.live and file.size:
                 file.old_bytes = file.size
             else:

@@ -7,7 +7,7 @@ Invariants:
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ..errors import GapReason
 from ..model import Gap, Section, Source
@@ -47,12 +47,15 @@ def _dropped(lineage: Lineage, positions: KnownPositions) -> list[Section]:
     return [Section(ref, offset, offset, guard, None, lineage.decoder.state(), drops, size=size)]
 
 
-def lost_sections(name: str, positions: KnownPositions, make_decoder: MakeDecoder, now_ns: int) -> list[Section]:
-    """A lineage of the positions whose directory is gone: what its files still held, as gaps, and what was open in it."""
+def lost_sections(
+    name: str, positions: KnownPositions, make_decoder: MakeDecoder, now_ns: int, elsewhere: Collection[str] = (),
+) -> list[Section]:
+    """A lineage of the positions whose directory is gone: what its files still held, as gaps, and what was open in it.
+    `elsewhere`: keys of files that another lineage goes on with."""
     sections = []
     for key in positions.keys_of(name):
         known = positions.files[key]
-        if known.closed:
+        if known.closed or key in elsewhere:
             continue
         gap = Gap(known.offset, -1, GapReason.ROTATED_AWAY, max(0, known.size - known.offset), known.last_ns, 0)
         sections.append(Section(

@@ -78,6 +78,7 @@ class Node:
             max_open_files=self.max_open, now_s=lambda: self.now,
         )
         self.scan(skip_old=first and self.settings.start_at == "end")
+        self.reader.complete = True
 
     def scan(self, *, skip_old: bool = False) -> None:
         changes = self.discoverer.scan()

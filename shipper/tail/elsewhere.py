@@ -1,0 +1,126 @@
+"""A file that another lineage has read: renamed to a name that an `include` matches too (app.log to app.1.log under *.log, or
+into a directory that is read as well). Driver: fstat and preads; once per file that nobody of its own lineage knows.
+
+    old name   app.log ──► read ──► at its end, or in `done` ──┐ let go
+    new name   app.1.log ──► looked at: same inode, head, guard ┴─► goes on there, with key and offset
+
+Invariants:
+  E1  what was read under the former name is not read again, also where the rename was while no agent ran (positions)
+  E2  one lineage reads a file: as long as the other has something unread or unfinished of it, it is looked at again later
+  E3  an inode says where to look, content decides; a file with two names (hard links) is nobody's but its own
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..model import FileRef, Section
+from .file import TailFile
+from .identity import digest
+from .ports import KnownPositions
+
+if TYPE_CHECKING:
+    from .lineage import Lineage
+
+
+class Busy(Exception):
+    """Another lineage still reads the file (E2)."""
+
+
+class Former(NamedTuple):
+    """Where the file stood under its former name."""
+
+    ref: FileRef
+    offset: int
+    guard: str
+
+
+class Elsewhere:
+    """`complete()`: every lineage that there is was told. Until then the positions are looked up in an index of them."""
+
+    def __init__(
+        self, lineages: Mapping[str, Lineage], positions: Callable[[], KnownPositions], complete: Callable[[], bool]
+    ) -> None:
+        self._lineages, self._positions, self._complete = lineages, positions, complete
+        self._index: dict[tuple[int, int], list[str]] | None = None
+
+    def take(self, mine: Lineage, file: TailFile) -> Section | None:
+        """Makes `file`, which is open and has no key, go on where it stood; the section that says so. None where it is nobody's.
+        Raises Busy."""
+        if not mine.settings.host_file or file.compressed or os.fstat(file.fd).st_nlink > 1:
+            return None
+        former = self._tracked(mine, file) or self._known(mine, file)
+        if former is None:
+            return None
+        key, head_bytes, head_hash = former.ref.key, former.ref.head_bytes, former.ref.head_hash
+        ref = FileRef(key, mine.source, file.path, file.device, file.inode, head_bytes, head_hash)
+        file.resume(ref, former.offset, former.guard)
+        return Section(ref, former.offset, former.offset, former.guard, None, mine.decoder.state(), size=former.offset)
+
+    def holds(self, mine: Lineage, key: str) -> bool:
+        """Does another lineage go on with this file of ours? True too where nobody can say yet."""
+        if not self._complete():
+            return mine.settings.host_file
+        return any(key in other.file_keys() for other in self._others(mine))
+
+    def _others(self, mine: Lineage) -> Iterable[Lineage]:
+        return [other for other in self._lineages.values() if other is not mine and other.settings.host_file]
+
+    def _tracked(self, mine: Lineage, file: TailFile) -> Former | None:
+        if not self._complete():
+            return None                                   # who was looked at before has found its files by their names
+        for other in self._others(mine):
+            for tracked in [f for f in [*other.files, *other.done] if f.node_id == file.node_id and f.ref is not None]:
+                former = _former(tracked)
+                if not _holds(former, file):
+                    continue
+                if tracked in other.files:
+                    if not _is_read(other, tracked):
+                        raise Busy
+                    other.files.remove(tracked)
+                else:
+                    other.done.remove(tracked)
+                tracked.close()
+                return former
+        return None
+
+    def _known(self, mine: Lineage, file: TailFile) -> Former | None:
+        files = self._positions().files
+        for key in self._keys_at(file.node_id):
+            known = files.get(key)
+            if known is None or known.file.source.kind != "files" or known.file.source.lineage == mine.source.lineage:
+                continue
+            former = Former(known.file, known.offset, known.guard)
+            if _holds(former, file):
+                return former
+        return None
+
+    def _keys_at(self, node_id: tuple[int, int]) -> list[str]:
+        if self._complete():
+            self._index = None
+            return [key for key, p in self._positions().files.items() if (p.file.device, p.file.inode) == node_id]
+        if self._index is None:
+            self._index = {}
+            for key, known in self._positions().files.items():
+                self._index.setdefault((known.file.device, known.file.inode), []).append(key)
+        return self._index.get(node_id, [])
+
+
+def _former(tracked: TailFile) -> Former:
+    assert tracked.ref is not None
+    guard = digest(tracked.guard) if tracked.guard is not None else tracked.guard_hash
+    return Former(tracked.ref, tracked.offset, guard)
+
+
+def _holds(former: Former, file: TailFile) -> bool:
+    head = file.head()
+    ref = former.ref
+    same_head = len(head) >= ref.head_bytes and digest(head[: ref.head_bytes]) == ref.head_hash
+    return same_head and (not former.offset or file.guard_at(former.offset) == former.guard)
+
+
+def _is_read(other: Lineage, tracked: TailFile) -> bool:
+    """Nothing of it is unread, but for a line without its end, and nothing that began in it is open."""
+    return (tracked.handle is not None and other.decoder.oldest_open_s() is None and not other.outbox
+            and tracked.stat_size() == tracked.offset + tracked.rest_bytes)

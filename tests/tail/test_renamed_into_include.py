@@ -1,0 +1,121 @@
+"""E1 to E3 of elsewhere.py: a log that is renamed to a name that `include` matches too (app.log to app.1.log under *.log, as
+log4j and logback rotate; or into a directory that is read as well) came a second time as a whole, under other ids."""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_buffer import FakeBuffer
+from tests.tail.conftest import Node, Tree
+
+
+def lines(name: str, count: int) -> list[bytes]:
+    return [b"%s line %d of a log\n" % (name.encode(), n) for n in range(count)]
+
+
+def messages(name: str, count: int) -> list[bytes]:
+    return [line[:-1] for line in lines(name, count)]
+
+
+class Logs:
+    def __init__(self, tmp_path: Path) -> None:
+        self.tree = Tree(tmp_path / "log")
+        self.dir = self.tree.root / "app"
+        self.dir.mkdir()
+        self.app = self.dir / "app.log"
+
+    def node(self) -> Node:
+        return Node(self.tree, kind="files", include=f"{self.dir}/*.log", form="plain")
+
+    def rotate(self, keep: int = 4) -> None:
+        """app.log to app.1.log, app.1.log to app.2.log, ..."""
+        for number in range(keep, 0, -1):
+            name = self.dir / (f"app.{number - 1}.log" if number > 1 else "app.log")
+            if name.exists():
+                os.rename(name, self.dir / f"app.{number}.log")
+
+
+def gaps(buffer: FakeBuffer) -> list[object]:
+    return [gap for section in buffer.sections for gap in section.gaps]
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Logs:
+    return Logs(tmp_path)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["while it is read", "while no agent runs"])
+async def test_numbered_files_that_include_matches_come_once_through_every_rotation(logs: Logs, stopped: bool) -> None:
+    logs.tree.write(*lines("oldest", 50), path=logs.dir / "app.1.log")
+    logs.tree.write(*lines("first", 50), path=logs.app)
+    node = logs.node()
+    wanted = messages("oldest", 50) + messages("first", 50)
+    assert sorted(await node.run()) == sorted(wanted)
+    for name in ("second", "third", "fourth"):
+        logs.rotate()
+        logs.tree.write(*lines(name, 50), path=logs.app)
+        wanted += messages(name, 50)
+        if stopped:
+            node.restart()
+        assert sorted(await node.run()) == sorted(wanted)
+    node.restart()
+    assert sorted(await node.run()) == sorted(wanted)
+    assert not gaps(node.buffer)
+    assert len({item for item, _ in node.buffer.records}) == len(wanted)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["while it is read", "while no agent runs"])
+async def test_what_comes_behind_the_rename_is_read_once_by_its_new_name(logs: Logs, stopped: bool) -> None:
+    logs.tree.write(*lines("a", 5), path=logs.app)
+    node = logs.node()
+    await node.run()
+    logs.tree.write(b"not read before the rename\n", path=logs.app)
+    logs.rotate()
+    logs.tree.write(b"written behind the rename\n", path=logs.dir / "app.1.log")
+    logs.tree.write(*lines("b", 5), path=logs.app)
+    if stopped:
+        node.restart()
+    await node.run()
+    logs.tree.write(b"late\n", path=logs.dir / "app.1.log")
+    node.reader.written(str(logs.dir / "app.1.log"))
+    node.reader.changed(str(logs.app))
+    await node.run(40.0)
+    node.restart()
+    wanted = [*messages("a", 5), b"not read before the rename", b"written behind the rename", *messages("b", 5), b"late"]
+    assert sorted(await node.run()) == sorted(wanted)
+    assert not gaps(node.buffer)
+
+
+async def test_a_line_without_its_end_is_finished_under_the_new_name(logs: Logs) -> None:
+    logs.tree.write(b"one\n", b"tw", path=logs.app)
+    node = logs.node()
+    assert await node.run() == [b"one"]
+    os.rename(logs.app, logs.dir / "other.log")
+    await node.run()
+    logs.tree.write(b"o\n", path=logs.dir / "other.log")
+    node.reader.written(str(logs.dir / "other.log"))
+    assert await node.run() == [b"one", b"two"]
+
+
+async def test_another_file_that_got_the_inode_is_read_from_its_start(logs: Logs) -> None:
+    logs.tree.write(*lines("a", 5), path=logs.app)
+    node = logs.node()
+    await node.run()
+    os.rename(logs.app, logs.dir / "other.log")
+    (logs.dir / "other.log").write_bytes(b"".join(lines("new", 9)))        # in place: what an inode given out again looks like
+    node.restart()
+    assert sorted(await node.run()) == sorted(messages("a", 5) + messages("new", 9))
+
+
+async def test_two_names_of_one_file_take_nothing_from_each_other(logs: Logs) -> None:
+    logs.tree.write(*lines("a", 5), path=logs.app)
+    node = logs.node()
+    await node.run()
+    os.link(logs.app, logs.dir / "other.log")
+    logs.tree.write(b"more\n", path=logs.app)
+    await node.run()
+    node.reader.written(str(logs.app))
+    assert (await node.run()).count(b"more") >= 1
+    assert not gaps(node.buffer)
