@@ -20,8 +20,8 @@ from ..model import Gap
 from .audit import AuditFacts, FileAudit, SinkAudit
 from .status import FileFacts
 
-FROM_THE_START = (GapReason.START_AT_END, GapReason.IMPORTED)
-"""What was there before us. A file has one of the two: both are said before its first byte is read."""
+FROM_THE_START = (GapReason.START_AT_END, GapReason.READ_BEFORE, GapReason.IMPORTED)
+"""What was there before us. A file has one of them at most: each is said before its first byte is read."""
 
 
 def audit_facts(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 
+from ..errors import GapReason
 from ..model import FileRef, Section
 from .gz import GzipFile
 from .identity import GUARD_BYTES, HEAD_BYTES, digest
@@ -24,8 +25,8 @@ class TailFile:
 
     __slots__ = (
         "begun", "compressed", "deleted_since_s", "device", "ended", "form", "guard", "guard_hash", "handle", "in_old_line",
-        "inode", "live", "offset", "old_bytes", "passed", "path", "proven_bytes", "ref", "rest_bytes", "rest_since_s", "resumed",
-        "salt", "scanned", "size",
+        "inode", "live", "offset", "old_because", "old_bytes", "passed", "path", "proven_bytes", "ref", "rest_bytes",
+        "rest_since_s", "resumed", "salt", "scanned", "size",
     )
 
     def __init__(self, path: str, device: int, inode: int, *, live: bool, compressed: bool) -> None:
@@ -46,7 +47,8 @@ class TailFile:
         self.salt = ""
         self.resumed = False             # from the positions, and not read since
         self.deleted_since_s: float | None = None
-        self.old_bytes = 0                    # start_at: end; so long was it at the first look, and is passed over
+        self.old_bytes = 0               # so long was it at the first look, and is passed over
+        self.old_because = GapReason.START_AT_END
         self.in_old_line = False         # start_at: end; what was passed over ends in the middle of a very long line
         self.ended = False               # read to its end at least once
         self.passed: Section | None = None    # start_at: end; what says so, in case its frame is lost

@@ -175,8 +175,11 @@ class Lineage:
             return True
         return False
 
-    def report_lost(self, ref: FileRef, lost: KnownFile, next_ns: int) -> None:
-        gap = Gap(lost.offset, -1, GapReason.ROTATED_AWAY, max(0, lost.size - lost.offset), lost.last_ns, next_ns)
+    def report_lost(self, ref: FileRef, lost: KnownFile, next_ns: int, *, torn: bool = False) -> None:
+        """`torn`: it is there without its end, and goes on under another key; what was never seen of it nobody misses."""
+        unread = max(0, lost.size - lost.offset)
+        reason = GapReason.TRUNCATED if torn else GapReason.ROTATED_AWAY
+        gap = Gap(lost.offset, -1, reason, unread, lost.last_ns, next_ns) if unread or not torn else None
         ref = FileRef(ref.key, self.source, ref.path, ref.device, ref.inode, ref.head_bytes, ref.head_hash)
         self.outbox.append(self.closing(ref, lost.offset, lost.guard, gap, lost.size))
 

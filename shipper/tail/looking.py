@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..errors import RefusedReason
+from ..errors import GapReason, RefusedReason
 from ..model import FileRef
 from . import plan as planning
 from .copies import is_copy, takes_over
@@ -26,6 +26,8 @@ from .ports import Formats, KnownPositions, Refused, Seen
 
 if TYPE_CHECKING:
     from .lineage import Lineage
+
+LAST_LINE_BYTES = 128 * 1024
 
 
 class Look:
@@ -130,7 +132,8 @@ class Look:
                     if self._of.elsewhere is not None and self._of.elsewhere.holds(self._of, lost.key):
                         self._of.look_due = True
                     else:
-                        self._of.report_lost(self._positions.files[lost.key].file, lost, first_found_ns)
+                        self._of.report_lost(
+                            self._positions.files[lost.key].file, lost, first_found_ns, torn=lost.key in verdict.torn)
             self._queue(verdict.files, by_node)
         finally:                                         # also where a disk answers EIO to a look: each try would keep one
             kept = {f.node_id for f in [*self._of.files, *self._of.done]}
@@ -205,8 +208,13 @@ class Look:
         return FoundFile(
             seen.path, seen.device, seen.inode, seen.live, seen.compressed, seen.order, head,
             self._formats.first_ns(line or b"", file.form), file.guard_at, file.length_bytes() if file.compressed else file.size,
-            seen.mtime_ns, lambda: file.damaged,
+            seen.mtime_ns, lambda: file.damaged, lambda: self._last_ns(file),
         )
+
+    def _last_ns(self, file: TailFile) -> int:
+        start = max(0, file.size - LAST_LINE_BYTES)
+        lines = file.pread(LAST_LINE_BYTES, start).rpartition(b"\n")[0].rpartition(b"\n")
+        return self._formats.first_ns(lines[2], file.form) if lines[1] or not start else 0
 
     def _known_before(self, open_keys: set[str]) -> list[KnownFile]:
         """Files of the positions that nobody has found since the start."""
@@ -247,6 +255,8 @@ class Look:
                     continue
             elif self._skip_old and file.live and file.size:
                 file.old_bytes = file.size
+            elif verdict.read_before and file.size:
+                file.old_bytes, file.old_because = file.size, GapReason.READ_BEFORE
             else:
                 # Now: renamed or compressed before its first read it is known.
                 self._of.define(file, self._formats, head=verdict.found.head)

@@ -7,6 +7,8 @@ Facts in: what the positions know of a lineage (`KnownFile`), what lies in its d
             head of a known one, but shorter than its offset and another inode -> a copy being made: looked at again later
             the same, the known file is gone, and nothing was written to it since its last record -> the copy of a file that was
             read on after it was copied, and then cut: ignored
+            the same, or zeros where its guard stood, and nothing in it is newer than what was read -> a power cut took its end:
+            Begin behind what there is (it may be written on, so that it is another file from there on)
             else                                -> Begin: a file never read, from its beginning (or its end: start_at)
     known   not found, not closed               -> Lost: what it still held is gone; how much is told as far as it is known
             none of them found, all closed, and something begins -> the newest is Lost: what came between nobody saw
@@ -22,7 +24,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .identity import digest
+from .identity import GUARD_BYTES, digest
+
+ZEROS = digest(bytes(GUARD_BYTES))
+"""What a file system leaves of blocks whose data did not reach the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class KnownFile:
 class FoundFile:
     """`head`: its first bytes, up to 1 KiB. `guard_at(offset)`: digest of the bytes in front of it, None if too short.
 
-    mtime_ns: its last write; 0: unknown.
+    mtime_ns: its last write; 0: unknown. `last_ns`: the time of its last whole line, 0 where lines have none.
     size_bytes: uncompressed (of a .gz what its trailer says, modulo 4 GiB); -1: unknown. `damaged`: a .gz that ends too early,
     as far as it was inflated.
     """
@@ -60,6 +65,7 @@ class FoundFile:
     size_bytes: int = -1
     mtime_ns: int = 0
     damaged: Callable[[], bool] = field(default=lambda: False, compare=False)
+    last_ns: Callable[[], int] = field(default=lambda: 0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +76,23 @@ class Continue:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
+    """`read_before`: what there is of it now was read, under another key."""
+
     found: FoundFile
+    read_before: bool = False
 
 
 @dataclass(slots=True)
 class Plan:
     """`files` in reading order. `later`: look again when they have changed. `copies`: never read; `copy_of`: whose, by inode.
-    `lost`: known keys."""
+    `lost`: known keys; `torn`: those of them whose file is there, without its end."""
 
     files: list[Continue | Begin] = field(default_factory=list)
     copies: list[FoundFile] = field(default_factory=list)
     copy_of: dict[tuple[int, int], str] = field(default_factory=dict)
     later: list[FoundFile] = field(default_factory=list)
     lost: list[KnownFile] = field(default_factory=list)
+    torn: set[str] = field(default_factory=set)
 
 
 def same_head(known: KnownFile, found: FoundFile) -> bool:
@@ -111,11 +121,15 @@ def plan(
             out.copy_of[file.device, file.inode] = key
         elif verdict == "later":
             out.later.append(file)
+        elif verdict == "torn":
+            verdicts.append(Begin(file, read_before=True))
+            out.torn.add(key)
         else:
             verdicts.append(Begin(file))
     out.lost = [k for k in known if k.key not in taken and not k.closed]
     out.files = _in_order(_wanted(verdicts, known, start_at))
-    if known and not out.lost and not any(k.key in taken for k in known) and any(isinstance(v, Begin) for v in out.files):
+    none_found = known and not out.lost and not out.torn and not any(k.key in taken for k in known)
+    if none_found and any(isinstance(v, Begin) for v in out.files):
         # The oldest files are removed first: only as long as one of ours is there, nothing is missing behind it.
         out.lost = [max(known, key=lambda k: k.last_ns)]
     return out
@@ -126,7 +140,7 @@ def _is(known: KnownFile, found: FoundFile) -> bool:
 
 
 def _match(file: FoundFile, known: Sequence[KnownFile], taken: dict[str, FoundFile | None]) -> tuple[str, str]:
-    unsure = False
+    unsure, torn = False, ""
     for candidate in known:
         if not same_head(candidate, file):
             continue
@@ -139,7 +153,15 @@ def _match(file: FoundFile, known: Sequence[KnownFile], taken: dict[str, FoundFi
             unsure = True
         elif guard is None and not file.live and candidate.key not in taken and ends_before(file.mtime_ns, candidate.last_ns):
             return candidate.key, "copy"
-    return "", "later" if unsure else "begin"
+        elif guard in (None, ZEROS) and candidate.key not in taken and not file.compressed and _has_nothing_new(file, candidate):
+            torn = candidate.key
+    return torn, "later" if unsure else "torn" if torn else "begin"
+
+
+def _has_nothing_new(file: FoundFile, known: KnownFile) -> bool:
+    """Lines that a machine wrote after its restart, before we looked, are newer than what we read before it went down."""
+    last_ns = file.last_ns()
+    return last_ns <= known.last_ns if last_ns else ends_before(file.mtime_ns, known.last_ns)
 
 
 def ends_before(mtime_ns: int, last_record_ns: int) -> bool:

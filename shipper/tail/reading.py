@@ -10,7 +10,6 @@ import asyncio
 import errno
 import os
 
-from ..errors import GapReason
 from ..model import FileRef, Gap, Section
 from .cutter import CHUNK_BYTES
 from .file import TailFile
@@ -85,8 +84,8 @@ def _read_compressed(file: TailFile) -> tuple[bytes, bool]:
 
 
 def pass_over(lineage: Lineage, file: TailFile, ref: FileRef) -> Section | None:
-    """start_at: end. What was there at the first look is passed over up to its last newline, as a section without records
-    that says so.
+    """What was there at the first look (start_at: end), or was read before a power cut, is passed over up to its last newline,
+    as a section without records that says so.
 
     Where the last OLD_LINE_BYTES of it hold no newline, all of it is, and what is still to come of that line (`pass_over_line`).
     """
@@ -97,7 +96,7 @@ def pass_over(lineage: Lineage, file: TailFile, ref: FileRef) -> Section | None:
     width = min(GUARD_BYTES, end)
     guard = file.pread(width, end - width)
     file.offset, file.guard = end, guard
-    gap = Gap(0, end, GapReason.START_AT_END, end)
+    gap = Gap(0, end, file.old_because, end)
     file.in_old_line = not guard.endswith(b"\n")
     file.passed = Section(ref, end, end, digest(guard), None, lineage.decoder.state(), gaps=(gap,), size=size)
     return file.passed
@@ -111,7 +110,7 @@ def pass_over_line(lineage: Lineage, file: TailFile, ref: FileRef, data: bytes) 
     file.advance(used, len(used))
     file.in_old_line = not used.endswith(b"\n")
     file.rest_bytes = 0
-    gap = Gap(start, file.offset, GapReason.START_AT_END, len(used))
+    gap = Gap(start, file.offset, file.old_because, len(used))
     return Section(ref, file.offset, file.offset, digest(file.guard or b""), None, lineage.decoder.state(), gaps=(gap,),
                    size=max(file.size, file.offset))
 
