@@ -54,16 +54,17 @@ def run_check(path: str | None, schema: bool, environ: Mapping[str, str] = os.en
 
 
 def unmatched(config: Config) -> list[str]:
-    """A line for each include pattern that matches nothing on this machine now: mostly a slip, and no error, since logs may
-    come later and a config may be checked elsewhere."""
+    """A line for each source with include patterns that match nothing on this machine now: mostly a slip, and no error, since
+    logs may come later and a config may be checked elsewhere."""
     from ..discover.globs import compile_pattern
     from ..discover.listing import Listings
     from ..discover.walk import Walk
 
     walk = Walk(Listings())
-    return [
-        f"sources.{name}.include: nothing here matches {pattern!r} now; nothing is read until something does"
-        for name, source in config.sources.items() for pattern in source.include
-        if next(iter(walk.paths(compile_pattern(pattern))), None) is None
-        and not walk.listings.unreadable                 # by this user; the agent may be another
-    ]
+    said = []
+    for name, source in config.sources.items():
+        vain = [repr(pattern) for pattern in source.include if next(iter(walk.paths(compile_pattern(pattern))), None) is None]
+        if vain and not walk.listings.unreadable:        # by this user; the agent may be another
+            said.append(
+                f"sources.{name}.include: nothing here matches {', '.join(vain)} now; nothing is read until something does")
+    return said

@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
 from .. import __version__
-from ..errors import ShipperError, Usage
+from ..errors import Fatal, ShipperError, Usage
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -103,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tell(error, USAGE)
     except ShipperError as error:
         return _tell(error, FAILED)
+    except PermissionError as error:
+        return _tell(Fatal(f"may not open {error.filename or 'what it needs'}; run this as the agent's user (sudo)"), FAILED)
     except Exception as error:  # noqa: BLE001 - the last line of defence: one line instead of a traceback (C2)
         return _tell_unexpected(error)
 

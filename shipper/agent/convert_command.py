@@ -17,7 +17,7 @@ MOST_BYTES = 16 * 1024 * 1024
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("kind", choices=["fluentd", "rsyslog"], help="whose config it is")
+    parser.add_argument("kind", metavar="fluentd|rsyslog", choices=["fluentd", "rsyslog"], help="whose config it is")
     parser.add_argument("file", metavar="FILE", help="the config; for fluentd also a ConfigMap (kubectl get cm NAME -o yaml); - "
                                                      "is stdin")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 import time
@@ -35,8 +36,8 @@ Ask = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("action", choices=("list", "show", "replay", "purge"))
-    parser.add_argument("ids", nargs="*", metavar="ID", help="only these records (right behind the action)")
+    parser.add_argument("action", metavar="list|show|replay|purge", choices=("list", "show", "replay", "purge"))
+    parser.add_argument("ids", nargs="*", default=[], metavar="ID", help="only these records (right behind the action)")
     parser.add_argument("--sink", metavar="NAME", help="only of this sink (default: of all)")
     parser.add_argument("--reason", metavar="R", help="only with this reason: rejected, too_large, gave_up")
     parser.add_argument("--source", metavar="GLOB", help="only from here: namespace/pod/container, a path, or a source's name")
@@ -55,6 +56,8 @@ def run(args: Namespace) -> int:
     sinks = [checked_name(args.sink)] if args.sink else stored_sinks(state_dir)
     if args.rate <= 0:
         raise Usage("--rate must be above 0; write for example --rate 200")
+    if not sinks and not os.path.isdir(f"{state_dir}/buffer"):
+        raise Usage(f"{state_dir}: no buffer here; is it the state_dir of an agent that ran?")
     if args.action in ("list", "show"):
         return _look(args, state_dir, sinks, wanted)
     counts = {sink: count for sink in sinks if (count := sum(1 for _ in letters_of(state_dir, [sink], wanted)))}

@@ -90,6 +90,9 @@ class Converter:
 
     def unknown(self, place: Place, path: Path, known: Collection[str], wanted: inspect.StructType | None = None) -> None:
         """Note an unknown key, with the nearest known one (of `wanted` also one level down) or with all of them."""
+        if "${" in path[-1]:
+            self.wrong(place, path, "unknown key: a variable stands in it, and they are put into values only; write the key out")
+            return
         close = _one_level_down(path[-1], wanted) or suggest(path[-1], known)
         self.wrong(place, path, f"unknown key{close}" if close else f"unknown key; known here: {', '.join(known)}")
 

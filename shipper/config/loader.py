@@ -28,6 +28,7 @@ from .convert import WRONG, Converter, struct_type
 from .draft import Draft
 from .patterns import static_prefix
 from .rules import judge
+from .scalars import suggest
 from .secrets import scrub
 from .tree import Node, Path, Problem, Wrong, parse, path_text, place_after
 from .types import Config, FilesSource, SinkCommon, SinkEntry, SourceSettings
@@ -68,17 +69,28 @@ def load(path: str, environ: Mapping[str, str]) -> Loaded:
 def load_state_dir(path: str, environ: Mapping[str, str]) -> str:
     """Only the state_dir of the config at `path`, for commands that ask the agent: a refused reload, or a variable that the
     service has and this shell has not, must not keep anyone from asking. Usage where state_dir itself cannot be told."""
+    text = _read(path)
+    if len(text) > MAX_CONFIG_BYTES:
+        raise Usage(_too_large(path))
     try:
-        root, _ = parse(_decoded(_read(path)))
+        root, _ = parse(_decoded(text))
     except Wrong as error:
         raise Usage(f"{path}:{error.place.line}:{error.place.column}: {error.text} (or use --state-dir)") from None
+    if root is None or root.kind != "map":
+        raise Usage(f"{path}:1:1: no config: it has no keys; name the agent's config, or use --state-dir")
     converter, state_dir = Converter(environ), _CONFIG["state_dir"].default
-    for key, _, child in root.entries if root is not None else ():
+    for key, place, child in root.entries:
         if key == "state_dir":
             state_dir = converter.convert(child, _CONFIG[key].type, (key,))
+        elif key not in _CONFIG and suggest(key, ["state_dir"]):
+            converter.unknown(place, (key,), ["state_dir"])
     if converter.problems:
         raise Usage("\n".join(f"{line} (or use --state-dir)" for line in _lines(path, converter, converter.problems)))
     return str(state_dir)
+
+
+def _too_large(name: str) -> str:
+    return f"{name}: larger than {MAX_CONFIG_BYTES} bytes; this is no shipper config, or split it over two agents"
 
 
 def _read(path: str) -> bytes:
@@ -97,7 +109,7 @@ def _read(path: str) -> bytes:
 def load_text(text: str | bytes, name: str, environ: Mapping[str, str], *, find_sink: FindSink = sinks.find) -> Loaded:
     """Check a config that is already in memory; `name` stands in front of each message. Usage with all problems."""
     if len(text) > MAX_CONFIG_BYTES:
-        raise Usage(f"{name}: larger than {MAX_CONFIG_BYTES} bytes; this is no shipper config, or split it over two agents")
+        raise Usage(_too_large(name))
     try:
         root, problems = parse(_decoded(text))
     except Wrong as error:

@@ -38,7 +38,9 @@ def _names(draft: Draft, say: Findings) -> None:
         say.error(("sinks",), "no sink, so nothing would be delivered; add one, for example out: {type: stdout}")
     for section, names in (("sources", draft.source_names), ("sinks", draft.sink_names)):
         for name in names:
-            if not NAME.fullmatch(name):
+            if "${" in name:
+                say.error((section, name), "a variable stands in the name, and they are put into values only; write the name out")
+            elif not NAME.fullmatch(name):
                 say.error((section, name), "names are metric labels and file names; use 1 to 63 of A-Z a-z 0-9 _ . -, "
                                            "beginning with a letter or digit")
 

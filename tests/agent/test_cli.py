@@ -1,6 +1,7 @@
 """C1 to C3: exact messages and exit codes of the command line."""
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -33,6 +34,9 @@ from shipper.errors import Fatal, Usage
     (["status", "--state-dir", "/x", "-c", "y"],
      "argument -c/--config: not allowed with argument --state-dir; see shipper status --help"),
     (["positions"], "the following arguments are required: show|import; see shipper positions --help"),
+    (["dead-letters"],
+     "the following arguments are required: list|show|replay|purge; see shipper dead-letters --help"),
+    (["convert"], "the following arguments are required: fluentd|rsyslog, FILE; see shipper convert --help"),
 ])
 def test_wrong_usage_is_one_line_with_the_mend_and_exit_code_2(
     argv: list[str], message: str, capsys: pytest.CaptureFixture[str],
@@ -50,6 +54,40 @@ def test_status_before_the_first_run_says_so_and_not_to_give_what_was_given(
     assert capsys.readouterr().err == (
         f"shipper: no state directory {tmp_path}/state (state_dir of {tmp_path}/c.yaml), so no agent has run with this config "
         f"here; start one: shipper run -c {tmp_path}/c.yaml\n")
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("", ":1:1: no config: it has no keys; name the agent's config, or use --state-dir"),
+    ("- a\n", ":1:1: no config: it has no keys; name the agent's config, or use --state-dir"),
+    ("#" * (1 << 20) + "\n", ": larger than 1048576 bytes; this is no shipper config, or split it over two agents"),
+    ("stat_dir: /x\n", ":1:1: stat_dir: unknown key; did you mean 'state_dir'? (or use --state-dir)"),
+])
+@pytest.mark.parametrize("command", ["status", "audit", "positions show", "dead-letters list"])
+def test_a_config_that_names_no_state_directory_is_not_answered_with_that_of_another_agent(
+    command: str, text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    assert main([*command.split(), "-c", str(path)]) == 2
+    assert capsys.readouterr().err == f"shipper: {path}{message}\n"
+
+
+def test_dead_letters_of_a_directory_that_is_no_state_directory_are_wrong_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["dead-letters", "list", "--state-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"shipper: {tmp_path}: no buffer here; is it the state_dir of an agent that ran?\n"
+
+
+def test_what_may_not_be_read_is_no_fault_of_ours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def denied(state_dir: str) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", f"{state_dir}/dead-letters")
+
+    monkeypatch.setattr("shipper.agent.dead_letters_command.stored_sinks", denied)
+    assert main(["dead-letters", "list", "--state-dir", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"shipper: may not open {tmp_path}/dead-letters; run this as the agent's user (sudo)\n"
 
 
 def test_version_and_help_exit_0(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,12 +22,13 @@ def test_an_include_that_matches_nothing_is_a_warning(tmp_path, capsys, monkeypa
     monkeypatch.setattr(check_command, "unmatched", unmatched)
     (tmp_path / "there.log").write_text("")
     path = tmp_path / "c.yaml"
-    include = f"['{tmp_path}/*.log', '{tmp_path}/*.lgo']"
+    include = f"['{tmp_path}/*.log', '{tmp_path}/*.lgo', '{tmp_path}/*.gol']"
     path.write_text(f"sources:\n  h: {{type: files, include: {include}}}\nsinks: {{out: {{type: stdout}}}}\n")
     assert run_check(str(path), False, {}) == 0
     found = [line for line in capsys.readouterr().err.splitlines() if "matches" in line]
     assert found == [
-        f"warning: sources.h.include: nothing here matches '{tmp_path}/*.lgo' now; nothing is read until something does"]
+        f"warning: sources.h.include: nothing here matches '{tmp_path}/*.lgo', '{tmp_path}/*.gol' now; "
+        "nothing is read until something does"]
 
 
 def test_a_misspelt_section_is_one_message():

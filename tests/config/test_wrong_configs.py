@@ -200,6 +200,10 @@ CASES = [
         "4:9: sinks.out.typ: unknown key; did you mean 'type'?",
         "5:21: sinks.two.@type: unknown key; did you mean 'type'?",
     ]),
+    ("a variable as a key", S + "sinks:\n  out: {type: fake, address: a, '${K}': 1}\n  ${NAME}: {type: fake, address: b}\n", [
+        "4:33: sinks.out.${K}: unknown key: a variable stands in it, and they are put into values only; write the key out",
+        "5:3: sinks.${NAME}: a variable stands in the name, and they are put into values only; write the name out",
+    ]),
     ("an unknown sink type", S + "sinks:\n  out: {type: fax}\n", [
         "4:15: sinks.out.type: unknown sink type 'fax'; use one of fake",
     ]),
