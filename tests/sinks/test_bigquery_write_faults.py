@@ -20,6 +20,7 @@ from shipper.sinks._gcp_auth import Anonymous
 from tests.deliver.support import source
 from tests.sinks.bigquery_write_world import WriteWorld, short_ranges
 from tests.support.fake_bigquery_write import TABLE, FakeBigQueryWrite, Refusal
+from tests.support.gcp_identity_fakes import IdentityServer
 
 
 @pytest.fixture(autouse=True)
@@ -426,3 +427,37 @@ async def test_a_library_that_is_not_there_is_said(tmp_path: Path, monkeypatch: 
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(Fatal, match=r"pip install 'shipper\[bigquery\]'"):
         await WriteChannel("http://127.0.0.1:1", Anonymous(), 1.0).connect("s")
+
+
+@pytest.mark.parametrize("where", ["a new stream", "a new connection", "an answer"])
+async def test_a_token_that_was_revoked_is_asked_for_anew_wherever_bigquery_says_so(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with IdentityServer() as google, FakeBigQueryWrite(authorised=google.valid) as fake:
+        monkeypatch.setenv("GCE_METADATA_HOST", google.host)
+        monkeypatch.setenv("HOME", "/nonexistent")
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        world.run(anonymous=False)
+        if where == "a new stream":
+            await world.sink._channel._who.headers()
+            google.revoke()
+        else:
+            world.write(5, padding=60)
+            await world.flushed()
+            google.revoke()
+        if where == "a new connection":
+            world.sink._appender.drop()
+        elif where == "an answer":
+            real = fake._take
+
+            def refuse(connection: Any, request: Any, size_bytes: int, fault: str) -> Any:
+                if google.asked.count("instance/service-accounts/default/token") < 2:
+                    raise Refusal(StatusCode.UNAUTHENTICATED, "the token is no longer valid")
+                return real(connection, request, size_bytes, fault)
+
+            fake._take = refuse  # type: ignore[method-assign]
+        world.write(5, padding=60)
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+        assert google.asked.count("instance/service-accounts/default/token") == 2
