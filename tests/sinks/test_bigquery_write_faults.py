@@ -17,6 +17,7 @@ from shipper.errors import Fatal
 from shipper.model import Batch
 from shipper.sinks._bigquery_write_channel import WriteChannel
 from shipper.sinks._gcp_auth import Anonymous
+from shipper.sinks._plan_store import PlanStore
 from tests.deliver.support import source
 from tests.sinks.bigquery_write_world import WriteWorld, short_ranges
 from tests.support.fake_bigquery_write import TABLE, FakeBigQueryWrite, Refusal
@@ -88,6 +89,27 @@ async def test_a_stream_that_somebody_finalised_is_counted_and_a_new_one_goes_on
         world = await shipped(tmp_path, fake)
         world.assert_exactly_once()
         assert len(fake.streams) >= 2 and "finalize" in fake.seen
+
+
+async def test_a_finalised_stream_that_is_called_an_invalid_argument_is_replaced_and_no_record_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BigQuery says INVALID_ARGUMENT of streams that are finalised or gone, too; Apache Beam takes it for that alone."""
+    async with FakeBigQueryWrite(faults("ok", "ok", "ok", "lost", "finalised")) as fake:
+        real = fake._take
+
+        def take(*args: Any) -> Any:
+            try:
+                return real(*args)
+            except Refusal as error:
+                if error.storage == "STREAM_FINALIZED":
+                    raise Refusal(StatusCode.INVALID_ARGUMENT, "invalid stream") from None
+                raise
+
+        monkeypatch.setattr(fake, "_take", take)
+        world = await shipped(tmp_path, fake)
+        world.assert_exactly_once()
+        assert world.dead == set() and len(fake.streams) == 2
 
 
 async def test_errors_raised_as_the_end_of_the_call_mean_the_same(tmp_path: Path) -> None:
@@ -368,6 +390,59 @@ async def test_a_spool_file_that_was_changed_is_sent_again_from_the_buffer(tmp_p
         world.assert_exactly_once()
 
 
+async def test_a_crash_right_after_a_spool_file_was_changed_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in the stream is of the plan that was given up: its offsets say nothing of the rows of the new one."""
+    async with FakeBigQueryWrite(faults("ok", "lost", *["down"] * 10_000)) as fake:
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        world.run()
+        world.write(40, padding=60)
+        await world.until(lambda: "ok" in fake.answers)
+        await world.kill()
+        for part in (tmp_path / "spool" / "far").glob("*.part"):
+            part.write_bytes(part.read_bytes()[:-1] + b"?")
+        short_ranges(monkeypatch, range_bytes=100_000, block_bytes=100_000)
+        world.run()
+        await world.until(lambda: world.sink._plans and all(plan.written for plan in world.sink._plans))
+        await world.kill()
+        fake.schedule = repeat("ok")
+        world.run()
+        await world.flushed()
+        await world.stop()
+        assert [token for token in world.expected if not world.counts()[token]] == [] and fake.wrong == []
+
+
+async def test_a_crash_while_plans_with_a_changed_file_are_given_up_loses_no_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeBigQueryWrite(repeat("down")) as fake:
+        world = WriteWorld(tmp_path, fake, max_request_records=5)
+        world.run()
+        world.write(120, padding=60)
+        await world.until(lambda: sum(name.endswith("plan.json") for name in world.spool) >= 3)
+        await world.kill()
+        part = tmp_path / "spool" / "far" / next(name for name in world.spool if name.endswith(".part"))
+        part.write_bytes(part.read_bytes()[:-1] + b"?")
+        gone: list[int] = []
+        real = PlanStore.remove
+
+        def remove(store: PlanStore, number: int, files: int) -> None:
+            if gone:
+                raise asyncio.CancelledError            # nobody is there any more
+            gone.append(number)
+            real(store, number, files)
+
+        monkeypatch.setattr(PlanStore, "remove", remove)
+        world.run()
+        await world.until(lambda: gone)
+        await world.kill()
+        monkeypatch.setattr(PlanStore, "remove", real)
+        fake.schedule = repeat("ok")
+        world.run()
+        await world.flushed()
+        await world.stop()
+        world.assert_exactly_once()
+
+
 async def test_nothing_is_sent_before_manifest_and_stream_are_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[bool, bool]] = []
     async with FakeBigQueryWrite() as fake:
@@ -455,6 +530,7 @@ async def test_a_token_that_was_revoked_is_asked_for_anew_wherever_bigquery_says
                     raise Refusal(StatusCode.UNAUTHENTICATED, "the token is no longer valid")
                 return real(connection, request, size_bytes, fault)
 
+            fake.raised = False
             fake._take = refuse  # type: ignore[method-assign]
         world.write(5, padding=60)
         await world.flushed()
