@@ -11,6 +11,8 @@ Invariants:
       (Replayed dead letters are not in the buffer: those are held, and there are few of them.)
   C4  `encode` that fails on a record is that record's fault: it is halved out like a rejected one (P6)
   C5  where a payload can be assembled of what each batch alone gives, batches are encoded as soon as they are there
+  C6  while a request waits for its answer, what the buffer has is not held as well: batches that the sink does not look at, and
+      bytes of the payload that were sent. What has to go again then is made of the same frames (C2)
 """
 from __future__ import annotations
 
@@ -93,11 +95,11 @@ class Courier:
                 if isinstance(error, TooLarge) and parcel.payload is None:
                     waiting += self._over_a_limit(error, await parcel.load(), outcome)
                 else:
-                    waiting += self._refused(error, await parcel.load(), parcel.number, entry, outcome, lifted)
+                    waiting += self._refused(error, await parcel.sent(), parcel.number, entry, outcome, lifted)
             except GaveUp as error:
                 outcome.certain += [Candidate(batch, DropReason.GAVE_UP, str(error)) for batch in await parcel.load()]
             else:
-                if parcel.batches:                       # else its frames are gone: nothing was sent, nothing will be confirmed
+                if parcel.records:                       # else its frames are gone: nothing was sent, nothing will be confirmed
                     entry.number = parcel.number
                     self._accepted(outcome)
                 if parcel.span is not None:
@@ -146,7 +148,8 @@ class Courier:
 class Parcel:
     """One request on its way. A whole span can be read again (C3); a part of one is small, and kept.
 
-    pause  what its records were put off for: it counts as a first try that failed
+    pause    what its records were put off for: it counts as a first try that failed
+    records  in the payload; 0 before it was made
     """
 
     courier: Courier
@@ -155,6 +158,7 @@ class Parcel:
     batches: list[Batch] | None = None
     payload: Any = None
     pause: Retryable | None = None
+    records: int = 0
     _estimate_bytes: int = 0
 
     def __post_init__(self) -> None:
@@ -168,12 +172,11 @@ class Parcel:
         if self.pause is not None:
             pause, self.pause = self.pause, None
             raise pause
-        batches = await self.load()
-        if not batches:
+        if self.payload is None or getattr(self.payload, "spent", False):
+            await self._make()
+        if not self.records:
             return
-        if self.payload is None:
-            self.payload = self._encode(batches)
-        request = Request(self.number, batches, sum(map(len, batches)), self._estimate_bytes)
+        request = Request(self.number, self.batches or [], self.records, self._estimate_bytes)
         sent_bytes = _size_bytes(self.payload) or request.message_bytes
         courier.telemetry.count("shipper_sink_sent_bytes_total", sent_bytes, courier.name)
         try:
@@ -183,12 +186,30 @@ class Parcel:
                 raise
             raise Retryable(str(error), retry_after_s=error.retry_after_s) from error       # nothing was decided
 
+    @property
+    def _in_buffer(self) -> bool:
+        """Whether its batches can be read again."""
+        return self.span is not None and not self.span.replayed
+
+    async def _make(self) -> None:
+        """The payload, and what is let go for it (C6)."""
+        self.payload = None
+        batches = await self.load()
+        self.records = sum(map(len, batches))
+        if not self.records:
+            return
+        self.payload = self._encode(batches)
+        if self._in_buffer and not getattr(self.courier.sink, "looks_at_batches", True):
+            self.batches = None
+            if hasattr(self.payload, "once"):
+                self.payload.once = True
+
     def pausing(self, error: BaseException, delay_s: float) -> None:
         """Tried in vain. Hold no bytes during a long pause (C3)."""
         courier = self.courier
         courier.telemetry.count("shipper_sink_retries_total", 1, courier.name)
         courier.trouble.note(self, error, pause_s=delay_s)
-        if self.span is not None and not self.span.replayed and delay_s > LONG_PAUSE_S:
+        if self._in_buffer and delay_s > LONG_PAUSE_S:
             self.batches = self.payload = None
 
     async def load(self) -> list[Batch]:
@@ -196,6 +217,13 @@ class Parcel:
             assert self.span is not None
             self.batches = await self._read_again(self.span)
         return self.batches
+
+    async def sent(self) -> list[Batch]:
+        """What was sent, for an answer that counts its records."""
+        batches = await self.load()
+        if sum(map(len, batches)) != self.records:
+            raise Retryable("frames of a request were lost while it waited for its answer; what is left of it is sent again")
+        return batches
 
     def _encode(self, batches: list[Batch]) -> Any:
         try:

@@ -14,6 +14,9 @@ And two methods `encode_one(batch) -> Any` and `assemble(pieces: Sequence[Any]) 
 can be made of what each alone gives (`encode(batches)` is then equal to assembling them): delivery encodes each batch as soon
 as it is there, while its columns are in the processor's cache. What `encode_one` gives is never empty.
 A sink that promises "exactly once" (confirms="later") fixes what it sends in a plan first: `context.plans`, see Plans.
+A sink whose attribute `looks_at_batches` is False is given requests with `records` and no batches where delivery can read them
+again. Where its payload has the attributes `once` and `spent`, delivery sets `once` there: the sink may then let go of bytes as
+soon as they are sent, and sets `spent`, which says that the payload cannot be sent again; delivery then makes an equal one.
 And a method `status() -> dict`: shown in /status as `proof`; numbers and words, no record content.
 
 Invariants that every sink keeps (one shared contract test):

@@ -28,6 +28,7 @@ from .. import __version__
 from ..errors import Fatal, Retryable, ShipperError
 from ..telemetry import Telemetry
 from ._http_auth import ConfigCredentials, Credentials
+from ._http_body import Once
 from ._http_config import HttpConfig
 from ._http_status import Answer
 from ._names import resolver
@@ -345,7 +346,9 @@ def _payload_class() -> type:
 
         async def write(self, writer: Any) -> None:
             try:
-                for piece in self._value:
+                for index, piece in enumerate(self._value):
+                    if isinstance(self._value, Once):
+                        self._value.let_go(index, index + 1)
                     view = memoryview(await piece.load() if isinstance(piece, Later) else piece)
                     for at in range(0, len(view), _WRITE_BYTES):
                         async with asyncio.timeout(self._write_timeout_s):

@@ -8,6 +8,7 @@ A sink gives at least `pieces(batches)`; it may override
     body_headers     headers made of the batches, equal for equal batches ({})
     read_answer      raise what the far side says of the records         (the status decides)
     max_body_bytes   the far side's limit before compression, to the byte; max_records
+    looks_at_batches False: `read_answer` does not look at request.batches, which then need not be held (True)
     needs_answer     True: a 2xx counts only with its whole body         (False)
     page_is_no_answer  True: a 2xx with an HTML page is a proxy's login page, and proves nothing (False)
     max_answer_bytes how much of an answer is read                       (64 KiB)
@@ -36,6 +37,7 @@ class HttpSink:
     """One POST per request. `credentials`: instead of `config.auth`."""
 
     content_type: str = "application/x-ndjson"
+    looks_at_batches: ClassVar[bool] = True
     needs_answer: ClassVar[bool] = False
     page_is_no_answer: ClassVar[bool] = False
     max_answer_bytes: ClassVar[int] = MAX_ANSWER_BYTES

@@ -56,6 +56,7 @@ class CloudLoggingSink(PartsSink):
     content_type = "application/json"
     frame = FRAME
     max_body_bytes = MAX_BODY_BYTES
+    looks_at_batches = False
     needs_answer = True
     max_answer_bytes: ClassVar[int] = 4 * 1024 * 1024
 

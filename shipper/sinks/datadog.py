@@ -40,6 +40,7 @@ class DatadogSink(PartsSink):
     """DA1, DA2."""
 
     content_type = "application/json"
+    looks_at_batches: ClassVar[bool] = False
     page_is_no_answer: ClassVar[bool] = True
     frame = FRAME
     max_body_bytes = MAX_BODY_BYTES

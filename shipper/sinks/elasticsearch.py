@@ -44,6 +44,7 @@ class ElasticsearchSink(PartsSink):
     """EL1, EL2, EL3."""
 
     content_type = "application/x-ndjson"
+    looks_at_batches = False
     needs_answer = True
     max_answer_bytes: ClassVar[int] = 8 * MIB
 

@@ -33,6 +33,8 @@ class HttpSinkConfig(HttpConfig, kw_only=True, forbid_unknown_fields=True, froze
 class PlainHttpSink(HttpSink):
     """Taken means 2xx."""
 
+    looks_at_batches = False
+
     def __init__(self, config: HttpSinkConfig, context: SinkContext) -> None:
         super().__init__(config, context)
         self._format, self._merge = config.format, config.merge

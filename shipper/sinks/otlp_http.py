@@ -37,6 +37,7 @@ class OtlpHttpSink(PartsSink):
 
     content_type = "application/json"
     frame = FRAME
+    looks_at_batches: ClassVar[bool] = False
     needs_answer: ClassVar[bool] = True
     max_answer_bytes: ClassVar[int] = MIB
 

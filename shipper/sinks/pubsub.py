@@ -59,6 +59,7 @@ class PubsubSink(PartsSink):
     frame = FRAME
     max_body_bytes = MAX_BODY_BYTES
     max_records = MAX_MESSAGES
+    looks_at_batches = False
     needs_answer = True
 
     def __init__(self, config: PubsubConfig, context: SinkContext) -> None:

@@ -58,6 +58,7 @@ class SplunkHecSink(PartsSink):
     """SH1, SH2, SH3."""
 
     content_type = "application/json"
+    looks_at_batches: ClassVar[bool] = False
     needs_answer: ClassVar[bool] = True
 
     def __init__(self, config: SplunkHecConfig, context: SinkContext) -> None:

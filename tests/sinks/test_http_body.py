@@ -1,0 +1,73 @@
+"""A request's bytes: HB of sinks/_http_body.py."""
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import zlib
+
+import pytest
+
+from shipper.sinks._http_body import THREAD_FROM_BYTES, Body, compress
+from tests.support.bad_http import BadServer
+
+from .codecs import CODECS
+from .http_world import World
+
+PIECES = [b"%d " % n * (n % 700 + 1) for n in range(300)]
+WHOLE = b"".join(PIECES)
+HTTP = next(codec for codec in CODECS if codec.type == "http" and "compression" not in codec.keys)
+
+
+@pytest.mark.parametrize("pieces", [PIECES, PIECES[:3]], ids=["large", "small"])
+async def test_the_wire_bytes_are_made_once_and_are_the_same_object_at_each_repeat(pieces):
+    """HB1, HB3."""
+    assert (sum(map(len, pieces)) >= THREAD_FROM_BYTES) is (pieces is PIECES)
+    body = Body(pieces)
+    wire = await body.wire("gzip")
+    assert await body.wire("gzip") is wire
+    assert zlib.decompress(b"".join(wire), 31) == b"".join(pieces)
+
+
+def test_equal_bytes_are_compressed_to_equal_bytes_in_another_process_and_in_other_pieces():
+    """HB2."""
+    code = "import sys; from shipper.sinks._http_body import compress; " \
+           "sys.stdout.buffer.write(compress([sys.stdin.buffer.read()], 'gzip'))"
+    other = subprocess.run([sys.executable, "-c", code], input=PIECES[7], stdout=subprocess.PIPE, check=True).stdout
+    assert compress([PIECES[7]], "gzip") == other == compress([PIECES[7][:9], PIECES[7][9:]], "gzip")
+
+
+async def test_a_body_that_is_sent_once_and_compressed_keeps_only_what_it_was_compressed_to():
+    """HB4."""
+    body = Body(PIECES, once=True)
+    wire = await body.wire("gzip")
+    assert zlib.decompress(b"".join(wire), 31) == WHOLE
+    assert not body.spent and not body.pieces and await body.wire("gzip") is wire
+
+
+async def test_a_body_that_was_called_off_while_it_was_compressed_is_spent_only_where_it_may_be_sent_once():
+    """HB4, S2."""
+    for once in (False, True):
+        body = Body(PIECES, once=once)
+        task = asyncio.create_task(body.wire("gzip"))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if not body.spent:
+            assert zlib.decompress(b"".join(await body.wire("gzip")), 31) == WHOLE
+        else:
+            assert once
+
+
+async def test_while_a_server_thinks_about_a_request_none_of_its_bytes_are_held():
+    """HB4, on a real connection: and the repeat, made anew, is the same."""
+    async with BadServer(HTTP(), iter(["hang"])) as server, World(HTTP(), server) as world:
+        bodies = []
+        encode_one, assemble = world.sink.encode_one, world.sink.assemble
+        world.sink.assemble = lambda pieces: bodies.append(assemble(pieces)) or bodies[-1]
+        world.sink.encode = lambda batches: world.sink.assemble([encode_one(batch) for batch in batches])
+        world.write(50)
+        await world.clock.until(lambda: server.open_requests == 1, 1e9)
+        assert bodies[0].spent and len(bodies[0]) == 0 and bodies[0].size_bytes > 5_000
+        await world.until_done()
+        assert len(bodies) == 2 and len({seen.wire for seen in server.seen}) == 1
