@@ -9,14 +9,14 @@ Invariants (tests/sinks/test_bigquery_write.py, test_bigquery_write_faults.py):
   SW2  what a crash left is sent as it was planned, whatever the config says now; another table is another chain
   SW3  a new buffer has a new stream: nothing that another one wrote is taken for ours
   SW4  where the spool file of a plan is missing or was changed, that plan and those behind it are given up, said as an error, and
-       sent again from the buffer: then a row may be there twice, and none is lost
+       sent again from the buffer, to a new stream: then a row may be there twice, and none is lost
   SW5  with `schema: table` the table is looked at before the first row, and again each REFRESH_S
 """
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -28,10 +28,10 @@ from ._bigquery_write_chain import Plan, chain_name, chains_from
 from ._bigquery_write_channel import WriteChannel
 from ._bigquery_write_plans import Payload, Planner, joined
 from ._bigquery_write_range import measure
+from ._plan_store import Manifests
 
 DURABLE_S = 1.0
 REFRESH_S = 300.0
-Manifests = list[tuple[int, dict[str, Any]]]
 
 
 class Target(Protocol):
@@ -171,15 +171,15 @@ class StorageWriteSink:
 
     def _whole(self, found: Manifests) -> tuple[Manifests, str]:
         """The manifests up to the first whose file is not what it says, and what is wrong there (SW4). On the thread."""
-        store = self._planner.store
-        for index, (number, manifest) in enumerate(found):
-            path = store.path(number, 0)
-            if measure(path) == (manifest["size"], manifest["crc32"]):
-                continue
-            for given, _ in found[index:]:
-                store.remove(given, 1)
-            return found[:index], path
-        return found, ""
+        store, appender = self._planner.store, self._appender
+        index, path = store.damaged(found, _files, measure)
+        if path:
+            for number, manifest in found[index:]:
+                if (chain := appender.chains.get(chain_name(manifest["buffer"], manifest["table"]))) is not None:
+                    chain.tear(number)
+            store.keep(appender.snapshot())             # WC4, before the first of them goes
+            store.give_up(found[index:], _files)
+        return found[:index], path
 
     def _take_up(self, found: Manifests) -> None:
         """Plans of another buffer are finished, and not resumed: their positions mean nothing here (SW3)."""
@@ -196,7 +196,7 @@ class StorageWriteSink:
                 plan.acked = len(plan.blocks)
             self._plans.append(plan)
         for chain in appender.chains.values():
-            self._planner.store.rise_over(chain.plan - 1)
+            self._planner.store.rise_over(max(chain.plan, chain.torn or 0) - 1)
         appender.found(self._plans)
         self._planner.resumed()
         self._confirm()
@@ -235,3 +235,7 @@ class StorageWriteSink:
         """On the thread. Where the chain cannot be written the manifest stays, and the next start finds it done."""
         self._planner.store.keep(snapshot)
         self._planner.store.remove(number, 1)
+
+
+def _files(manifest: Mapping[str, Any]) -> list[tuple[int, int]]:
+    return [(manifest["size"], manifest["crc32"])]

@@ -10,10 +10,12 @@
 
 Invariants (tests/sinks/test_bigquery_write.py, test_bigquery_write_faults.py):
   BA1  nothing is appended before the manifest *and* the stream that it goes to are on disk
-  BA2  WC1 to WC3 of _bigquery_write_chain.py
+  BA2  WC1 to WC4 of _bigquery_write_chain.py
   BA3  a stream is made where there is none for this buffer and table, or the last one is lost; twice in a row only after a pause
   BA4  where every row of a request is refused, and of the one before, or a hundred rows in a row, nothing is buried: it is the
        table
+  BA5  a row is buried only where all that was sent of its block and behind it was answered, and without words of its own only
+       where a new stream does not take it either: BigQuery says INVALID_ARGUMENT of a stream that it takes nothing for, too
 """
 from __future__ import annotations
 
@@ -131,7 +133,8 @@ class Appender:
     async def _carry_out(self) -> None:
         while (first := self.waiting) is not None:
             try:
-                await self._exchange(await self._connected(first), first.chain)
+                if not await self._left_torn(first):
+                    await self._exchange(await self._connected(first), first.chain)
             except Refused as error:
                 self.drop()
                 raise Retryable(self._words(error.answer)) from error
@@ -144,6 +147,14 @@ class Appender:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.cancel()
+
+    async def _left_torn(self, first: Plan) -> bool:
+        """WC4. Whether it had to be."""
+        chain = self.chains.get(first.chain)
+        if chain is None or chain.takes(first):
+            return False
+        await self._move(first)
+        return True
 
     async def _connected(self, first: Plan) -> Connection:
         """BA1."""
@@ -179,7 +190,8 @@ class Appender:
         sent: deque[Sent] = deque()
         try:
             while True:
-                while len(sent) < (1 if self._behind else IN_FLIGHT) and (one := self._next(chain, sent)) is not None:
+                at_once = 1 if self._behind or self._moved else IN_FLIGHT
+                while len(sent) < at_once and (one := self._next(chain, sent)) is not None:
                     rows = await self._world.run(read_rows, self._path(one.plan), one.block, one.skip)
                     one.block.tried = True
                     sent.append(one)
@@ -195,16 +207,16 @@ class Appender:
             self.drop()
             if not sent or judge(error.answer) in (Verdict.AGAIN, Verdict.WRITTEN):
                 raise
-            await self._took(sent[0], error.answer, sent, None)
+            await self._took(sent.popleft(), error.answer, sent, None)
         finally:
-            if sent:
+            if sent and self.chains[chain].stream == connection.stream:
                 self._late[chain] = max(self._late.get(chain, -1), sent[-1].offset)
 
     def _next(self, name: str, sent: deque[Sent]) -> Sent | None:
         """The append behind those in `sent`. Blocks that need none are acknowledged in their turn."""
         plans = [plan for plan in self._world.plans if plan.chain == name]
         for plan in plans:
-            if not plan.written:
+            if not plan.written or not self.chains[name].takes(plan):
                 return None
             index = plan.acked + sum(1 for one in sent if one.plan is plan)
             while index < len(plan.blocks):
@@ -265,10 +277,12 @@ class Appender:
     # ------------------------------------------------------------ rows that are refused
 
     async def _refuse_rows(self, one: Sent, answer: Answer, behind: deque[Sent], connection: Connection | None) -> None:
-        """The dead letters first, then the manifest without them (WC2)."""
-        answered = connection is not None and await self._drain(behind, connection)
-        answered = answered and self._late.get(one.plan.chain, -1) <= one.offset
+        """The dead letters first, then the manifest without them (WC2, BA5)."""
+        answered = await self._drain(behind, connection)
         self.drop()
+        if not answered or self._late.get(one.plan.chain, -1) >= one.offset:
+            await self._move(one.plan)              # where they are refused again, and nothing is late
+            return
         block, living = one.block, one.block.living()[one.skip:]
         refused = {living[index]: shorten(words) for index, words in answer.row_errors if 0 <= index < len(living)}
         if len(refused) != len({index for index, _ in answer.row_errors}):
@@ -281,8 +295,6 @@ class Appender:
                             "takes rows of their times")               # its words may quote a record (E2)
             self._refusals.refused(len(refused), len(living))
             await self._bury(one.plan, dead)
-        if not answered:
-            await self._move(one.plan)
         block.dead = sorted({*block.dead, *refused})
         block.tried = False
         await self._rewrite(one.plan)
@@ -290,20 +302,27 @@ class Appender:
         self._steps += 1
 
     async def _refuse_all(self, one: Sent, answer: Answer, behind: deque[Sent], connection: Connection | None) -> None:
-        """It is not said which row is at fault (P6): halved, down to the row."""
+        """It is not said which row is at fault (P6): halved, down to the row (BA5)."""
         if one.block.live - one.skip == 1:
+            if not self._moved:
+                await self._move(one.plan)
+                return
+            self._moved = False                 # the next such row gets a new stream of its own
             words = replace(answer, row_errors=((0, answer.message or "the request with this row alone was refused"),))
             await self._refuse_rows(one, words, behind, connection)
             return
         self.drop()
         plan, at = one.plan, one.block_index
-        plan.blocks[at:at + 1] = await self._world.run(halves, self._path(plan), one.block, one.skip)
+        plan.blocks[at:at + 1] = [
+            replace(half, tried=one.tried) for half in await self._world.run(halves, self._path(plan), one.block, one.skip)]
         await self._rewrite(plan)
 
-    async def _drain(self, behind: deque[Sent], connection: Connection) -> bool:
+    async def _drain(self, behind: deque[Sent], connection: Connection | None) -> bool:
         """Whether all that was sent behind a refused append was answered, and not taken."""
         try:
             while behind:
+                if connection is None:
+                    return False
                 verdict = judge(await connection.answer())
                 behind.popleft()
                 if verdict in (Verdict.WRITTEN, Verdict.EXISTS):
@@ -331,19 +350,18 @@ class Appender:
         if self._moved:
             self._moved = False
             raise Retryable("the new stream is lost as well; check that the table stays as it is")
-        self._moved = True
         rows = await self._finalize(self.chains[first.chain].stream)
         stream = await self._create(first)
         # No await from here on: plans that are confirmed move the chain on at any moment.
         old, plans = self.chains[first.chain], [plan for plan in self._world.plans if plan.chain == first.chain]
         waiting = next(plan for plan in plans if not plan.done)
         begins = old.offset_of(plans, waiting, 0)
-        if rows is not None and ours_to is not None:
-            rows = min(rows, ours_to)
+        if rows is not None:
+            rows = min([rows, *(one for one in (ours_to, old.ours_to(plans)) if one is not None)])
         self._say_moved(begins, rows)
         self.chains[first.chain] = old.moved(stream, plans, waiting, rows)
         self._late[first.chain] = -1
-        self._unsaved, self._behind = True, 0
+        self._unsaved, self._moved, self._behind = True, True, 0
         for plan in plans:
             if not plan.done:
                 plan.acked = 0

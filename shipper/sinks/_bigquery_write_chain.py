@@ -1,6 +1,6 @@
 """Where in which stream each planned row stands, and what an answer means. Pure.
 
-    chain "buffer/table"    {"stream": name, "plan": number of the first plan that counts, "offset": where it begins}
+    chain "buffer/table"    {"stream": name, "plan": number of the first plan that counts, "offset": where it begins, "torn"?}
     offset of a block       the chain's, and the living rows of all blocks before it, from that plan on
 
 So one small record, replaced in one step, says where everything stands: manifests name rows and blocks, no offsets. A new stream
@@ -9,10 +9,11 @@ front of 0 are there already.
 
 Invariants (tests/sinks/test_bigquery_write_chain.py):
   WC1  a row has one place: offsets are gapless, and depend on the chain and the manifests alone
-  WC2  what a block holds at an offset is what was sent there before, but where everything sent behind it was answered or the
-       stream was finalised (an append that is still on its way could be taken there)
+  WC2  what a block holds at an offset is what was sent there before, but where everything sent there and behind it was answered
+       or the stream was finalised (an append that is still on its way could be taken there)
   WC3  "already there" is believed of a block that may have been sent before; else somebody else wrote there, and the stream is
        no longer ours
+  WC4  plans from `torn` on are not sent to this stream: others of these numbers may have been, and were given up
 """
 from __future__ import annotations
 
@@ -97,18 +98,35 @@ class Chain:
     stream: str
     plan: int
     offset: int
+    torn: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"stream": self.stream, "plan": self.plan, "offset": self.offset}
+        found = {"stream": self.stream, "plan": self.plan, "offset": self.offset}
+        return found if self.torn is None else {**found, "torn": self.torn}
+
+    def takes(self, plan: Plan) -> bool:
+        """WC4."""
+        return self.torn is None or plan.number < self.torn
+
+    def tear(self, number: int) -> None:
+        """Plans from `number` on are given up, whatever was sent of them."""
+        if self.stream:
+            self.torn = number if self.torn is None else min(self.torn, number)
 
     def offset_of(self, plans: Sequence[Plan], plan: Plan, block: int) -> int:
         """WC1. plans: those of this chain, from the chain's first on, in order."""
         before = sum(one.live for one in plans if self.plan <= one.number < plan.number)
         return self.offset + before + sum(one.live for one in plan.blocks[:block])
 
+    def ours_to(self, plans: Sequence[Plan]) -> int | None:
+        """WC4. The offset from which on what stands there is not of these plans; None where all may be."""
+        if self.torn is None:
+            return None
+        return self.offset + sum(one.live for one in plans if one.number >= self.plan and self.takes(one))
+
     def after(self, plan: Plan) -> Chain:
         """`plan`, the first that counts, is done and will be forgotten."""
-        return Chain(self.stream, plan.number + 1, self.offset + plan.live)
+        return Chain(self.stream, plan.number + 1, self.offset + plan.live, self.torn)
 
     def moved(self, stream: str, plans: Sequence[Plan], first: Plan, row_count: int | None) -> Chain:
         """To a new stream, at the first plan that is not done. row_count: of the old stream, None where that cannot be known:
@@ -126,7 +144,7 @@ class Chain:
 def chains_from(kept: Mapping[str, Any]) -> dict[str, Chain]:
     """What the store kept. ValueError where that is something else."""
     try:
-        return {name: Chain(str(one["stream"]), int(one["plan"]), int(one["offset"]))
+        return {name: Chain(str(one["stream"]), int(one["plan"]), int(one["offset"]), int(one["torn"]) if "torn" in one else None)
                 for name, one in kept.get("chains", {}).items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("what is known of the streams is damaged") from error

@@ -7,7 +7,7 @@ Invariants: GS1, GS3 and GS5 of gcs.py (tests/sinks/test_gcs.py, test_gcs_troubl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -17,11 +17,10 @@ from . import SinkContext
 from ._gcs_range import measure
 from ._gcs_upload import Upload
 from ._http_client import HttpClient
-from ._plan_store import PlanStore
+from ._plan_store import Manifests, PlanStore
 
 UPLOADS = 2
 _T = TypeVar("_T")
-Manifests = list[tuple[int, dict[str, Any]]]
 
 
 @dataclass(slots=True, eq=False)
@@ -82,15 +81,13 @@ def spool_trouble(error: OSError) -> Retryable:
 
 def whole(store: PlanStore, found: Manifests) -> tuple[Manifests, str]:
     """The manifests up to the first whose files are not what it says, and what is wrong there (GS5). On the thread."""
-    for index, (number, manifest) in enumerate(found):
-        for file, spec in enumerate(manifest["objects"]):
-            path = store.path(number, file)
-            if measure(path) == (spec["size"], spec["crc32c"]):
-                continue
-            for given, lost in found[index:]:
-                store.remove(given, len(lost["objects"]))
-            return found[:index], path
-    return found, ""
+    index, path = store.damaged(found, _files, measure)
+    store.give_up(found[index:], _files)
+    return found[:index], path
+
+
+def _files(manifest: Mapping[str, Any]) -> list[tuple[int, int]]:
+    return [(one["size"], one["crc32c"]) for one in manifest["objects"]]
 
 
 @dataclass(slots=True)

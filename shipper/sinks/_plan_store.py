@@ -10,17 +10,21 @@ Invariants (tests/sinks/test_plan_store.py):
        manifest (temporary file, fsync, rename, fsync of the directory)
   PS2  the manifest goes first, then its files: what no manifest names is scratch, and is removed at the start
   PS3  all of it is 0600 in a directory 0700: it holds records
+  PS4  plans are given up newest first: one that stayed behind another that is gone would stand for the records of both
 """
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 
+Manifests = list[tuple[int, dict[str, Any]]]
+Files = Callable[[Mapping[str, Any]], Sequence[tuple[int, int]]]
+"""Size and checksum of each file that a manifest names."""
 _MANIFEST = re.compile(r"(\d{10})\.plan\.json")
 _KEPT = "kept.json"
 _OF_PLAN = re.compile(r"(\d{10})[-.].*")
@@ -33,7 +37,7 @@ class PlanStore:
         self.directory = os.path.join(state_dir, "spool", quote(sink, safe=""))
         self._last = 0
 
-    def open(self) -> list[tuple[int, dict[str, Any]]]:
+    def open(self) -> Manifests:
         """The manifests, oldest first; all else that is there is removed (PS2). ValueError naming a manifest that is none."""
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
         found = []
@@ -106,6 +110,21 @@ class PlanStore:
         self._unlink(f"{number:010d}.progress.json")
         for file in range(files):
             self._unlink(os.path.basename(self.path(number, file)))
+
+    # ------------------------------------------------------------ plans whose files were changed
+
+    def damaged(self, found: Manifests, files: Files, measure: Callable[[str], tuple[int, int]]) -> tuple[int, str]:
+        """The index of the first plan whose files are not what it says, and the path of the file; (len(found), "") for none."""
+        for index, (number, manifest) in enumerate(found):
+            for file, expected in enumerate(files(manifest)):
+                if measure(path := self.path(number, file)) != expected:
+                    return index, path
+        return len(found), ""
+
+    def give_up(self, given: Manifests, files: Files) -> None:
+        """PS4. What they planned is sent again from the buffer."""
+        for number, manifest in reversed(given):
+            self.remove(number, len(files(manifest)))
 
     # ------------------------------------------------------------ files
 

@@ -315,6 +315,36 @@ async def test_a_spool_file_that_was_changed_is_not_uploaded_and_its_records_com
     world.assert_exactly_once()
 
 
+async def test_a_crash_while_plans_with_a_changed_file_are_given_up_loses_none_of_their_records(
+    world: GcsWorld, gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan that is left behind one that is gone would stand for the records of both."""
+    gcs.schedule = iter(["503"] * 100_000)
+    world.run(age_s=0.05)
+    for count in (1, 2, 3):
+        world.write(50)
+        await world.until(lambda count=count: sum(name.endswith("plan.json") for name in world.spool) == count)  # type: ignore[misc]
+    await world.stop()
+    part = world.root / "spool" / "far" / next(name for name in world.spool if name.endswith(".part"))
+    part.write_bytes(part.read_bytes()[:-1] + b"?")
+    gcs.schedule, real, gone = iter(()), PlanStore.remove, list[int]()
+
+    def remove(store: PlanStore, number: int, files: int) -> None:
+        if gone:
+            raise asyncio.CancelledError            # nobody is there any more
+        gone.append(number)
+        real(store, number, files)
+
+    monkeypatch.setattr(PlanStore, "remove", remove)
+    world.run()
+    await world.until(lambda: gone)
+    await world.stop()
+    monkeypatch.undo()
+    world.run()
+    await world.flushed()
+    world.assert_exactly_once()
+
+
 async def test_a_wiped_buffer_never_makes_a_false_already_there(world: GcsWorld, gcs: FakeGcs) -> None:
     world.write(10)
     world.run()
