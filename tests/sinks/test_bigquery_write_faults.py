@@ -530,7 +530,7 @@ async def test_a_token_that_was_revoked_is_asked_for_anew_wherever_bigquery_says
                     raise Refusal(StatusCode.UNAUTHENTICATED, "the token is no longer valid")
                 return real(connection, request, size_bytes, fault)
 
-            fake.raised = False
+            fake.authorised = None          # else the next connection would say it too
             fake._take = refuse  # type: ignore[method-assign]
         world.write(5, padding=60)
         await world.flushed()
