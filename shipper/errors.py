@@ -42,6 +42,7 @@ class GapReason(StrEnum):
 
     START_AT_END = "start_at_end"        # they were there before the source was first seen with start_at: end
     READ_BEFORE = "read_before"          # read before a power cut that took the file's end: what comes has another key
+    ZEROS = "zeros"                      # a hole, or blocks of zeros, where a line should begin: nobody wrote them
     IMPORTED = "imported"                # the agent before us had shipped them (shipper positions import)
     MOVED_ON = "moved_on"                # positions import --force moved our own position over them
     ROTATED_AWAY = "rotated_away"        # the file was gone before it could be read

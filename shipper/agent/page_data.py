@@ -26,7 +26,7 @@ _COUNTERS = {
     "shipper_read_records_total": "records",
     "shipper_sink_delivered_records_total": "delivered_records",
 }
-NOT_LOST = ("start_at_end", "read_before", "imported")
+NOT_LOST = ("start_at_end", "read_before", "zeros", "imported")
 
 
 class PageData:

@@ -32,7 +32,7 @@ def account(section: Section, telemetry: Telemetry) -> None:
         known = gap.end - gap.start if gap.end >= 0 else gap.at_least
         telemetry.count("shipper_gaps_total", 1, gap.reason)
         telemetry.count("shipper_gap_bytes_total", known, gap.reason)
-        if gap.reason not in (GapReason.START_AT_END, GapReason.READ_BEFORE):
+        if gap.reason not in (GapReason.START_AT_END, GapReason.READ_BEFORE, GapReason.ZEROS):
             # Nothing known to be lost: it was read to what its end was when we last looked.
             telemetry.say(
                 "warning" if known else "info", "bytes_not_read", about=section.file.path, reason=gap.reason,

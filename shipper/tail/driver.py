@@ -40,6 +40,7 @@ from .ports import BufferPort, Directory, Formats, Settings
 from .reading import pass_over, pass_over_line, read
 from .turns import Turns
 from .unfinished import end_of, flush, lost_sections
+from .zeros import end_of_zeros, pass_over_zeros, stand_at_line, without_zeros
 
 LAST_SWEEP_S = 1.5
 ONCE_TRIES = 40
@@ -76,7 +77,8 @@ class Reader:
             buffer, self.lineages, self._handles, self._closings, telemetry, make_decoder, now_s=now_s, now_ns=now_ns,
             ready=self._ready, submit_told=lambda sections: self._in_flight.submit(sections, told=True))
         self._lost_ranges = LostRanges(
-            buffer, self.lineages, formats, make_decoder, now_s=self._now_s, submit=self._submit)
+            buffer, self.lineages, formats, make_decoder, now_s=self._now_s, submit=self._submit,
+            elsewhere=lambda lineage: self.reads_elsewhere(lineage))
         self._ends = Ends(
             self._attention, directory, formats, telemetry, now_ns=now_ns, queue=self._queue, flush=self._flush)
         self._goal: dict[str, dict[tuple[int, int], int]] | None = None
@@ -84,6 +86,7 @@ class Reader:
         self.blocked = self._lost_due = False
         self.rounds = 0                                   # of `run`: at least one a second, whatever there is to read
         self.rewound: list[Callable[[], None]] = []       # sources beside the files: told when the buffer went back
+        self.reads_elsewhere: Callable[[str], bool] = lambda lineage: False
         self.complete = False                             # every lineage that there is was told: what is not found is gone
 
     @property
@@ -410,8 +413,8 @@ class Reader:
             return lineage.take_outbox(), True
         sections = self._cut(lineage, file, data)
         if sections is None:
-            return lineage.take_outbox(), True            # start_at: end moved the offset
-        if full:
+            return lineage.take_outbox(), True            # something was passed over
+        if full and not file.in_zeros:
             self._attention.busy[name] = None
             return lineage.take_outbox() + sections, True
         return self._ends.reached(
@@ -420,6 +423,11 @@ class Reader:
     def _cut(self, lineage: Lineage, file: TailFile, data: bytes) -> list[Section] | None:
         """Sections of what was read; None where the data do not stand at the offset any more."""
         if not data:
+            return []
+        zeros_end = end_of_zeros(file, data) if stand_at_line(lineage, file, data) else 0
+        file.in_zeros = zeros_end is None
+        if file.in_zeros:
+            file.rest_bytes = file.stat_size() - file.offset
             return []
         ref = self._definition(lineage, file)
         if lineage.passed_over:
@@ -431,7 +439,10 @@ class Reader:
             return []
         if file.in_old_line:
             return [pass_over_line(lineage, file, ref, data)]
-        sections = lineage.cutter.cut(file, ref, data)
+        if zeros_end:
+            lineage.outbox.append(pass_over_zeros(lineage, file, ref, zeros_end))
+            return None
+        sections = lineage.cutter.cut(file, ref, without_zeros(data))
         if sections and sections[-1].last_ns:
             lineage.last_ns = sections[-1].last_ns
         return sections

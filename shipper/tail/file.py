@@ -25,7 +25,7 @@ class TailFile:
 
     __slots__ = (
         "begun", "compressed", "deleted_since_s", "device", "ended", "form", "guard", "guard_hash", "handle", "in_old_line",
-        "inode", "live", "offset", "old_because", "old_bytes", "passed", "path", "proven_bytes", "ref", "rest_bytes",
+        "in_zeros", "inode", "live", "offset", "old_because", "old_bytes", "passed", "path", "proven_bytes", "ref", "rest_bytes",
         "rest_since_s", "resumed", "salt", "scanned", "size",
     )
 
@@ -50,6 +50,7 @@ class TailFile:
         self.old_bytes = 0               # so long was it at the first look, and is passed over
         self.old_because = GapReason.START_AT_END
         self.in_old_line = False         # start_at: end; what was passed over ends in the middle of a very long line
+        self.in_zeros = False            # from its offset to its end, as far as we know
         self.ended = False               # read to its end at least once
         self.passed: Section | None = None    # start_at: end; what says so, in case its frame is lost
 

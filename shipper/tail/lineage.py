@@ -27,6 +27,7 @@ from .identity import digest, file_key, first_line
 from .looking import Look
 from .plan import KnownFile
 from .ports import Directory, Formats, FormerNames, KnownPositions, Seen, Settings
+from .zeros import pass_over_zeros
 
 MOST_SALTED = 64
 
@@ -219,7 +220,7 @@ class Lineage:
             return file.ref
         if head is None:
             head = file.head()
-        line = first_line(head)
+        line = first_line(head) if ending or not file.in_zeros else None
         if line is None and ending and head:
             line = head
         if line is None or (not ending and copies.is_being_copied(self, file, head)):
@@ -310,12 +311,13 @@ class Lineage:
 
     def finish(self, file: TailFile, formats: Formats) -> list[Section]:
         """The closing sections of a file that nobody will go on with; its unfinished last line becomes a record."""
-        rest = file.pread(file.rest_bytes, file.offset) if file.rest_bytes else b""
-        ref = file.ref or (self.define(file, formats, ending=True) if rest else None)
+        ref = file.ref or (self.define(file, formats, ending=True) if file.rest_bytes else None)
         if ref is None:
             return []
         self.decoder.form = file.form or self.decoder.form
-        sections = self.cutter.finish(file, ref, rest)
+        passed = [pass_over_zeros(self, file, ref, file.offset + file.rest_bytes)] if file.in_zeros and file.rest_bytes else []
+        rest = file.pread(file.rest_bytes, file.offset) if file.rest_bytes else b""
+        sections = passed + self.cutter.finish(file, ref, rest)
         if file.damaged:
             sections[-1].gaps = (Gap(file.offset, -1, GapReason.GZIP_DAMAGED, 0, self.last_ns, 0),)
         return sections

@@ -23,6 +23,7 @@ from .file import TailFile
 from .identity import digest, first_line
 from .plan import Begin, Continue, FoundFile, KnownFile
 from .ports import Formats, KnownPositions, Refused, Seen
+from .zeros import are_zeros
 
 if TYPE_CHECKING:
     from .lineage import Lineage
@@ -158,9 +159,13 @@ class Look:
         if (former := self._had_another_name(file)) is not None:
             self._of.files += [file] * former
             return True
-        self._of.define(file, self._formats, head=file.head())
+        self._define(file, file.head())
         self._of.files.append(file)
         return True
+
+    def _define(self, file: TailFile, head: bytes) -> None:
+        file.in_zeros = are_zeros(head)                  # its first read tells whether anything follows
+        self._of.define(file, self._formats, head=head)
 
     def _had_another_name(self, file: TailFile) -> bool | None:
         """None: no. True: it goes on where it stood. False: who has it by its former name is not ready with it: later."""
@@ -259,7 +264,7 @@ class Look:
                 file.old_bytes, file.old_because = file.size, GapReason.READ_BEFORE
             else:
                 # Now: renamed or compressed before its first read it is known.
-                self._of.define(file, self._formats, head=verdict.found.head)
+                self._define(file, verdict.found.head)
             queued.append(file)
         old = [f for f in self._of.files if not f.live]
         live = [f for f in self._of.files if f.live]
