@@ -33,6 +33,7 @@ from .template import Template
 FRAME = Frame(b'{"partialSuccess":true,"entries":[', b",", b"]}")
 DAY_NS = 86_400 * 1_000_000_000
 MAX_INSERT_ID = 511
+NOWHERE = "global"
 _MAX_LOG_ID = 511
 _FULL = len(b"2026-11-20T09:04:05.123456789Z")
 _BESIDE_BYTES = 1024
@@ -178,7 +179,8 @@ class CloudLoggingEncoder:
 
 
 def resource_of(source: Source, place: Place) -> dict[str, Any]:
-    """The monitored resource. What is empty is left out."""
+    """The monitored resource, with all labels that its type has: the API takes none without. Where nobody says a location, and
+    only Google's metadata server does by itself, it is `global`."""
     if place.cluster and source.kind == "containers":
         kind, labels = "k8s_container", {
             "namespace_name": source.namespace, "pod_name": source.pod, "container_name": source.container}
@@ -187,11 +189,10 @@ def resource_of(source: Source, place: Place) -> dict[str, Any]:
     elif place.instance_id:
         kind, labels = "gce_instance", {"instance_id": place.instance_id, "zone": place.zone}
     else:
-        kind, labels = "generic_node", {"location": place.location, "namespace": "", "node_id": source.node}
+        kind, labels = "generic_node", {"location": place.location or NOWHERE, "namespace": "", "node_id": source.node}
     if place.cluster:
-        labels |= {"cluster_name": place.cluster, "location": place.location}
-    labels = {"project_id": place.project} | labels
-    return {"type": kind, "labels": {name: value for name, value in labels.items() if value}}
+        labels |= {"cluster_name": place.cluster, "location": place.location or NOWHERE}
+    return {"type": kind, "labels": {"project_id": place.project} | labels}
 
 
 def labels_of(source: Source, resource_type: str) -> dict[str, str]:

@@ -68,6 +68,15 @@ def test_the_monitored_resource(kind, place, resource):
         assert found["labels"] == {"project_id": "p1", "node_name": "node1", "cluster_name": "c1", "location": "l1"}
 
 
+def test_outside_of_google_a_resource_has_all_labels_of_its_type():
+    """Those of a descriptor are required: without location and namespace each entry of a generic_node would be refused."""
+    assert resource_of(source(kind="files"), Place("p1"))["labels"] == {
+        "project_id": "p1", "location": "global", "namespace": "", "node_id": "node1"}
+    assert resource_of(source(kind="files"), Place("p1", "", "dc-2"))["labels"]["location"] == "dc-2"
+    assert resource_of(source(kind="containers"), Place("p1", "c1"))["labels"]["location"] == "global"
+    assert resource_of(source(kind="journal"), Place("p1", "c1"))["labels"]["location"] == "global"
+
+
 def test_without_a_cluster_labels_say_the_pod():
     labels = entries(batch([b"x"]), Place("p1", "", "z", "42", "z"))[0]["labels"]
     assert labels["namespace_name"] == "default" and labels["pod_name"] == "web-0" and labels["container_name"] == "web"
