@@ -194,6 +194,9 @@ class Intake:
     async def _scan(self, *, full: bool) -> None:
         self.scans += 1
         changes = self._discoverer.scan(full=full)
+        replaced = self._discoverer.take_replaced()
+        if replaced and self._watch is not None:
+            self._watch.watch_anew(replaced)
         await self._apply(changes)
         if (changes or not self.ready) and self._watch is not None:
             self._watch.watch_directories(self._discoverer.directories())

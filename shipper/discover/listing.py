@@ -45,12 +45,14 @@ class Listings:
 
     unsure      paths whose listing is to be taken again at the next look (L2)
     unreadable  paths that are there and cannot be listed, and why
+    replaced    paths where another directory is than at the look before: one was mounted there, or the old one was moved away
     """
 
     def __init__(self, *, now_ns: Callable[[], int] = time.time_ns) -> None:
         self.now_ns = now_ns
         self.unsure: set[str] = set()
         self.unreadable: dict[str, str] = {}
+        self.replaced: set[str] = set()
         self._known: dict[str, Listing | None] = {}
 
     def get(self, path: str) -> Listing | None:
@@ -83,6 +85,8 @@ class Listings:
                 known[path] = new
                 if old is None or new is None or not new.same_as(old):
                     changed.add(path)
+                if old is not None and new is not None and new.stamp[:2] != old.stamp[:2]:
+                    self.replaced.add(path)
         return changed
 
     def _look(self, path: str, old: Listing | None) -> Listing | None:

@@ -113,6 +113,11 @@ class Discoverer:
             wanted.add(path)
         return wanted
 
+    def take_replaced(self) -> set[str]:
+        """Directories in whose place another one was found since the last call: a watch on them hears of the old one."""
+        replaced, self._listings.replaced = self._listings.replaced, set()
+        return replaced
+
     def note(self, directory: str) -> None:
         """Something happened in `directory`: the next scan, full or not, looks at it."""
         self._noted.add(directory)

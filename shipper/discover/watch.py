@@ -14,7 +14,8 @@ Invariants:
   W3  a directory that was newly watched is reported once: what happened before the watch made no event
   W4  without inotify nothing fails: `arm` says False, `watched` is empty, the caller polls; it is tried again each 30 s
   W5  the tables hold what the kernel holds: each entry goes with its event, IN_IGNORED, `disarm` or the wanted set.
-      (A directory that moves with its parent tells nobody; the scan's turns find that. Kubelet renames none)
+      (A directory that moves with its parent, or that another is mounted over, tells nobody: the scan's turns find that, and
+      say so by `watch_anew`. Kubelet renames none)
   W6  one wake-up reads at most 16 x 64 KiB, so that a container that makes and deletes files in a loop stalls nobody;
       a directory is reported once per wake-up
 IN_ATTRIB is not asked for: every chmod and unlink inside would wake us, and the rescan tries unreadable files anyway.
@@ -81,6 +82,13 @@ class Watcher:
         self._wanted = set(wanted)
         for path in [path for path in self._watch_of_directory if path not in self._wanted]:
             self._unwatch(path)
+        self._watch_missing()
+
+    def watch_anew(self, replaced: Iterable[str]) -> None:
+        """Another directory is in the place of each of these: what is watched there is that one from now on (W3)."""
+        for path in replaced:
+            if path in self._watch_of_directory:
+                self._unwatch(path)
         self._watch_missing()
 
     def arm(self, fd: int, token: Any) -> bool:

@@ -270,3 +270,29 @@ async def test_a_log_that_another_source_takes_over_with_a_reload_has_that_sourc
     await intake.close()
     assert [(s.file.source.name, s.batch.messages[0]) for s in buffer.sections if s.batch] == [
         ("pods", b"before"), ("mine", b"after")]
+
+
+async def test_files_made_in_a_directory_that_took_anothers_place_are_seen_at_once(tmp_path: Path) -> None:
+    """It was moved away with its parent and made anew, or something was mounted over it: the watch was on the old one."""
+    logs, buffer = tmp_path / "logs" / "app", FakeBuffer()
+    logs.mkdir(parents=True)
+    text = f"""
+state_dir: {tmp_path}
+sources: {{app: {{type: files, include: ["{logs}/*.log"]}}}}
+sinks: {{out: {{type: stdout}}}}
+"""
+    intake = Intake(load_text(text, "test.yaml", {}).config, buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+    await intake.start()
+    os.rename(logs.parent, tmp_path / "old")
+    logs.mkdir(parents=True)
+    for _ in range(6):                                    # a watched directory has its turn in one of six full scans
+        await intake._scan(full=True)
+    stop = asyncio.Event()
+    running = asyncio.create_task(intake.run(stop))
+    (logs / "new.log").write_bytes(b"one\n")
+    async with asyncio.timeout(5):                        # the next full scan is 10 s away
+        while b"one" not in buffer.messages:
+            await asyncio.sleep(0.01)
+    stop.set()
+    await running
+    await intake.close()
