@@ -149,3 +149,22 @@ def test_a_wiped_state_directory_makes_new_objects_and_no_false_already_there(tm
         shutil.rmtree(agent.state)
         assert agent.once(env=google.environ) == 0
         assert set(Found(google).look().values()) == {2} and google.gcs.precondition_failures == 0 and google.gcs.wrong == []
+
+
+def test_a_metadata_server_that_comes_after_the_agent_is_waited_for(tmp_path: Path) -> None:
+    """As on a GKE node that has just started: neither a token nor the cluster's name, then both."""
+    agent = SmallUploads(tmp_path)
+    with Google() as google:
+        google.identity.broken = 503
+        agent.configure(sinks={"far": sink(google, prefix="{cluster}/{node}")}, buffer={"max_size": "64MiB"})
+        (agent.logs / "a.log").write_bytes(b"m00000000 here\n")
+        agent.start(env=google.environ)
+        try:
+            eventually("it is said", lambda: "metadata server answered 503" in str(agent.status()["sinks"]))
+            assert agent.status()["sinks"]["far"]["state"] == "retrying"
+            google.identity.broken = 0
+            eventually("delivered", lambda: Found(google).look() == Counter({0: 1}), 60.0, lambda: str(agent.status()["sinks"]))
+            assert all(key.split("/")[1] == "c1" for key in google.gcs.objects)
+            assert agent.terminate() == 0
+        finally:
+            agent.close()
