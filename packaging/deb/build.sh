@@ -28,6 +28,7 @@ pip="$work/venv/bin/pip --quiet"
 $pip install --require-hashes --only-binary=:all: -r packaging/build.lock
 $pip install --require-hashes --only-binary=:all: --no-compile --target "$site" -r packaging/requirements.lock
 $pip wheel --no-deps --no-build-isolation --no-index --wheel-dir "$work/wheels" .
+rm -rf "$site/bin"                  # of the libraries; pip warns of what is there
 $pip install --no-deps --no-index --no-compile --target "$site" "$work"/wheels/shipper-*.whl
 rm -rf "$site/bin"
 # The source decides, not its time: files of a package get the package's.
@@ -37,8 +38,9 @@ install -D -m 0755 packaging/deb/shipper "$root/usr/bin/shipper"
 install -D -m 0644 systemd/shipper.service "$root/lib/systemd/system/shipper.service"
 install -D -m 0644 config/bare-host.yaml "$root/etc/shipper/shipper.yaml"
 install -D -m 0644 packaging/deb/default "$root/etc/default/shipper"
-for page in docs/systemd.md docs/configuration.md docs/cli.md docs/monitoring.md docs/node-removal.md CHANGELOG.md; do
-  install -D -m 0644 "$page" "$root/usr/share/doc/shipper/$(basename "$page")"
+# Every page, at the path that messages and runbooks name, with what the pages link to.
+for page in CHANGELOG.md README.md $(find docs config packaging/monitoring -type f); do
+  install -D -m 0644 "$page" "$root/usr/share/doc/shipper/$page"
 done
 install -m 0644 packaging/deb/copyright "$root/usr/share/doc/shipper/copyright"
 

@@ -47,9 +47,12 @@ def test_it_is_built_from_the_lock_by_hash():
         assert "--require-hashes" in line or "--no-index" in line, line
 
 
-def test_the_pages_in_it_are_there():
-    listed = re.search(r"^for page in (.*); do$", (DEB / "build.sh").read_text(), re.M)
+def test_it_brings_every_page_at_the_path_that_messages_and_runbooks_name():
+    listed = re.search(r"^for page in (.*) \$\(find (.*) -type f\); do$", (DEB / "build.sh").read_text(), re.M)
     assert listed is not None and all((ROOT / page).is_file() for page in listed[1].split())
+    assert listed[2].split() == ["docs", "config", "packaging/monitoring"]
+    named = re.search(r"^Documentation=file:///usr/share/doc/shipper/(.*)$", (ROOT / "systemd/shipper.service").read_text(), re.M)
+    assert named is not None and (ROOT / named[1]).is_file()
 
 
 class Debian:
