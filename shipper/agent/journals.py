@@ -54,6 +54,7 @@ class Journals:
         self._all: dict[str, _One] = {}
         self._running = False
         reader.rewound.append(self._rewind)
+        reader.reads_elsewhere = self.reads
 
     def start(self, config: Config, rules: Rules) -> None:
         """Those of the config that are not there yet."""
@@ -141,6 +142,10 @@ class Journals:
     def facts(self) -> list[dict[str, Any]]:
         """One row per source, as the reader has one per file."""
         return [one.reader.row() for one in self._all.values()]
+
+    def reads(self, lineage: str) -> bool:
+        """Whether one of them is of this lineage: then it reads again what was damaged of it."""
+        return any(one.reader.source.lineage == lineage for one in self._all.values())
 
     def keys(self) -> list[str]:
         """Of the streams that are being read."""

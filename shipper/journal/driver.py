@@ -15,6 +15,7 @@ Invariants (tests/journal/test_driver.py):
   W4  one frame is in flight; a full buffer stops reading, and then the journal waits
   W5  a stream that fails is begun again after 1 s, then up to 30 s, and shown as degraded meanwhile
   W6  what a step remembers (a private key that is being printed) is in the frames and goes back with them
+  W7  what was lost with a damaged frame is read again from the journal (again.py), by this task: nothing is in flight then
 """
 from __future__ import annotations
 
@@ -29,6 +30,7 @@ from typing import Any
 from ..errors import BufferLost, GapReason
 from ..model import FileRef, Gap, Section, Source
 from ..telemetry import Telemetry
+from .again import Again
 from .export import Entry
 from .places import Place, is_read, missing
 from .ports import Backend, Decoder, Known, Output, Settings, Stream, Trouble
@@ -68,6 +70,8 @@ class JournalReader:
         self._before: Place | None = None                 # whose number the next one follows; None where a gap is told
         self._last_ns = 0
         self.state = "waiting"
+        self._again = Again(
+            source.lineage, settings, backend, decoder, output, self._submit, self._room, now_ns, now_s)
 
     # ---------------------------------------------------------------- what the agent tells
 
@@ -175,6 +179,7 @@ class JournalReader:
         """What is there, and then what comes: a stream that follows knows no boot but this one (journalctl)."""
         self._goes_back = False
         self._went_back.clear()
+        await self._again.read()                          # W7
         if not await self._begin():
             await self._pause(EMPTY_WAIT_S if follow else 0.0)
             return
@@ -280,6 +285,8 @@ class JournalReader:
                     raise Trouble("the stream of entries ended by itself")
                 return
             self._telemetry.recovered(self._degraded)
+            if self._again.due():
+                await self._again.read()
             if entries and begins:
                 entries = self._unread(entries)
                 begins = not entries
@@ -318,8 +325,7 @@ class JournalReader:
 
     async def _take(self, entries: list[Entry]) -> bool:
         """One frame of what one read gave. False where it may not be now: then nothing behind them may either."""
-        while self._output.full() and not (self._stop.is_set() or self._goes_back):
-            await self._first_of(self._output.room(), self._stop.wait(), self._went_back.wait())
+        await self._room()
         if self._output.full():
             return False                                  # told to stop: the cursor stands in front of them
         while (wait_s := self._decoder.hold_until_s - self._now_s()) > 0 and not self._stop.is_set() and not self._goes_back:
@@ -341,6 +347,12 @@ class JournalReader:
         closing, self._closing = self._closing, None
         await self._submit([closing, section] if closing is not None else [section])
         return True
+
+    async def _room(self) -> bool:
+        """Waits until there is room; False where it is to stop, or to begin anew."""
+        while self._output.full() and not (self._stop.is_set() or self._goes_back):
+            await self._first_of(self._output.room(), self._stop.wait(), self._went_back.wait())
+        return not (self._stop.is_set() or self._goes_back)
 
     def _holes(self, entries: list[Entry]) -> tuple[Gap, ...]:
         """Numbers that were jumped over while the stream went on: the journal was vacuumed faster than it was read."""

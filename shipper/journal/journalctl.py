@@ -47,6 +47,7 @@ class Wanted:
 
 def arguments(
     wanted: Wanted, *, cursor: str = "", follow: bool = False, lines: int | None = None, filtered: bool = True,
+    reverse: bool = False,
 ) -> list[str]:
     """What stands behind `journalctl`."""
     out = ["--output=export", "--quiet", "--no-pager", "--all"]
@@ -56,6 +57,8 @@ def arguments(
         out.append(f"--directory={wanted.directory}")
     if cursor:
         out.append(f"--cursor={cursor}")
+    if reverse:
+        out.append("--reverse")
     if lines is not None:
         out.append(f"--lines={lines}")
     elif follow:
@@ -81,6 +84,9 @@ class Journalctl:
 
     async def stream(self, cursor: str, *, follow: bool) -> ProcessStream:
         return await self._begin(arguments(self._wanted, cursor=cursor, follow=follow))
+
+    async def backwards(self, cursor: str) -> ProcessStream:
+        return await self._begin(arguments(self._wanted, cursor=cursor, reverse=True))
 
     async def first_at(self, cursor: str) -> Entry | None:
         return await self._one(arguments(self._wanted, cursor=cursor, lines=1, filtered=False))

@@ -77,6 +77,17 @@ class Kmsg:
         boot = self._boot()
         return KmsgStream(fd, self._path, boot, booted_us_of(cursor, boot) or self._booted_us(), follow)
 
+    async def backwards(self, cursor: str) -> ListStream:
+        """The ring is small: all of it up to the cursor's record, turned round."""
+        wanted, found = place_of(cursor), list[Entry]()
+        stream = await self.stream(cursor, follow=False)
+        try:
+            while (entries := await stream.read()) is not None:
+                found += entries
+        finally:
+            await stream.close()
+        return ListStream([entry for entry in found if _is_behind(wanted, place_of(entry[CURSOR]))][::-1])
+
     async def first_at(self, cursor: str) -> Entry | None:
         """The oldest record of the ring that is not in front of the cursor."""
         return await self._find(place_of(cursor))
@@ -99,6 +110,27 @@ class Kmsg:
 
     def place_of(self, cursor: str | bytes) -> Place:
         return place_of(cursor)
+
+
+class ListStream:
+    """See ports.Stream; of entries that are there."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self._entries: list[Entry] | None = entries
+
+    def interrupt(self) -> None:
+        """It never waits."""
+
+    async def read(self, quiet_s: float = QUIET_S) -> list[Entry] | None:
+        entries, self._entries = self._entries, None
+        return entries
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def _is_behind(newest: Place, place: Place) -> bool:
+    return place.numbering == newest.numbering and place.number <= newest.number
 
 
 def _reaches(place: Place, wanted: Place) -> bool:

@@ -100,6 +100,9 @@ class EntryDecoder:
     def unterminated(self, key: str, start: int, rest: bytes, **how: Any) -> Batch | None:
         return None
 
+    def look_back(self, key: str, start: int, lines: list[Any], **how: Any) -> None:
+        """No entry depends on another."""
+
     def flush(self, **how: Any) -> list[tuple[str, Batch]]:
         return []
 

@@ -3,7 +3,7 @@
 Invariants:
   A1, A4 of again.py; and
   G1  a lineage that waits for its labels is not read again before they are there: a rule may say what to redact
-  G2  what nobody knows as a file (a lineage that is gone, a journal) is a gap
+  G2  what nobody knows as a file (a lineage that is gone) is a gap; a journal's is read again by its own reader
 """
 from __future__ import annotations
 
@@ -22,15 +22,18 @@ class LostRanges:
 
     def __init__(
         self, buffer: BufferPort, lineages: Mapping[str, Lineage], formats: Formats, make_decoder: MakeDecoder, *,
-        now_s: Callable[[], float], submit: Callable[[list[Section]], object],
+        now_s: Callable[[], float], submit: Callable[[list[Section]], object], elsewhere: Callable[[str], bool],
     ) -> None:
+        """`elsewhere`: whether somebody else reads this lineage."""
         self._buffer, self._lineages, self._formats, self._make_decoder = buffer, lineages, formats, make_decoder
-        self._now_s, self._submit = now_s, submit
+        self._now_s, self._submit, self._elsewhere = now_s, submit, elsewhere
 
     async def read(self) -> None:
         """A part of each lost range, from a disk that may be slow."""
         for lost in list(self._buffer.positions.lost):
             lineage = self._lineages.get(lost.file.source.lineage)
+            if lineage is None and self._elsewhere(lost.file.source.lineage):
+                continue
             if lineage is None:                           # nobody knows what to redact in it
                 self._submit([not_read_again(lost)])
                 continue

@@ -74,6 +74,18 @@ class Rig:
             seq = frames[-1].seq + 1
         return found
 
+    def rot(self, message: bytes) -> None:
+        """The disk changes a byte of it."""
+        (path, at), = [(path, at) for path in self.files.names("/state/buffer") if (at := self.files.read(
+            f"/state/buffer/{path}").find(message)) >= 0]
+        self.files.rot(f"/state/buffer/{path}", at)
+
+    async def found_again(self, entries: int) -> None:
+        async with asyncio.timeout(15.0):
+            while sorted((await self.records())["journal"]) != [f"entry {i + 1}" for i in range(entries)]:
+                await asyncio.sleep(0.01)
+        assert self.buffer.positions.lost == ()
+
     async def holds(self, lines: int, entries: int) -> None:
         async with asyncio.timeout(15.0):
             while [len(found) for found in (await self.records()).values()] < [lines, entries]:
@@ -123,6 +135,18 @@ async def test_j1_after_a_power_cut_the_journal_goes_on_behind_the_last_frame_th
         rig.files.crash()
     async with rig.running():
         await rig.holds(1, 26)
+
+
+async def test_a_frame_that_the_disk_damaged_is_read_again_from_the_journal(rig: Rig) -> None:
+    """It was a gap in the ledger, though journald still had the entries."""
+    rig.backend.entries += [entry(number) for number in range(2, 8)]
+    async with rig.running():
+        await rig.holds(1, 7)
+    rig.rot(b"entry 3")
+    async with rig.running():
+        await rig.found_again(7)
+    assert rig.telemetry.value("shipper_buffer_damaged_frames_total") == 1
+    assert rig.telemetry.value("shipper_gaps_total", "buffer_damaged") == 0
 
 
 async def test_j2_a_reload_touches_only_the_journal_that_it_changes(rig: Rig) -> None:

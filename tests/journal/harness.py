@@ -77,6 +77,7 @@ class FakeBackend:
     troubles: list[str] = field(default_factory=list)
     at_once: int = 3
     filtered_out: bool = False                            # a stream gives nothing
+    ways_back: int = 0
 
     async def stream(self, cursor: str, *, follow: bool) -> FakeStream:
         if self.troubles:
@@ -89,6 +90,12 @@ class FakeBackend:
         wanted = place_of(cursor)
         return next((i for i, each in enumerate(self.entries) if place_of(each[b"__CURSOR"]).monotonic_us >= wanted.monotonic_us),
                     len(self.entries))
+
+    async def backwards(self, cursor: str) -> FakeStream:
+        self.ways_back += 1
+        wanted = place_of(cursor)
+        older = [each for each in self.entries if place_of(each[b"__CURSOR"]).monotonic_us <= wanted.monotonic_us]
+        return FakeStream(FakeBackend(older[::-1], at_once=self.at_once), 0, False)
 
     async def first_at(self, cursor: str) -> Entry | None:
         return next(iter(self.entries[self._from(cursor):]), None)

@@ -62,7 +62,8 @@ async def test_w1_what_went_back_with_another_sources_frame_is_read_again_too() 
 
 
 def redacting(reader: JournalReader) -> JournalReader:
-    reader._decoder = Processing(reader._inner, [Redactor(builtin_rules("private_key", "mask", b""))], None)
+    reader._decoder = reader._again.decoder = Processing(
+        reader._inner, [Redactor(builtin_rules("private_key", "mask", b""))], None)
     return reader
 
 
