@@ -4,6 +4,7 @@ from __future__ import annotations
 import re
 
 from .draft import Draft, Item
+from .fluentd_redact import masks, replaces
 from .fluentd_sources import GLOG, python_regex
 from .syntax import Element
 
@@ -141,6 +142,7 @@ def _records(element: Element, item: Item, draft: Draft) -> None:
             draft.note(element, "remove_keys", "the record's keys are fixed (docs/sinks/file.md)")
         else:
             draft.problem(element, "fields are not removed here; do it where the records go, or redact them", "remove_keys")
+    replaces(element, item, draft)
     for record in [c for c in element.children if c.name == "record"]:
         for key in list(record.params):
             _field(record, key, record.params[key].value, item, draft)
@@ -154,6 +156,8 @@ def _field(record: Element, key: str, value: str, item: Item, draft: Draft) -> N
         draft.note(record, key, "the line is the record's message")
     elif key in ("message", "log") and "[Trimmed]" in value:
         draft.note(record, key, "a longer record comes in marked pieces, all of it: max_record of the source")
+    elif masks(record, key, value, item, draft):
+        return
     elif key == "severity" and "stderr" in value:
         draft.note(record, key, "a record without a severity of its own has its stream's: stderr ERROR, stdout INFO")
     elif re.search(r"hostname|NODE_NAME|Socket", value):
@@ -161,8 +165,9 @@ def _field(record: Element, key: str, value: str, item: Item, draft: Draft) -> N
     elif "tag" in key and "${tag" in value:
         draft.note(record, key, "records have their source, file and pod")
     else:
+        masked = "; what it masks is shipped as it stands: write redact" if "sub(" in value else ""
         draft.problem(record, "adds or computes a field; records have the fields that were parsed. Fixed ones can be set in some "
-                              "sinks (labels of loki, tags of datadog)", key)
+                              f"sinks (labels of loki, tags of datadog){masked}", key)
 
 
 def exceptions(element: Element, item: Item, draft: Draft) -> None:

@@ -317,6 +317,35 @@ class TestFilters:
                             "limit and "
                             "multiline"]
 
+    @pytest.mark.parametrize(("value", "wanted"), [
+        ('${record["log"].gsub(/password=\\S+/, "password=***")}', [r"password=\S+"]),
+        ("${record['message'].gsub(/\\d{3}-\\d{2}-\\d{4}/, '***').gsub(/token[=:]\\h+/i, 'x')}",
+         [r"\d{3}-\d{2}-\d{4}", r"(?i)token[=:][0-9a-fA-F]+"]),
+        ('${record["log"].gsub(/a\\/b.c/m, "")}', [r"(?s)a/b.c"]),
+        ('${record["log"].gsub(/^key \\w+/, "")}', [r"(?m)^key \w+"]),
+    ])
+    def test_what_fluentd_masked_is_masked(self, value: str, wanted: list[str]):
+        source, problems = source_of("  format none", (
+            "<filter app>\n  @type record_transformer\n  enable_ruby true\n"
+            f"  <record>\n    log {value}\n  </record>\n</filter>\n"))
+        assert problems == [] and [rule["pattern"] for rule in source["redact"]] == wanted
+        assert len({rule["name"] for rule in source["redact"]}) == len(wanted)
+        load_text(yaml.safe_dump({"sources": {"a": source}, "sinks": {"o": {"type": "stdout"}}}), "c.yaml", {})
+
+    def test_replace_of_record_modifier_masks_too(self):
+        source, problems = source_of("  format none", (
+            "<filter app>\n  @type record_modifier\n  <replace>\n    key message\n    expression /acct-\\d+/\n"
+            "    replace acct-x\n  </replace>\n</filter>\n"))
+        assert problems == [] and source["redact"] == [{"name": "masked", "pattern": r"acct-\d+"}]
+
+    @pytest.mark.parametrize("value", [
+        '${record["log"].gsub(/(user)=\\w+/, "#{$1}=x")}', '${record["log"].sub(/a/, "b")}',
+        '${record["log"].gsub(PATTERN, "x")}'])
+    def test_masking_that_is_not_understood_is_said_as_that(self, value: str):
+        source, problems = source_of("  format none", (
+            f"<filter app>\n  @type record_transformer\n  <record>\n    log {value}\n  </record>\n</filter>\n"))
+        assert "redact" not in source and len(problems) == 1 and "is shipped as it stands: write redact" in problems[0]
+
     def test_a_computed_field_is_said(self):
         _, problems = source_of("  format none", (
             "<filter app>\n  @type record_transformer\n  <record>\n    hostname \"#{Socket.gethostname}\"\n    env prod\n  "
