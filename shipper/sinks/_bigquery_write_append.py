@@ -358,6 +358,8 @@ class Appender:
         begins = old.offset_of(plans, waiting, 0)
         if rows is not None:
             rows = min([rows, *(one for one in (ours_to, old.ours_to(plans)) if one is not None)])
+            if rows > old.offset_of(plans, waiting, waiting.acked):
+                self._refusals.written()            # and its answer was lost
         self._say_moved(begins, rows)
         self.chains[first.chain] = old.moved(stream, plans, waiting, rows)
         self._late[first.chain] = -1
