@@ -13,7 +13,7 @@ import os
 from ..errors import GapReason
 from ..model import FileRef, Section
 from .gz import GzipFile
-from .identity import GUARD_BYTES, HEAD_BYTES, digest
+from .identity import GUARD_BYTES, HEAD_BYTES, digest, known_part
 
 
 class Changed(Exception):
@@ -124,15 +124,22 @@ class TailFile:
         return data[width:] if width else data
 
     def check(self) -> None:
-        """The guard alone, for bulk reads that would have to copy it off. Raises Changed."""
-        self._check_head()
+        """The guard alone, for bulk reads that would have to copy it off; nothing stands in front of offset 0: the head. Raises
+        Changed."""
+        if not self.offset:
+            self._check_head()
         guard = self._guard()
         if guard and self.pread(len(guard), self.offset - len(guard)) != guard:
             raise Changed
 
+    def check_all(self) -> None:
+        """Head and guard: lines of one length that end alike leave the guard as it was. Raises Changed."""
+        self._check_head()
+        if self.offset:
+            self.check()
+
     def _check_head(self) -> None:
-        """Nothing stands in front of offset 0: a file that has its key and was never read is checked by its head."""
-        if self.ref is not None and not self.offset and digest(self.pread(self.ref.head_bytes, 0)) != self.ref.head_hash:
+        if self.ref is not None and digest(self.pread(self.ref.head_bytes, 0)) != self.ref.head_hash:
             raise Changed
 
     def _guard(self) -> bytes:
@@ -155,7 +162,7 @@ class TailFile:
 
     def grown_head(self, ref: FileRef) -> FileRef:
         """A definition with as much head as there is now, for files that were short when they got their key."""
-        head = self.head()
+        head = known_part(self.head())
         if len(head) <= ref.head_bytes:
             return ref
         return FileRef(ref.key, ref.source, self.path, self.device, self.inode, len(head), digest(head))

@@ -25,6 +25,11 @@ def digest(data: bytes) -> str:
     return blake2b(data, digest_size=8).hexdigest()
 
 
+def known_part(head: bytes) -> bytes:
+    """What of a head says which file it is: not the zeros that a preallocated file has where nothing is written yet."""
+    return head.rstrip(b"\0") or head
+
+
 def first_line(head: bytes) -> bytes | None:
     """The first complete line of a file, up to 1 KiB of it; None while it is shorter than that and has no end."""
     end = head.find(b"\n", 0, HEAD_BYTES)

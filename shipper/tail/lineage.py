@@ -23,7 +23,7 @@ from ..model import FileRef, Gap, Open, Piece, Section, Source
 from . import copies
 from .cutter import Cutter, LineDecoder
 from .file import Changed, TailFile
-from .identity import digest, file_key, first_line
+from .identity import digest, file_key, first_line, known_part
 from .looking import Look
 from .plan import KnownFile
 from .ports import Directory, Formats, FormerNames, KnownPositions, Seen, Settings
@@ -123,7 +123,7 @@ class Lineage:
         if file.handle is None or file.compressed or file not in self.files:
             return False
         try:
-            file.check()
+            file.check_all()
         except Changed:
             return True
         file.proven_bytes = max(file.proven_bytes, size_bytes)
@@ -234,7 +234,8 @@ class Lineage:
         while key in taken or key in self.salted or not self.claim(key):
             key = file_key(self.source, line, f"{salt}{again}")
             again += 1
-        file.begin(FileRef(key, self.source, file.path, file.device, file.inode, len(head), digest(head)), head)
+        begins = known_part(head)
+        file.begin(FileRef(key, self.source, file.path, file.device, file.inode, len(begins), digest(begins)), head)
         return file.ref
 
     def form_of(self, file: TailFile, formats: Formats) -> str:

@@ -143,14 +143,15 @@ class Look:
                     file.close()
 
     def _replaces(self, new: TailFile, key: str) -> bool:
-        """A new version was renamed over the log with this key: ignored as its copy, it would not be read before it is written
-        to."""
+        """A new version was renamed over the log with this key (and rotated, perhaps, since): ignored as its copy, what it has
+        more would not be read before it is written to."""
         old = self._of.file_of(key)
-        if old is None or old.deleted_since_s is None or not new.live:
+        if old is None or old.deleted_since_s is None or (new.compressed and new.length_bytes() <= old.stat_size()):
             return False
-        if not takes_over(self._of, old, new):
-            self._of.look_due = True                     # once the deleted one is read to its end
-        return True
+        if takes_over(self._of, old, new):
+            return True
+        self._of.look_due |= new.live                    # once the deleted one is read to its end
+        return new.live
 
     def _begin_alone(self, file: TailFile, seen: Seen) -> bool:
         """One live file, and nothing is known of its lineage: what the plan would say. False: this is not so simple."""

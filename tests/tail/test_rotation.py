@@ -427,3 +427,19 @@ async def test_a_kill_in_the_middle_of_a_long_line_neither_loses_nor_repeats(tre
     got = await node.run()
     assert [m[:6] for m in got] == [b"before", b"yyyyyy", b"after"]
     assert total_bytes(node) == os.path.getsize(tree.log)
+
+
+async def test_a_log_cut_and_regrown_with_lines_that_end_alike_is_seen_by_its_beginning(tmp_path) -> None:
+    tree = Tree(tmp_path / "log")
+    app = tree.root / "app.log"
+
+    def same_long(n: int) -> bytes:
+        return b"%08d %s\n" % (n, b"x" * 100)
+
+    tree.write(*map(same_long, range(10)), path=app)
+    node = Node(tree, kind="files", include=str(app), form="plain")
+    await node.run()
+    app.with_suffix(".log.1").write_bytes(app.read_bytes())
+    os.truncate(app, 0)                                   # and then the lines of an hour, while reading was held back
+    tree.write(*map(same_long, range(10, 25)), path=app)
+    assert [int(message[:8]) for message in await node.run()] == list(range(25))
