@@ -110,6 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    if argv[:1] == ["help"]:                             # `shipper help run`
+        argv = [*argv[1:2], "--help"]
     if not argv or argv[0].startswith("-"):
         return _top_level(argv)
     command = find(argv[0])
@@ -134,7 +136,7 @@ def find(name: str) -> Command:
     for command in COMMANDS:
         if command.name == name:
             return command
-    near = get_close_matches(name, [c.name for c in COMMANDS], n=1)
+    near = ["--version"] if name == "version" else get_close_matches(name, [c.name for c in COMMANDS], n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(c.name for c in COMMANDS)}"
     raise Usage(f"unknown command {name!r}; {hint}")
 

@@ -21,6 +21,7 @@ from shipper.errors import Fatal, Usage
     (["rn"], "unknown command 'rn'; did you mean 'run'?"),
     (["stat"], "unknown command 'stat'; did you mean 'status'?"),
     (["zzz"], f"unknown command 'zzz'; use one of {', '.join(c.name for c in COMMANDS)}"),
+    (["version"], "unknown command 'version'; did you mean '--version'?"),
     (["--nope"], "unrecognized arguments: --nope; see shipper --help"),
     (["run"],
      "no config named; write shipper run -c FILE, or set SHIPPER_SINK_ADDRESS=host:port (docs/configuration.md)"),
@@ -94,6 +95,14 @@ def test_version_and_help_exit_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"shipper {__version__}\n"
     assert main(["--help"]) == 0
+
+
+@pytest.mark.parametrize(("argv", "first"), [
+    (["help"], "usage: shipper COMMAND"), (["help", "run"], "usage: shipper run "), (["run", "--help"], "usage: shipper run "),
+])
+def test_help_is_had_as_a_command_too(argv: list[str], first: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(argv) == 0
+    assert capsys.readouterr().out.startswith(first)
 
 
 def test_the_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,6 +124,7 @@ def test_each_alert_has_its_runbook(name: str):
     assert page.name == f"{name}.md" and page.read_text().startswith(f"# {name}\n")
     assert "## What to do" in page.read_text() and "## What is lost" in page.read_text()
     assert f"({name}.md)" in (page.parent / "README.md").read_text()
+    assert f"| `{name}` |" in (ROOT / "docs/monitoring.md").read_text()
     assert rule["labels"]["severity"] in ("critical", "warning") and rule["annotations"]["summary"]
 
 
