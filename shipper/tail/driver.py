@@ -567,7 +567,7 @@ class Reader:
 
     def lag_bytes(self) -> int:
         """Bytes in open files behind their offsets, as of the last look at each."""
-        return sum(max(0, f.size - f.offset) for x in self.lineages.values() for f in x.files)
+        return sum(max(0, f.size - f.offset) for x in self.lineages.values() for f in x.files if not f.in_zeros)
 
     def lag_by_source(self) -> dict[str, int]:
         """lag_bytes of each source that has files."""

@@ -15,7 +15,7 @@ def rows_of(lineages: Iterable[Lineage]) -> list[dict[str, Any]]:
     for lineage in lineages:
         source = lineage.source
         for file in [*lineage.done, *lineage.files]:
-            size = file.stat_size()
+            size = file.offset if file.in_zeros else file.stat_size()       # a preallocated log is as long as what is in it
             rows.append({
                 "path": file.path, "key": file.ref.key if file.ref else "", "source": source.name,
                 "namespace": source.namespace, "pod": source.pod, "container": source.container,
@@ -42,7 +42,7 @@ def lag_by_source(lineages: Iterable[Lineage]) -> dict[str, int]:
     for lineage in lineages:
         lag = 0
         for file in lineage.files:
-            if file.size > file.offset:
+            if file.size > file.offset and not file.in_zeros:
                 lag += file.size - file.offset
         name = lineage.source.name
         found[name] = found.get(name, 0) + lag

@@ -57,7 +57,8 @@ async def test_what_is_written_into_a_preallocated_log_is_read(tree: Tree, app: 
             writer.write(line + b"\n")
             assert (await node.run())[-1] == line
         assert gaps(node) == []
-        assert [row["state"] for row in node.reader.facts()] != ["quiet"]
+        assert node.reader.lag_bytes() == sum(node.reader.lag_by_source().values()) == 0
+        assert [row["lag_bytes"] for row in node.reader.facts()] == [0]
 
 
 async def test_a_rotated_log_that_ends_in_zeros_is_done_and_they_are_declared(tree: Tree, app: Path) -> None:
