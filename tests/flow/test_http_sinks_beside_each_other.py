@@ -157,3 +157,35 @@ def test_a_sink_renamed_and_moved_while_its_server_is_down_loses_neither_backlog
         assert new.records[-1]["message"] == "poison" and agent.status()["sinks"]["new"]["dead_records"] == 0
         assert agent.command("audit").returncode == 0
         assert agent.terminate() == 0
+
+
+def test_while_a_reload_waits_for_a_sink_whose_server_hangs_reading_and_all_other_sinks_go_on(agent: Agent) -> None:
+    """Those that the same reload changed stood still with it, up to 5 s."""
+    with far(hangs=True) as hanging, far() as new:
+        sinks = {"hanging": http_sink(hanging.url), "kept": agent.file_sink("kept.ndjson"),
+                 "moved": agent.file_sink("old.ndjson")}
+        agent.configure(sinks=sinks)
+        log = agent.logs / "app.log"
+        log.write_text("one\n")
+        agent.start()
+        agent.drained("kept", "moved", size=4)
+        eventually("the server holds a request", lambda: hanging.held, else_say=agent.last_words)
+
+        agent.configure(sinks={**sinks, "hanging": http_sink(new.url), "moved": agent.file_sink("new.ndjson")})
+        agent.process.send_signal(signal.SIGHUP)
+        numbers = iter(range(1_000))
+
+        def written_on() -> bool:
+            with open(log, "a") as file:
+                file.write(f"meanwhile {next(numbers)}\n")
+            return bool(agent.messages("new.ndjson")) and agent.messages("kept.ndjson")[-1] in agent.messages("new.ndjson")
+
+        eventually("the other sinks go on", written_on, within_s=4.0, else_say=agent.last_words)
+        assert not agent.said("reload_applied"), "it waits for the server that hangs"
+        hanging.over.set()
+        agent.event("reload_applied")
+        agent.drained()
+        lines = log.read_text().splitlines()
+        assert agent.messages("kept.ndjson") == [r["message"] for r in new.records] == lines
+        assert agent.messages("old.ndjson") + agent.messages("new.ndjson") == lines
+        assert agent.terminate() == 0
