@@ -46,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.hangs:
             self.server.held += 1
             self.server.over.wait(60)
+            self.close_connection = True
             return
         status = 400 if any(self.server.refused and r["message"].startswith(self.server.refused) for r in records) else 200
         status = 503 if self.server.down else status
