@@ -154,7 +154,7 @@ class _Routes:
             self._sinks[id(element)] = sink(element, self._draft)
         found = self._sinks[id(element)]
         if found is not None:
-            feed(found, element, item, tag)
+            feed(found, element, item, tag, self._draft)
         return found is not None
 
 

@@ -54,23 +54,25 @@ def _parser(element: Element, item: Item, draft: Draft) -> None:
         return
     expression = where.take("expression") or (kind if kind.startswith("/") else "")
     patterns = [c for c in where.children if c.name == "pattern"]
+    before = f"parse: {item.keys['parse']}" if "parse" in item.keys else ""
     if kind == "json":
-        parse_as(item, "json")
+        before = parse_as(item, "json")
     elif kind in ("logfmt", "syslog"):
-        item.set("parse", kind)
+        if not before:
+            item.set("parse", kind)
     elif GLOG.search(expression):
-        parse_as(item, "klog")
+        before = parse_as(item, "klog")
     elif expression:
-        if "parse" in item.keys:
-            draft.refuse(element, f"the source has parse: {item.keys['parse']} already; one parser a source, rules in process: "
-                                  f"for others")
-            return
-        item.set("parse", {"regex": python_regex(expression)})
+        if not before:
+            item.set("parse", {"regex": python_regex(expression)})
     elif patterns and all((p.take("format") or p.type) in ("json", "none") for p in patterns):
-        parse_as(item, "json")
+        before = parse_as(item, "json")
         where.close()
     else:
         draft.refuse(element, f"no parser {kind or 'named'} here; write parse: {{regex: '(?P<name>...)'}}")
+        return
+    if before:
+        draft.refuse(element, f"the source has {before} already; one parser a source, rules in process: for others")
         return
     for name in _PARSER_NOTES:
         for each in {id(element): element, id(where): where}.values():
@@ -81,15 +83,19 @@ def _parser(element: Element, item: Item, draft: Draft) -> None:
         _types(types.value, where, item, draft)
 
 
-def parse_as(item: Item, kind: str) -> None:
-    """json and klog together are `auto`."""
-    if item.keys.get("format") in (kind, "syslog", "docker-daemon", "raw"):
-        return                                            # a parser of its own, or lines as they stand
+def parse_as(item: Item, kind: str) -> str:
+    """json and klog together are `auto`. What stands in the way of it, "" where nothing does: a source has one parser."""
+    if item.keys.get("format") in ("syslog", "docker-daemon", "raw") and item.keys["format"] != kind:
+        return f"format: {item.keys['format']}"           # a parser of its own, or lines as they stand
     before = item.keys.get("parse", item.keys.get("format") if item.keys.get("format") in ("klog", "json") else None)
     if before in (None, kind):
-        item.set("parse", kind)
-    elif {before, kind} <= {"json", "klog", "auto"}:
+        if item.keys.get("format") != kind:
+            item.set("parse", kind)
+    elif isinstance(before, str) and {before, kind} <= {"json", "klog", "auto"}:
         item.set("parse", "auto", "JSON objects and glog lines")
+    else:
+        return f"parse: {before}"
+    return ""
 
 
 def _grep(element: Element, item: Item, draft: Draft) -> None:

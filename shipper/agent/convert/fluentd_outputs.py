@@ -64,15 +64,15 @@ def sink(element: Element, draft: Draft) -> Item | None:
     return item
 
 
-def feed(item: Item, element: Element, source: Item, tag: str) -> None:
+def feed(item: Item, element: Element, source: Item, tag: str, draft: Draft) -> None:
     """`source`'s records go to the sink, with this tag; detect_json of google_cloud is work for the source."""
     if source.name not in item.fed_by:
         item.fed_by.append(source.name)
     item.tags.setdefault(source.name, []).append(tag)
     if item.type == "cloud_logging" and source.type == "containers":
         source.set("max_record", MAX_RECORD, "a longer one comes in marked pieces: Cloud Logging takes no entry over 256 KiB")
-    if item.type == "cloud_logging" and truth(element.take("detect_json")):
-        parse_as(source, "json")
+    if item.type == "cloud_logging" and truth(element.take("detect_json")) and (before := parse_as(source, "json")):
+        draft.notes.append(f"{element.place} detect_json: messages of source {source.name} stay text; it has {before}")
 
 
 def secret(element: Element, key: str, draft: Draft, variable: str) -> str | None:

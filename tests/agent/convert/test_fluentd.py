@@ -346,6 +346,21 @@ class TestFilters:
             f"<filter app>\n  @type record_transformer\n  <record>\n    log {value}\n  </record>\n</filter>\n"))
         assert "redact" not in source and len(problems) == 1 and "is shipped as it stands: write redact" in problems[0]
 
+    def test_detect_json_beside_an_expression_is_converted_and_said(self):
+        """It ended the conversion with a TypeError."""
+        _, problems, draft = converted(
+            f"{TAIL}  format /^(?<a>\\d+) (?<message>.*)$/\n</source>\n<match **>\n  @type google_cloud\n  detect_json true\n"
+            "</match>\n")
+        assert problems == [] and draft.sources["app"].keys["parse"] == {"regex": r"^(?P<a>\d+) (?P<message>.*)$"}
+        assert any("detect_json: messages of source app stay text; it has parse: {'regex'" in note for note in draft.notes)
+
+    @pytest.mark.parametrize(("text", "parser"), [
+        ("  format /^(?<a>\\d+) (?<log>.*)$/", "json"), ("  format syslog", "json"), ("  format /^(?<a>.*)$/", "logfmt")])
+    def test_a_second_parser_is_said(self, text: str, parser: str):
+        _, problems = source_of(text, (
+            f"<filter app>\n  @type parser\n  key_name log\n  <parse>\n    @type {parser}\n  </parse>\n</filter>\n"))
+        assert len(problems) == 1 and "already; one parser a source" in problems[0]
+
     def test_a_computed_field_is_said(self):
         _, problems = source_of("  format none", (
             "<filter app>\n  @type record_transformer\n  <record>\n    hostname \"#{Socket.gethostname}\"\n    env prod\n  "
