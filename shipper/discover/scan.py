@@ -260,7 +260,7 @@ class Discoverer:
             return
         try:
             match.resolved = resolved = self._resolved(match)
-            _check_inside(match.path, resolved.path, match.configured.roots)
+            _check_inside(match.path, resolved.path, match.configured.roots, match.configured.spec.kind)
         except FileRefused as refusal:
             self._refuse(match.configured.spec.name, refusal)
             return
@@ -346,7 +346,9 @@ class Discoverer:
         self._telemetry.say("warning", "file_refused", about=f"{source_name}/{refusal.reason.value}", why=str(refusal))
 
 
-def _check_inside(path: str, resolved_path: str, roots: Collection[str]) -> None:
+def _check_inside(path: str, resolved_path: str, roots: Collection[str], kind: str) -> None:
     if not inside(resolved_path, tuple(roots)):
+        of_a_container = kind == "files" and ("/pods/" in resolved_path or resolved_path.endswith("-json.log"))
+        mend = "that is a container's log, which a source of `type: containers` reads; or " if of_a_container else ""
         raise FileRefused(RefusedReason.OUTSIDE_ROOTS, f"{clean(path)} is not read: it leads to {clean(resolved_path)}, outside "
-                          f"allowed_roots {', '.join(roots) or '(none)'}; add its directory there, if it may be read")
+                          f"allowed_roots {', '.join(roots) or '(none)'}; {mend}add its directory there, if it may be read")

@@ -227,6 +227,21 @@ def test_a_link_that_leads_outside_the_roots_is_no_lineage(node):
     assert node.telemetry.value("shipper_refused_files_total", "outside_roots") == 1
 
 
+def test_a_containers_log_behind_a_link_that_a_source_of_files_took_is_told_as_that(node):
+    for path, told in (("pods/shop_web-0_u/web/0.log", True), ("docker/c1-json.log", True), ("secrets/0.log", False)):
+        target = node.root / "elsewhere" / path
+        target.parent.mkdir(parents=True)
+        target.write_bytes(b"x")
+        links = node.root / f"links-{target.name}-{told}"
+        links.mkdir()
+        (links / "x.log").symlink_to(target)
+        before = len(node.said("file_refused"))
+        node.discoverer(node.hosts(f"{links.name}/*.log")).scan()
+        node.telemetry._said.clear()
+        (said,) = node.said("file_refused")[before:]
+        assert ("`type: containers`" in str(said["why"])) is told and "add its directory there" in str(said["why"])
+
+
 def test_a_loop_of_links_is_reported_and_stops_nothing(node):
     node.link("loop").symlink_to(node.link("loop"))
     node.pod_log("web-0")
