@@ -211,6 +211,7 @@ class Reader:
         end_s = self._now_s() + LAST_SWEEP_S
         while self._turns and self._now_s() < end_s and not self._buffer.full:
             await self._turn()
+            await self._in_flight.drained()
         await self._in_flight.drained(all_of_it=True)
 
     async def _round(self, stop: asyncio.Event) -> None:

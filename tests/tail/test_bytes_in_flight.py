@@ -53,6 +53,35 @@ async def test_records_of_1_mib_in_pieces_on_their_way_into_a_slow_buffer_stay_w
     assert max(in_flight) < IN_FLIGHT_BYTES + (3 << 20)
 
 
+async def test_a_stop_in_catch_up_takes_no_more_memory_for_the_last_sweep(tree: Tree) -> None:
+    """A stop while 700 MB were being read made 306 MB of 66: over the limit of a pod, which is then killed instead."""
+    tree.write(*[cri("x" * 1000, second=n % 3600, nanos=n) for n in range(20_000)])
+    node = Node(tree)
+    node.scan()
+    submit, waiting, most = node.buffer.submit, list[tuple[asyncio.Future[int], int, int]](), 0
+
+    def slowly(sections: list[Section]) -> asyncio.Future[int]:
+        nonlocal most
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        waiting.append((future, submit(sections).result(), message_bytes(sections)))
+        most = max(most, sum(size for _, _, size in waiting))
+        return future
+
+    node.buffer.submit = slowly  # type: ignore[method-assign]
+    stop = asyncio.Event()
+    stop.set()
+    sweep = asyncio.create_task(node.reader.run(stop))
+    while not sweep.done():
+        for _ in range(200):
+            await asyncio.sleep(0)
+        while waiting:
+            future, seq, _ = waiting.pop(0)
+            future.set_result(seq)
+            await asyncio.sleep(0)
+    assert len(node.buffer.messages) == 20_000
+    assert most < IN_FLIGHT_BYTES + (1 << 20)
+
+
 async def test_a_pod_whose_streams_take_turns_with_tiny_pieces_puts_little_into_each_section(tree: Tree) -> None:
     tree.write(*[cri("x", tag="P", stream=("stdout", "stderr")[n % 2]) for n in range(6000)])
     node = Node(tree)
