@@ -110,10 +110,11 @@ class Planner:
         if self.going_back is not None:
             raise Retryable(str(self.going_back))           # BW3; delivery goes back once this has returned
         growing = self._range
-        if growing is not None and (self._is_due() or (growing.table, growing.descriptor) != (self.table, payload.descriptor)):
-            self.cut()
-            if self._range is not None:
-                raise Retryable("the range before this one cannot end yet")
+        fits = growing is None or (growing.table, growing.descriptor) == (self.table, payload.descriptor)
+        if self._is_due() or not fits:
+            self.cut()                      # not in the middle of a span: the rest of it goes into the same range
+            if self._range is not None and not fits:
+                raise self._go_back(Retryable("the table's columns changed within a request"))      # BW4
         if self._range is None:
             self._range = Range(
                 self.store, self.store.new_number(), self.table, payload.descriptor, self._now_s(), self._sent_bytes)

@@ -131,6 +131,32 @@ async def test_rows_of_other_columns_begin_a_range_of_their_own(tmp_path: Path, 
         assert world.dead == set() and "pod" in world.rows()[-1]
 
 
+@pytest.mark.parametrize("changes", [False, True], ids=["due", "other columns"])
+async def test_a_request_in_parts_whose_range_should_have_ended_between_them_does_not_wait_for_ever(
+    fake: FakeBigQueryWrite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: bool
+) -> None:
+    """A range cannot end between the parts: they are one entry of delivery's."""
+    monkeypatch.setattr(plans_module, "RANGE_S", 60.0 if changes else 0.0)
+    world = WriteWorld(tmp_path, fake)
+    world.run()
+    real, tables = world.sink.encode, [[], ["other"]]  # type: ignore[var-annotated]
+
+    def encode(batches: Any) -> Any:
+        if any(b"m000003" in message for batch in batches for message in batch.messages):
+            raise ValueError("the record that cannot be encoded")
+        found = real(batches)
+        if changes and tables and len(tables.pop()) == 0:
+            return found._replace(descriptor=found.descriptor + b"\x0a\x00")
+        return found
+
+    monkeypatch.setattr(world.sink, "encode", encode)
+    world.write(9)
+    await world.flushed()
+    await world.stop()
+    world.assert_exactly_once()
+    assert world.dead == {"m000003"}
+
+
 async def test_records_that_do_not_fit_their_columns_are_dead_before_anything_is_sent(tmp_path: Path) -> None:
     columns = [{"name": "message", "type": "STRING"}]
     async with FakeBigquery() as rest, FakeBigQueryWrite() as fake:
