@@ -123,7 +123,7 @@ def human(status: Mapping[str, Any], all_files: bool = False) -> str:
     lines += [f"PROBLEM   {problem}" for problem in status.get("problems", ())]
     for each in status.get("degraded", ()):
         lines.append(f"DEGRADED  {each['reason']} for {duration(each['for_s'])}{_because(each['why'])}")
-        lines += [f"          {mend}" for mend in [mend_of(each["reason"], status["sinks"])] if mend]
+        lines += [f"          {mend}" for mend in [mend_of(each, status["sinks"])] if mend]
     said = [each["why"] for each in status.get("degraded", ())]
     lines += ["", *_sinks(status["sinks"]), *_last_errors(status["sinks"], said), *_undelivered(status["sinks"])]
     lines += ["", _buffer(status["buffer"])]

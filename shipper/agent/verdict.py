@@ -18,6 +18,9 @@ from .text import duration, size
 OLD_RECORD_S = 600.0
 """As in the alert ShipperBacklogGrowing."""
 
+OF_FILESYSTEM = "of the filesystem"
+"""What the buffer's words hold where the disk is its limit, and not max_size (buffer/engine.py)."""
+
 _RANK = {"bad": 0, "warn": 1, "note": 2}
 
 _SINK_SAYS = {
@@ -86,16 +89,20 @@ def _degraded(status: Mapping[str, Any]) -> Iterator[Finding]:
         if reason.startswith("sink:"):
             yield _sink(reason, status["sinks"].get(reason[5:], {}), why, since)
         elif reason == "buffer_full":
-            yield Finding("bad", reason, "The buffer is full: reading waits", f"For {since}.", mend_of(reason, status["sinks"]))
+            yield Finding("bad", reason, "The buffer is full: reading waits", f"For {since}.", mend_of(each, status["sinks"]))
         else:
             level = "warn" if reason in _GOES_ON else "bad"
             said = f"For {since}: {_ended(why)}"
-            yield Finding(level, reason, _title(reason), said, mend_of(reason, status["sinks"]))
+            yield Finding(level, reason, _title(reason), said, mend_of(each, status["sinks"]))
 
 
-def mend_of(reason: str, sinks: Mapping[str, Mapping[str, Any]]) -> str:
-    """What to do about a degraded `reason` whose own words do not say it, or empty: a sink's last error ends with its mend."""
-    return _room(sinks) if reason == "buffer_full" else _MENDS.get(reason, "")
+def mend_of(degraded: Mapping[str, Any], sinks: Mapping[str, Mapping[str, Any]]) -> str:
+    """What to do about one of /status' `degraded` whose own words do not say it, or empty: a sink's last error ends with its
+    mend."""
+    if degraded["reason"] != "buffer_full":
+        return _MENDS.get(degraded["reason"], "")
+    on_disk = OF_FILESYSTEM in degraded["why"]
+    return _room(sinks, "make room on the file system of state_dir" if on_disk else "raise `buffer.max_size`")
 
 
 def _title(reason: str) -> str:
@@ -119,13 +126,13 @@ def _ended(sentence: str) -> str:
     return sentence if sentence.endswith((".", "?", "!")) else f"{sentence}."
 
 
-def _room(sinks: Mapping[str, Mapping[str, Any]]) -> str:
+def _room(sinks: Mapping[str, Mapping[str, Any]], more: str) -> str:
     keeps = "The log files keep what is not read, until rotation removes them."
     if not sinks:
         return keeps
     behind = max(sinks, key=lambda name: sinks[name].get("backlog_bytes") or 0)
     backlog = size(sinks[behind].get("backlog_bytes"))
-    return f"Mend sink {behind}, which is furthest behind ({backlog}), or raise `buffer.max_size`. {keeps}"
+    return f"Mend sink {behind}, which is furthest behind ({backlog}), or {more}. {keeps}"
 
 
 def _behind(status: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:

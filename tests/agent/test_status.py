@@ -71,6 +71,13 @@ def test_a_full_buffer_says_whose_fault_it_is_and_what_to_do() -> None:
     ]
 
 
+def test_a_buffer_that_is_full_because_of_the_disk_asks_for_room_on_it() -> None:
+    why = {"buffer_full": (490.0, "/s: 9 of 9 bytes used (90 % of the filesystem); reading waits")}
+    full = AgentFacts(**{**{f: getattr(AGENT, f) for f in AGENT.__slots__}, "degraded": why})
+    said = human(assemble(full, PIPELINE))
+    assert "or make room on the file system of state_dir. The log files" in said and "max_size" not in said
+
+
 def test_the_table_of_a_pod_with_a_long_path_keeps_its_numbers_within_80_columns() -> None:
     path = "/var/log/pods/shop_web-7d9f8b6c5-x2x9k_0f0b8a4e-1111-4c3b-9d2e-123456789abc/web/0.log"
     files = [FileFacts("k", path, "containers", 123456789, 123450000, 12.0, "reading")]
