@@ -12,7 +12,7 @@ from ..errors import RefusedReason
 from ..telemetry import Telemetry
 
 MOST_NAMED = 3
-_MEND = "`file_refused` above has the mend; what is not meant to be read belongs into the source's `exclude`"
+_MEND = "`file_refused` above has the mend; what is not meant to be read belongs in the source's `exclude`"
 
 
 def refused_for_good(telemetry: Telemetry) -> dict[str, int]:
