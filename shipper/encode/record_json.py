@@ -80,10 +80,8 @@ def json_strings(messages: Sequence[bytes]) -> list[bytes]:
 def json_insides(messages: Sequence[bytes]) -> list[bytes]:
     """The same strings without their quotes, at three quarters of the cost: all messages as one JSON string, with DEL between
     them, which JSON leaves as it stands (RFC 8259 section 7) and which ends any broken UTF-8 sequence. At least one message."""
-    joined = _DEL.join(messages)
-    if joined.count(_DEL) != len(messages) - 1:
-        return [string[1:-1] for string in json_strings(messages)]
-    return orjson.dumps(joined.decode("utf-8", "replace"))[1:-1].split(_DEL)
+    found = orjson.dumps(_DEL.join(messages).decode("utf-8", "replace"))[1:-1].split(_DEL)
+    return found if len(found) == len(messages) else [string[1:-1] for string in json_strings(messages)]
 
 
 def time_strings(batch: Batch) -> Sequence[bytes]:
@@ -159,10 +157,10 @@ def _stream_pieces(streams: Sequence[bytes], severities: Sequence[bytes] | None 
         pairs = list(zip(streams, severities))
         both = {pair: _stream_piece(*pair) for pair in set(pairs)}
         return [both[pair] for pair in pairs]
+    if streams.count(streams[0]) == len(streams):
+        return [_stream_piece(streams[0])] * len(streams)
     known = {stream: _stream_piece(stream) for stream in set(streams)}
-    if len(known) == 1:
-        return list(known.values()) * len(streams)
-    return [known[stream] for stream in streams]
+    return list(map(known.__getitem__, streams))
 
 
 def _stream_piece(stream: bytes, severity: bytes = b"") -> bytes:
