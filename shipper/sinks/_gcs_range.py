@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._http_body import compressor
+from ._http_body import compressor, few_at_once
 from ._plan_store import PlanStore
 
 Payload = Sequence[tuple[str, Sequence[bytes]]]
@@ -87,7 +87,7 @@ class Range:
         return None if self.compression == "none" else compressor(self.compression)
 
     def _grow(self, growing: Growing, pieces: Sequence[bytes]) -> None:
-        for piece in pieces:
+        for piece in pieces if growing.stream is None else few_at_once(pieces):
             growing.records_bytes += len(piece)
             self._write(growing, piece if growing.stream is None else growing.stream.compress(piece))
 

@@ -22,6 +22,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
         "elasticsearch", "loki", "otlp_http", "splunk_hec", "datadog")),
     ("cloud_logging", {"project": "p1", "anonymous": True}),
     ("pubsub", {"topic": "logs", "project": "p1", "anonymous": True}),
+    ("gcs", {"bucket": "logs", "prefix": "{namespace}/"}),
+    ("gcs", {"bucket": "logs", "prefix": "{pod}/", "format": "raw"}),
 ]
 
 
@@ -32,6 +34,8 @@ def batch(first: int, count: int) -> Batch:
 
 
 def wire(payload: Any) -> tuple[bytes, dict[str, str]]:
+    if isinstance(payload, list):
+        return b"".join(piece for _, pieces in payload for piece in pieces), {"prefixes": ",".join(p for p, _ in payload)}
     return (payload, {}) if isinstance(payload, bytes) else (b"".join(payload.pieces), dict(payload.headers))
 
 
