@@ -20,6 +20,14 @@ _MARKS = (
 )
 
 
+SOURCES = {
+    "tail": "files", "filelog": "files", "filestream": "files", "imfile": "files", "log": "files",
+    "kubernetes_logs": "containers", "kubernetes": "containers", "docker": "containers", "docker_logs": "containers",
+    "journald": "journal", "systemd": "journal", "imjournal": "journal",
+}
+"""What other agents call a type of source: ours."""
+
+
 def whose(text: str) -> str:
     """A sentence that says whose config `text` looks like, and the mend; empty where it looks like nobody's."""
     for agent, mark in _MARKS:

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from .foreign import SOURCES
 from .tree import Node
 
 _REFERENCE = re.compile(r"\$(\$\{)|\$\{([^{}]*)\}|\$\{")
@@ -141,7 +142,9 @@ def as_one_of(scalar: Scalar, choices: Iterable[Any]) -> Any:
     by_text = {str(choice): choice for choice in choices}
     if scalar.text in by_text:
         return by_text[scalar.text]
-    raise Unfit(f"{scalar.shown} is not one of {', '.join(by_text)}{'' if scalar.names else suggest(scalar.text, by_text)}")
+    meant = SOURCES.get(scalar.text)
+    close = f"; did you mean {meant!r}?" if meant in by_text else suggest(scalar.text, by_text)
+    raise Unfit(f"{scalar.shown} is not one of {', '.join(by_text)}{'' if scalar.names else close}")
 
 
 def as_any(scalar: Scalar) -> Any:

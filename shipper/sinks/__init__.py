@@ -167,7 +167,15 @@ class SinkSpec:
     later_records: int | None = None
 
 
-_OTHER_NAMES = {"https": "http", "opensearch": "elasticsearch", "splunk": "splunk_hec", "otlp": "otlp_http", "fluentd": "forward"}
+_OTHER_NAMES = {
+    "https": "http", "webhook": "http", "opensearch": "elasticsearch", "es": "elasticsearch", "splunk": "splunk_hec",
+    "otlp": "otlp_http", "otlphttp": "otlp_http", "opentelemetry": "otlp_http", "fluentd": "forward", "fluent": "forward",
+    "console": "stdout", "debug": "stdout", "rsyslog": "syslog", "relp": "syslog", "socket": "syslog", "omfwd": "syslog",
+    "omfile": "file", "files": "file", "stackdriver": "cloud_logging", "google_cloud_logging": "cloud_logging",
+    "google_cloud_storage": "gcs", "gcp_cloud_storage": "gcs", "google_pubsub": "pubsub", "bq": "bigquery",
+}
+_NOT_HERE = frozenset({"kafka", "s3", "aws_s3", "kinesis", "aws_kinesis_streams", "cloudwatch", "aws_cloudwatch_logs",
+                       "azure_blob", "clickhouse", "redis", "logstash", "nats", "mqtt", "amqp"})
 
 
 def available() -> list[str]:
@@ -187,6 +195,8 @@ def find(type_name: str) -> SinkSpec:
     if type_name not in available():
         meant = _OTHER_NAMES.get(type_name)
         hint = f"; {type_name} is served by type: {meant}" if meant in available() else _nearest(type_name)
+        if type_name in _NOT_HERE:
+            hint = f"; for {type_name} send to an aggregator that has it, by forward, otlp_http or http (docs/coming-from.md)"
         raise Usage(f"unknown sink type {type_name!r}; use one of {', '.join(available())}{hint}")
     spec: SinkSpec = import_module(f"{__name__}.{type_name}").SINK
     return spec

@@ -102,6 +102,19 @@ def test_a_sink_type_under_another_name_is_told_which_one_serves_it(tmp_path, ca
     assert "unknown sink type 'https'; use one of " in said and "https is served by type: http" in said
 
 
+def test_words_of_other_agents_are_told_as_ours(tmp_path, capsys):
+    path = tmp_path / "c.yaml"
+    for type_name, said in (("console", "console is served by type: stdout"),
+                            ("kafka", "for kafka send to an aggregator that has it, by forward, otlp_http or http")):
+        path.write_text(GOOD.replace("type: syslog, address: 'h:1'", f"type: {type_name}"))
+        assert run_check(str(path), False, {}) == 2
+        assert said in capsys.readouterr().err
+    for type_name, ours in (("tail", "files"), ("kubernetes_logs", "containers"), ("journald", "journal")):
+        path.write_text(f"sources: {{a: {{type: {type_name}}}}}\nsinks: {{out: {{type: stdout}}}}\n")
+        assert run_check(str(path), False, {}) == 2
+        assert f"did you mean '{ours}'?" in capsys.readouterr().err
+
+
 def test_a_sink_type_that_is_nearly_one_is_told_with_the_nearest(tmp_path, capsys):
     path = tmp_path / "c.yaml"
     path.write_text(GOOD.replace("type: syslog, address: 'h:1'", "type: elastic, url: 'http://h'"))
