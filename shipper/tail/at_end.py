@@ -72,6 +72,8 @@ class Ends:
         return is_seldom or (not file.ended and self._now_ns() - os.fstat(file.fd).st_mtime_ns > OLD_NS)
 
     def _is_done(self, lineage: Lineage, file: TailFile, progress: bool, now: float, hurried: bool) -> bool:
+        if file.live and not file.compressed and file.deleted_since_s is None:
+            return False                                  # as `verdict` says; each busy file comes here each tick
         if file.deleted_since_s == 0.0:
             file.deleted_since_s = now
         since_s = max(file.rest_since_s, file.deleted_since_s or 0.0)

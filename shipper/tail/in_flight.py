@@ -39,7 +39,7 @@ def frames_of(sections: list[Section]) -> list[list[Section]]:
             parts.append([])
             size = 0
         parts[-1].append(section)
-        size += weight_bytes((section,))
+        size += section.held_bytes
     return parts
 
 
