@@ -1,7 +1,8 @@
 """BigQuery by the Storage Write API: rows exactly once. The sink of `method: storage_write`. See docs/sinks/bigquery.md.
 
-    encode ─► rows ─► send ─► range ─► durable plan (_bigquery_write_plans.py) ─► appended at its offset in a stream of our own
-    (_bigquery_write_append.py; where: _bigquery_write_chain.py) ─► confirmed ─► cursor durable ─► chain moved on, plan removed
+    encode ─► rows ─► send ─► range ─► durable plan (_planner.py, _bigquery_write_plans.py) ─► appended at its offset in a stream
+    of our own (_bigquery_write_append.py; where: _bigquery_write_chain.py) ─► confirmed ─► cursor durable ─► chain moved on,
+    plan removed
 
 Invariants (tests/sinks/test_bigquery_write.py, test_bigquery_write_faults.py):
   SW1  plans are confirmed in order; a manifest goes when the cursor is durable, all of it is in the table, and the chain, on
@@ -17,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Protocol
 
 from ..errors import Fatal, Retryable
@@ -26,11 +26,11 @@ from . import SinkContext
 from ._bigquery_write_append import Appender, World
 from ._bigquery_write_chain import Plan, chain_name, chains_from
 from ._bigquery_write_channel import WriteChannel
-from ._bigquery_write_plans import Payload, Planner, joined
-from ._bigquery_write_range import measure
+from ._bigquery_write_plans import Payload, Ranges, joined
+from ._bigquery_write_range import Range, measure
 from ._plan_store import Manifests
+from ._planner import Planner
 
-DURABLE_S = 1.0
 REFRESH_S = 300.0
 
 
@@ -62,10 +62,11 @@ class StorageWriteSink:
         self, target: Target, channel: WriteChannel, context: SinkContext, now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._target, self._channel, self._context, self._now_s = target, channel, context, now_s
-        self._planner = Planner(context, now_s, lambda plan: self._kick())
-        self._plans = self._planner.plans
+        self._ranges = Ranges(context, now_s, self._kick)
+        self._planner: Planner[Range, Plan] = Planner(context, self._ranges, now_s)
+        self._ranges.store, self._plans = self._planner.store, self._ranges.plans
         self._appender = Appender(channel, World(
-            context.name, self._plans, lambda: context.plans, self._planner.store, self._planner.run, context.telemetry,
+            context.name, self._plans, lambda: context.plans, self._planner.store, self._planner.thread.run, context.telemetry,
             now_s, self._table_missing, self._confirm))
         if target.steady:
             self.encode_one = target.rows
@@ -79,13 +80,13 @@ class StorageWriteSink:
     async def start(self, state: Any) -> None:
         """SW2. Retryable where it cannot be known where this is, or what the table is like."""
         planner, store = self._planner, self._planner.store
-        planner.open()
-        planner.table = await self._target.path()
+        planner.thread.start()
+        self._ranges.table = await self._target.path()
         await self._look()
         try:
-            found = await planner.run(store.open)
-            self._appender.chains = chains_from(await planner.run(store.kept))
-            found, damaged = await planner.run(self._whole, found)
+            found = await planner.thread.run(store.open)
+            self._appender.chains = chains_from(await planner.thread.run(store.kept))
+            found, damaged = await planner.thread.run(self._whole, found)
         except ValueError as error:
             raise Fatal(str(error)) from error
         if damaged:
@@ -112,21 +113,10 @@ class StorageWriteSink:
 
     async def flush(self, deadline_s: float) -> None:
         """The open range becomes a plan, and all plans are carried out."""
-        planner = self._planner
-        planner.cut()
-        try:
-            async with asyncio.timeout(deadline_s):
-                while planner.sealing or any(not plan.confirmed for plan in self._plans):
-                    if planner.going_back is not None:
-                        raise Retryable(str(planner.going_back))      # delivery goes back once this has returned
-                    await planner.until_news()
-        except TimeoutError:
-            rows = sum(plan.live for plan in self._plans if not plan.confirmed)
-            raise Retryable(f"{rows} rows are not in the table after {deadline_s:g} s; they stay planned") from None
-        with suppress(TimeoutError):                # else the next start would find them, and send them in vain
-            async with asyncio.timeout(DURABLE_S):
-                while self._plans:
-                    await planner.until_news()
+        plans = self._plans
+        await self._planner.flush(
+            deadline_s, lambda: f"{sum(plan.live for plan in plans if not plan.confirmed)} rows are not in the table",
+            lambda: bool(plans))
 
     @property
     def pinned(self) -> bool:
@@ -152,7 +142,8 @@ class StorageWriteSink:
         return {
             "appended_rows": self._appender.appended_rows, "refused_rows": self._appender.rows_refused,
             "planned_rows": sum(plan.live for plan in waiting), "planned_bytes": sum(p.manifest["size"] for p in waiting),
-            "open_bytes": self._planner.open_bytes, "streams_created": self._appender.streams,
+            "open_bytes": sum(one.size_bytes for one in self._planner.unplanned),
+            "streams_created": self._appender.streams,
         }
 
     # ------------------------------------------------------------ the table
@@ -163,7 +154,7 @@ class StorageWriteSink:
         self._looked_s = self._now_s()
 
     async def _table_missing(self, table: str) -> None:
-        if table == self._planner.table:
+        if table == self._ranges.table:
             await self._target.missing()
         raise Retryable(f"{table} is not there any more, and rows are planned for it; create it, or remove the sink's spool")
 
@@ -184,7 +175,7 @@ class StorageWriteSink:
     def _take_up(self, found: Manifests) -> None:
         """Plans of another buffer are finished, and not resumed: their positions mean nothing here (SW3)."""
         desk, appender = self._context.plans, self._appender
-        appender.own = chain_name(desk.buffer_id, self._planner.table)
+        appender.own = chain_name(desk.buffer_id, self._ranges.table)
         ours = [(number, manifest) for number, manifest in found if manifest["buffer"] == desk.buffer_id]
         requests = dict(zip([number for number, _ in ours], desk.resume([manifest["receipt"] for _, manifest in ours])))
         for number, manifest in found:
@@ -228,7 +219,7 @@ class StorageWriteSink:
         """SW1."""
         for plan in [p for p in self._plans if p.confirmed and p.request <= self._durable_number]:
             self._appender.forget(plan)
-            self._planner.submit(self._remove, plan.number, self._appender.snapshot())
+            self._planner.thread.submit(self._remove, plan.number, self._appender.snapshot())
         self._planner.news()
 
     def _remove(self, number: int, snapshot: dict[str, Any]) -> None:

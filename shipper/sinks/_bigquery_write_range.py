@@ -17,7 +17,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ..encode.bigquery_proto import Rows, split_rows
 from ._plan_store import PlanStore
@@ -50,6 +50,11 @@ class Block:
         return [index for index in range(self.count) if index not in gone]
 
 
+class _HasRows(Protocol):
+    @property
+    def rows(self) -> Sequence[Rows]: ...
+
+
 @dataclass(slots=True)
 class Range:
     """`began_s`: when its first request came; `began_bytes`: Plans.sent_bytes before it."""
@@ -73,7 +78,7 @@ class Range:
     def path(self) -> str:
         return self.store.path(self.number, 0)
 
-    def append(self, request: int, payload: Sequence[Rows]) -> None:
+    def append(self, request: int, payload: _HasRows) -> None:
         """BR1, BR2. OSError where the disk does not take it."""
         if request <= self.last_request:
             return
@@ -82,7 +87,7 @@ class Range:
         self.broken = True
         if self._descriptor < 0:
             self._descriptor = self.store.create(self.path)
-        for piece in payload:
+        for piece in payload.rows:
             self._grow(piece)
         self.broken = False
         self.last_request = request

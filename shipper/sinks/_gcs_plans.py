@@ -2,25 +2,23 @@
 
     manifest ─► carry_out: an Upload per object ─► done ─► confirmed behind those before ─► durable ─► manifest, then files gone
 
-Invariants: GS1, GS3 and GS5 of gcs.py (tests/sinks/test_gcs.py, test_gcs_troubles.py).
+Invariants: GS1, GS2 and GS3 of gcs.py (tests/sinks/test_gcs.py, test_gcs_troubles.py).
 """
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from ..errors import Retryable
 from . import SinkContext
 from ._gcs_range import measure
 from ._gcs_upload import Upload
 from ._http_client import HttpClient
 from ._plan_store import Manifests, PlanStore
+from ._planner import SpoolThread
 
 UPLOADS = 2
-_T = TypeVar("_T")
 
 
 @dataclass(slots=True, eq=False)
@@ -46,41 +44,8 @@ class Plan:
         return len(self.manifest["objects"])
 
 
-class SpoolThread:
-    """What a sink does on its files, one job behind the other."""
-
-    def __init__(self, sink: str) -> None:
-        self._sink = sink
-        self.executor: ThreadPoolExecutor | None = None
-
-    def start(self) -> None:
-        """Again and again, if need be."""
-        if self.executor is None:
-            self.executor = ThreadPoolExecutor(1, f"sink-{self._sink}")
-
-    async def run(self, job: Callable[..., _T], *args: Any) -> _T:
-        """On the thread, behind all jobs before it. OSError comes back as Retryable."""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self.executor, job, *args)
-        except OSError as error:
-            raise spool_trouble(error) from error
-
-    def submit(self, job: Callable[..., Any], *args: Any) -> Future[Any] | None:
-        """For those who cannot wait; None where it was stopped. What stays behind is scratch, which the next start removes."""
-        return self.executor.submit(job, *args) if self.executor is not None else None
-
-    async def stop(self) -> None:
-        if self.executor is not None:
-            thread, self.executor = self.executor, None
-            await asyncio.get_running_loop().run_in_executor(None, thread.shutdown)
-
-
-def spool_trouble(error: OSError) -> Retryable:
-    return Retryable(f"the spool cannot be written: {error}; make room or mend the state directory")
-
-
 def whole(store: PlanStore, found: Manifests) -> tuple[Manifests, str]:
-    """The manifests up to the first whose files are not what it says, and what is wrong there (GS5). On the thread."""
+    """The manifests up to the first whose files are not what it says, and what is wrong there (GS3). On the thread."""
     index, path = store.damaged(found, _files, measure)
     store.give_up(found[index:], _files)
     return found[:index], path
@@ -148,7 +113,7 @@ class CarriedOut:
         self.stored_objects += 1
 
     def _confirm(self) -> None:
-        """GS3."""
+        """GS2."""
         for plan in self.all:
             if not plan.done and plan.request:
                 return
@@ -163,7 +128,7 @@ class CarriedOut:
         self._tidy()
 
     def _tidy(self) -> None:
-        """GS3."""
+        """GS2."""
         for plan in [p for p in self.all if p.confirmed and p.request <= self._durable_number]:
             self.all.remove(plan)
             self.thread.submit(self.store.remove, plan.number, plan.files)

@@ -7,8 +7,8 @@
 Invariants (tests/sinks/test_gcs.py, test_gcs_troubles.py), beside those of _planner.py:
   GS1  an object is uploaded only when it stands in a durable manifest, with its final name and checksum, and whatever happens it
        is that file which is sent under that name: the config of today says nothing about the plan of yesterday
-  GS3  plans are confirmed in order, and their files stay until the cursor is durable *and* all objects are there
-  GS5  where a spool file of a plan is missing or was changed, that plan and those behind it are given up, said as an error,
+  GS2  plans are confirmed in order, and their files stay until the cursor is durable *and* all objects are there
+  GS3  where a spool file of a plan is missing or was changed, that plan and those behind it are given up, said as an error,
        and sent again from the buffer: then a record may be in two objects, and none is lost
 Driver: per request one hop to the thread.
 """
@@ -61,7 +61,7 @@ class GcsSink:
         self._pieces: Callable[[Batch], list[bytes]] = _ENCODERS[config.format].pieces
         if config.merge:
             self._pieces = partial(self._pieces, merge=True)
-        self._planner: Planner[Range, Plan] = Planner(context, self, now_s, min(TICK_S, config.max_age / 4))
+        self._planner: Planner[Range, Plan] = Planner(context, self, now_s)
         planner = self._planner
         self._plans = CarriedOut(
             context, self._client, endpoint(config, "storage"), planner.store, planner.thread, planner.news, planner.spawn)
@@ -141,7 +141,11 @@ class GcsSink:
             "open_bytes": growing.size_bytes if growing is not None else 0,
         }
 
-    # ------------------------------------------------------------ ranges (_planner.py)
+    # ------------------------------------------------------------ ranges (_planner.Kind)
+
+    @property
+    def tick_s(self) -> float:
+        return min(TICK_S, self._config.max_age / 4)
 
     def begin(self, number: int, began_s: float, began_bytes: int, data: Payload) -> Range:
         config = self._config

@@ -115,9 +115,9 @@ class Schedule:
         self.store = MemoryStore(self.disk, self._path)
         self.thread: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         sink._planner.store = sink._appender._world.store = self.store
-        sink._planner.run = sink._appender._world.run = self._behind_all  # type: ignore[method-assign]
-        sink._planner.submit = lambda job, *args: self.thread.append((job, args))  # type: ignore[method-assign]
-        sink._planner.table = self.rng.choice(TABLES) if self._moving else TABLES[0]
+        sink._appender._world.run = self._behind_all
+        sink._planner.thread.submit = lambda job, *args: self.thread.append((job, args))  # type: ignore[method-assign]
+        sink._ranges.table = self.rng.choice(TABLES) if self._moving else TABLES[0]
         self._confirmed_number = 0
         self.disk.power = self.rng.randint(0, 4) if self._chance(self._kills) else None
         self._damaged()
@@ -169,7 +169,7 @@ class Schedule:
                 blocks.append(block_of(at, count, self._rows).to_json())
             at += count
         number = self.store.new_number()
-        manifest = {"version": 1, "buffer": "b", "table": self.sink._planner.table, "descriptor": "",
+        manifest = {"version": 1, "buffer": "b", "table": self.sink._ranges.table, "descriptor": "",
                     "receipt": {"start": first, "end": at}, "size": self._size, "crc32": self._crc32, "blocks": blocks}
         plan = Plan(number, manifest, self.desk.launch(at), written=False)
         self.sink._plans.append(plan)

@@ -74,8 +74,8 @@ class WriteWorld:
             for task in planner._tasks:
                 task.cancel()
             await asyncio.gather(*planner._tasks, return_exceptions=True)
-            if planner._thread is not None:             # a thread of the dead would write into the spool of the living
-                thread, planner._thread = planner._thread, None
+            if planner.thread.executor is not None:     # a thread of the dead would write into the spool of the living
+                thread, planner.thread.executor = planner.thread.executor, None
                 await asyncio.to_thread(thread.shutdown, cancel_futures=True)
             await self.sink._channel.close()
 

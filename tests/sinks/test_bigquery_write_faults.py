@@ -364,7 +364,7 @@ async def test_the_table_is_changed_and_a_crash_comes_between_the_old_ones_chain
         world.run(table="others")
         monkeypatch.setattr(world.sink._planner.store, "remove", lambda number, files: None)
         await world.until(lambda: world.done and not world.sink._plans)
-        await world.sink._planner.run(lambda: None)
+        await world.sink._planner.thread.run(lambda: None)
         await world.kill()
         assert any(name.endswith("plan.json") for name in world.spool)
         world.run(table="others")

@@ -240,7 +240,7 @@ async def test_what_is_no_plan_yet_is_made_anew_and_its_files_are_scratch(world:
     world.write(100)
     world.buffer.synced_seq = -1
     world.run(age_s=0.05)
-    await world.until(lambda: world.sink._sealing, "sealed, and the buffer has not synced it")
+    await world.until(lambda: world.sink._planner.sealing, "sealed, and the buffer has not synced it")
     assert not [name for name in world.spool if "plan" in name] and gcs.seen == []
     (world.root / "spool" / "far" / "0000000099-0.part").write_bytes(b"of a process before")
     await world.stop()
@@ -255,7 +255,7 @@ async def test_a_plan_covers_synced_frames_only(world: GcsWorld, gcs: FakeGcs) -
     world.buffer.synced_seq = -1
     world.write(100)
     world.run(age_s=0.05)
-    await world.until(lambda: world.sink._sealing)
+    await world.until(lambda: world.sink._planner.sealing)
     await asyncio.sleep(0.05)
     assert gcs.seen == [] and not [name for name in world.spool if "plan" in name]
     world.buffer.synced_seq = 0

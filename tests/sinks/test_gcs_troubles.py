@@ -5,11 +5,12 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shipper.errors import BufferLost
-from shipper.sinks import gcs as module
+from shipper.sinks import _planner as planner_module
 from shipper.sinks._gcs_config import object_name
 from shipper.sinks._gcs_range import Range
 from shipper.sinks._gcs_upload import _boundary
@@ -37,7 +38,7 @@ async def test_what_could_not_be_planned_is_in_no_later_plan_and_nothing_of_it_i
     world: GcsWorld, gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One range fails while a second one is sealed behind it and a third waits: the second's plan would cover the first."""
-    monkeypatch.setattr(module, "MAX_PLANS", 2)
+    monkeypatch.setattr(planner_module, "MAX_PLANS", 2)
     real, asked, go = world.buffer.wait_synced, 0, asyncio.Event()
 
     async def wait_synced(seq: int) -> None:
@@ -52,9 +53,9 @@ async def test_what_could_not_be_planned_is_in_no_later_plan_and_nothing_of_it_i
     world.run(age_s=0.03)
     for _ in range(3):
         world.write(100)
-        await world.until(lambda: world.delivery.status()["in_flight_requests"] or len(world.sink._sealing) == 1)
+        await world.until(lambda: world.delivery.status()["in_flight_requests"] or len(world.sink._planner.sealing) == 1)
         await asyncio.sleep(0.1)
-    await world.until(lambda: len(world.sink._sealing) == 2)
+    await world.until(lambda: len(world.sink._planner.sealing) == 2)
     go.set()
     await world.flushed()
     world.assert_exactly_once()
@@ -63,7 +64,7 @@ async def test_what_could_not_be_planned_is_in_no_later_plan_and_nothing_of_it_i
 async def test_ranges_that_all_fail_on_a_full_disk_do_not_stop_the_sink_for_ever(
     world: GcsWorld, gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "MAX_PLANS", 1)
+    monkeypatch.setattr(planner_module, "MAX_PLANS", 1)
     real, full, go = Range.seal, [True], threading.Event()
 
     def seal(self: Range) -> None:
@@ -75,7 +76,7 @@ async def test_ranges_that_all_fail_on_a_full_disk_do_not_stop_the_sink_for_ever
     monkeypatch.setattr(Range, "seal", seal)
     world.run(age_s=0.03)
     world.write(100)
-    await world.until(lambda: world.sink._sealing)
+    await world.until(lambda: world.sink._planner.sealing)
     world.write(100)
     await world.until(lambda: world.delivery.status()["in_flight_requests"])
     go.set()
@@ -99,13 +100,14 @@ async def test_a_request_that_the_disk_took_half_of_is_in_no_object(
         real(self, growing, data)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Range, "_write", write)
-    go_back = module.GcsSink._go_back
+    go_back = planner_module.Planner._go_back
 
-    def and_the_clock_ticks(self: module.GcsSink, error: object) -> None:
-        go_back(self, error)  # type: ignore[arg-type]
-        self._cut()
+    def and_the_clock_ticks(self: Any, error: Any) -> Any:
+        went = go_back(self, error)
+        self.cut()
+        return went
 
-    monkeypatch.setattr(module.GcsSink, "_go_back", and_the_clock_ticks)
+    monkeypatch.setattr(planner_module.Planner, "_go_back", and_the_clock_ticks)
     for _ in range(4):
         world.write(40)
     world.run(compression="none")
