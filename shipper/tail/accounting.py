@@ -48,3 +48,9 @@ def _lost(section: Section, lost_bytes: int, telemetry: Telemetry) -> None:
         "warning", "bytes_not_read", about=section.file.path, reason=GapReason.ROTATED_AWAY, file_key=section.file.key,
         at_least_bytes=lost_bytes, why="the record had begun; its file was gone before it ended",
     )
+
+
+def say_read_failed(telemetry: Telemetry, path: str, error: OSError) -> None:
+    """A disk does not give what is on it."""
+    telemetry.count("shipper_errors_total", 1, "read")
+    telemetry.say("error", "read_failed", about=path, why=str(error))

@@ -19,28 +19,26 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..model import FileRef, Section, Source
+from ..model import Section, Source
 from ..telemetry import Telemetry
 from .at_end import Ends
 from .attention import TICK_S, Attention
 from .closings import Closings
 from .cutter import LineDecoder
 from .damage import LostRanges
+from .due import Due
 from .elsewhere import Elsewhere
-from .ending import may_close_open_records
 from .facts import held_bytes_of, lag_by_source, rows_of, states_of, unread_bytes_of
-from .file import Changed, TailFile
+from .front import Finished, Front
+from .goal import Goal
 from .going_back import GoingBack
 from .handles import Handles
-from .identity import HEAD_BYTES
 from .in_flight import FRAME_BYTES, InFlight, frames_of, weight_bytes
 from .lineage import Lineage
 from .opening import Opener
 from .ports import BufferPort, Directory, Formats, Settings
-from .reading import pass_over, pass_over_line, read
 from .turns import Turns
 from .unfinished import end_of, flush, lost_sections
-from .zeros import end_of_zeros, pass_over_zeros, stand_at_line, without_zeros
 
 LAST_SWEEP_S = 1.5
 ONCE_TRIES = 40
@@ -81,9 +79,14 @@ class Reader:
             elsewhere=lambda lineage: self.reads_elsewhere(lineage))
         self._ends = Ends(
             self._attention, directory, formats, telemetry, now_ns=now_ns, queue=self._queue, flush=self._flush)
-        self._goal: dict[str, dict[tuple[int, int], int]] | None = None
+        self._due = Due(
+            self.lineages, self._attention, self._handles, formats, telemetry, flush=self._flush, submit=self._submit,
+            queue=self._queue)
+        self._front = Front(
+            self._attention, self._opener, self._ends, formats, telemetry, make_decoder, self._without_files, now_s=now_s,
+            now_ns=now_ns)
         self.between_turns = asyncio.Lock()               # who drops and adds lineages holds it: sections may be on their way
-        self.blocked = self._lost_due = False
+        self.blocked = False
         self.rounds = 0                                   # of `run`: at least one a second, whatever there is to read
         self.rewound: list[Callable[[], None]] = []       # sources beside the files: told when the buffer went back
         self.reads_elsewhere: Callable[[str], bool] = lambda lineage: False
@@ -220,9 +223,7 @@ class Reader:
         self._attention.wake.clear()
         async with self.between_turns:
             self.prepare(now)
-            if self._lost_due:
-                self._lost_due = False
-                await self._lost_ranges.read()
+            await self._read_lost_ranges()
         await self._in_flight.drained()
         self._release()
         self.blocked = self._buffer.full
@@ -252,20 +253,23 @@ class Reader:
             queued = self._turns.queued                   # in catch-up nearly all of them are: 10 us less for each log
             for name in [name for name in self._attention.busy if name not in queued]:
                 self._queue(name)
-            self._by_time(now)
+            self._due.tick(now)
         return bool(self._turns)
 
     async def step(self) -> bool:
         """One round without waiting for anything outside; False where there was nothing to read. For tests."""
         ready = self.prepare(self._now_s())
-        if self._lost_due:
-            self._lost_due = False
-            await self._lost_ranges.read()
+        await self._read_lost_ranges()
         await self._in_flight.drained()
         self._release()
         if ready:
             await self._turn()
         return ready
+
+    async def _read_lost_ranges(self) -> None:
+        """Once a second, where there are any and every lineage is known."""
+        if self._due.take_polled() and self.complete and self._buffer.positions.lost:
+            await self._lost_ranges.read()
 
     def _release(self) -> None:
         self._handles.release(self._buffer.synced_seq)
@@ -274,11 +278,10 @@ class Reader:
     async def once(self) -> list[str]:
         """Read every file to the size that it has now, then close what is open as `partial` (`run --once`). The paths of the
         logs that could not be opened or read to there; what is refused for good is counted, and not among them."""
-        self._goal = {}
-        tries = 0
+        goal, tries, self._front.hurried = Goal(self.lineages), 0, True
         while tries < ONCE_TRIES:
             self._look_where_due()
-            short = [name for name, lineage in self.lineages.items() if self._short_of_goal(lineage)]
+            short = goal.not_reached()
             unseen = [name for name, lineage in self.lineages.items() if lineage.look_due]
             if not short and not self._attention.look and (not unseen or tries >= ONCE_LOOKS):
                 break
@@ -295,7 +298,8 @@ class Reader:
             if self._progress() == before:                # a file that cannot be opened just now, a gz that is replaced
                 tries += 1
                 await asyncio.sleep(TICK_S)
-        unread = [x.source.path for x in self.lineages.values() if x.look_due or self._short_of_goal(x)]
+        short = goal.not_reached()
+        unread = [x.source.path for name, x in self.lineages.items() if x.look_due or name in short]
         for lineage in self.lineages.values():
             self._submit(end_of(lineage, self._formats, self._buffer.positions, self._now_s(), self._now_ns()))
         await self._in_flight.drained(all_of_it=True)
@@ -303,15 +307,6 @@ class Reader:
 
     def _progress(self) -> tuple[int, int]:
         return self.read_bytes, sum(len(x.files) for x in self.lineages.values())
-
-    def _short_of_goal(self, lineage: Lineage) -> bool:
-        assert self._goal is not None
-        goal = self._goal.setdefault(lineage.source.lineage, {})
-        for file in lineage.files:
-            goal.setdefault(file.node_id, file.stat_size())
-        if lineage.outbox or len(lineage.files) > 1 or any(f.compressed for f in lineage.files):
-            return True
-        return any(f.offset + f.rest_bytes < goal[f.node_id] for f in lineage.files)
 
     # -------------------------------------------------------- one turn
 
@@ -323,9 +318,9 @@ class Reader:
         """start_at: end: returns when what is to be passed over is in the buffer, as far as its files can be opened."""
         for name in [name for name, x in self.lineages.items() if any(f.passes_over for f in x.files)]:
             async with self.between_turns:
-                lineage, finished = self.lineages.get(name), list[tuple[Lineage, TailFile]]()
+                lineage, finished = self.lineages.get(name), Finished()
                 if lineage is not None:
-                    sections, _ = await self._step(name, lineage, finished)
+                    sections, _ = await self._front.read(name, lineage, finished)
                     self._hand_over(sections, finished)
                     self._queue(name)
         await self._in_flight.drained(all_of_it=True)
@@ -334,13 +329,13 @@ class Reader:
         """Read from who is next until a frame's worth is there or nobody is left."""
         sections: list[Section] = []
         size = 0
-        finished: list[tuple[Lineage, TailFile]] = []
+        finished: Finished = []
         while self._turns and size < FRAME_BYTES:
             namespace, name = self._turns.take()
             lineage = self.lineages.get(name)
             if lineage is None:
                 continue
-            found, more = await self._step(name, lineage, finished)
+            found, more = await self._front.read(name, lineage, finished)
             weight = weight_bytes(found)
             size += weight
             self._turns.spent(namespace, max(weight, 1))
@@ -349,7 +344,7 @@ class Reader:
                 self._turns.add(namespace, name)
         self._hand_over(sections, finished)
 
-    def _hand_over(self, sections: list[Section], finished: list[tuple[Lineage, TailFile]]) -> None:
+    def _hand_over(self, sections: list[Section], finished: Finished) -> None:
         future = self._submit(sections)
         for lineage, file in finished:
             if future is not None:
@@ -365,110 +360,6 @@ class Reader:
             self._closings.note(future, part)
         return future
 
-    async def _step(
-        self, name: str, lineage: Lineage, finished: list[tuple[Lineage, TailFile]]
-    ) -> tuple[list[Section], bool]:
-        """As `_read_front`; a disk that fails anywhere in it costs this lineage a second, not the agent its reader."""
-        before = lineage.mark()
-        try:
-            return await self._read_front(name, lineage, finished)
-        except OSError as error:
-            self._say_read_failed(lineage.back_to(before, self._now_s()), error)
-            self._attention.again(name, self._now_s(), look=False)
-            return lineage.take_outbox(), False
-
-    def _say_read_failed(self, path: str, error: OSError) -> None:
-        self._telemetry.count("shipper_errors_total", 1, "read")
-        self._telemetry.say("error", "read_failed", about=path, why=str(error))
-
-    async def _read_front(
-        self, name: str, lineage: Lineage, finished: list[tuple[Lineage, TailFile]]
-    ) -> tuple[list[Section], bool]:
-        """One read of the front file. (sections, is there more to read at once)"""
-        now = self._now_s()
-        if lineage.next_source is not None:
-            lineage.rename(lineage.next_source)
-        if lineage.settings_due:
-            lineage.renew(self._make_decoder(lineage.source, lineage.settings), now)
-        if not lineage.files:
-            return self._without_files(name, lineage), False
-        hold_until_s = max(lineage.decoder.hold_until_s, lineage.wait_until_s)
-        file = lineage.files[0]
-        if hold_until_s > now and not file.passes_over:   # to pass over what is old nothing needs to be known
-            self._attention.hold(name, hold_until_s)
-            return lineage.take_outbox(), False
-        if file.handle is None and not self._opener.open(name, lineage, file, now):
-            return lineage.take_outbox(), False
-        if lineage.told_apart(file, self._now_ns()):
-            self._count_truncations(lineage)
-            return lineage.take_outbox(), bool(lineage.files)
-        lineage.begin_read(file, now, self._now_ns())
-        if lineage.armed is not file and not file.passes_over and self._ends.rests_behind_this_read(name, file):
-            self._ends.arm(name, lineage, file)           # in front of the read: no other look is needed behind it
-        try:
-            data, full = await read(file)
-        except Changed:
-            lineage.replaced(file, self._now_ns())
-            self._count_truncations(lineage)
-            self._attention.look_at(name)
-            return lineage.take_outbox(), True
-        sections = self._cut(lineage, file, data)
-        if sections is None:
-            return lineage.take_outbox(), True            # something was passed over
-        if full and not file.in_zeros:
-            self._attention.busy[name] = None
-            return lineage.take_outbox() + sections, True
-        return self._ends.reached(
-            name, lineage, file, lineage.take_outbox() + sections, bool(sections), now, finished, hurried=self._goal is not None)
-
-    def _cut(self, lineage: Lineage, file: TailFile, data: bytes) -> list[Section] | None:
-        """Sections of what was read; None where the data do not stand at the offset any more."""
-        if not data:
-            return []
-        zeros_end = end_of_zeros(file, data) if stand_at_line(lineage, file, data) else 0
-        file.in_zeros = zeros_end is None
-        if file.in_zeros:
-            file.rest_bytes = file.stat_size() - file.offset
-            return []
-        ref = self._definition(lineage, file)
-        if lineage.passed_over:
-            lineage.passed_over = False
-            return None
-        if ref is None:
-            if len(data) != file.rest_bytes:              # it grows: its patience begins now
-                file.rest_bytes, file.rest_since_s = len(data), lineage.cutter.now_s
-            return []
-        if file.in_old_line:
-            return [pass_over_line(lineage, file, ref, data)]
-        if zeros_end:
-            lineage.outbox.append(pass_over_zeros(lineage, file, ref, zeros_end))
-            return None
-        sections = lineage.cutter.cut(file, ref, without_zeros(data))
-        if sections and sections[-1].last_ns:
-            lineage.last_ns = sections[-1].last_ns
-        return sections
-
-    def _count_truncations(self, lineage: Lineage) -> None:
-        if lineage.truncations:
-            self._telemetry.count("shipper_rotations_total", lineage.truncations, "truncated")
-            lineage.truncations = 0
-
-    def _definition(self, lineage: Lineage, file: TailFile) -> FileRef | None:
-        ref = file.ref
-        if ref is None:
-            ref = lineage.define(file, self._formats)
-            if ref is not None:
-                lineage.decoder.form = file.form
-                if file.passes_over and (passed := pass_over(lineage, file, ref)) is not None:
-                    lineage.outbox.append(passed)
-                    lineage.passed_over = True
-            return ref
-        if not file.form:
-            lineage.decoder.form = lineage.form_of(file, self._formats)
-        if ref.head_bytes < HEAD_BYTES and file.offset >= ref.head_bytes:
-            ref = file.ref = file.grown_head(ref)
-        return ref
-
     def _without_files(self, name: str, lineage: Lineage) -> list[Section]:
         self._attention.busy.pop(name, None)
         sections = lineage.take_outbox()
@@ -477,50 +368,10 @@ class Reader:
             self.drop(name)
         return sections
 
-    # -------------------------------------------------------- by time
-
-    def _by_time(self, now: float) -> None:
-        closed_bytes = 0
-        for name in list(self._attention.waiting):
-            if closed_bytes >= FRAME_BYTES:               # their pieces are read again: the others have the next tick
-                break
-            lineage = self.lineages[name]
-            oldest_s = lineage.decoder.oldest_open_s()
-            file = lineage.files[0] if lineage.files else None
-            if oldest_s is None:
-                if file is None or file.live or not file.rest_bytes:
-                    del self._attention.waiting[name]
-                continue
-            unread = max(0, file.size - file.offset - file.rest_bytes) if file is not None else 0
-            patience_s = lineage.settings.partial_timeout_s
-            if may_close_open_records(
-                oldest_age_s=now - oldest_s, patience_s=patience_s, files=len(lineage.files), unread_bytes=unread
-            ):
-                sections = self._flush(lineage, now - patience_s)
-                closed_bytes += weight_bytes(sections)
-                self._submit(sections)
-        due = self._attention.poll(now)
-        if due is not None:
-            for name in due:
-                self._queue(name)
-            self._poll(now)
-
-    def _poll(self, now: float) -> None:
-        """Once a second: what nobody tells us of."""
-        self._handles.close_quiet(now)
-        self._lost_due = self.complete and bool(self._buffer.positions.lost)
-        for lineage, file, unread in list(self._handles.over_limit(self._attention.deleted, now)):
-            try:
-                ref = file.ref or lineage.define(file, self._formats, ending=True)
-            except OSError as error:                      # half a first line, and a disk that does not give it: no key, no gap
-                ref = None
-                self._say_read_failed(file.path, error)
-            self._submit(self._handles.let_go(lineage, file, ref, unread))
+    # -------------------------------------------------------- looking and going back
 
     def _flush(self, lineage: Lineage, before_s: float) -> list[Section]:
         return flush(lineage, self._buffer.positions, before_s, self._now_ns())
-
-    # -------------------------------------------------------- looking and going back
 
     def _look_where_due(self) -> None:
         due, self._attention.look = self._attention.look, {}
@@ -533,7 +384,7 @@ class Reader:
         try:
             self._opener.refused(lineage.look(
                 self._buffer.positions, skip_old=skip_old, formats=self._formats, now_ns=self._now_ns()))
-            self._count_truncations(lineage)
+            lineage.tell_truncations(self._telemetry)
         except OSError as error:
             self._telemetry.count("shipper_errors_total", 1, "look")
             self._telemetry.say("error", "look_failed", about=name, why=str(error))

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from ..errors import GapReason
 from ..model import FileRef, Gap, Open, Piece, Section, Source
+from ..telemetry import Telemetry
 from . import copies
 from .cutter import Cutter, LineDecoder
 from .file import Changed, TailFile
@@ -275,6 +276,12 @@ class Lineage:
         return (file.ended and not file.compressed and file.handle is not None and file.deleted_since_s is None
                 and file.stat_size() == file.offset + file.rest_bytes)
 
+    def tell_truncations(self, telemetry: Telemetry) -> None:
+        """Count those since it was last asked."""
+        if self.truncations:
+            telemetry.count("shipper_rotations_total", self.truncations, "truncated")
+            self.truncations = 0
+
     def take_outbox(self) -> list[Section]:
         """Sections that were made beside a read: losses, closings."""
         sections, self.outbox = self.outbox, []
@@ -408,4 +415,3 @@ class Lineage:
     def file_of(self, key: str) -> TailFile | None:
         """The file with this key, as long as the lineage knows it."""
         return next((f for f in [*self.files, *self.done] if f.ref is not None and f.ref.key == key), None)
-

@@ -119,7 +119,7 @@ async def test_a_damaged_range_of_a_log_that_nobody_reads_any_more_is_a_gap_and_
     assert await node.run() == [b"from [email]"]
     node.reader.drop(str(tree.log))
     damage(node, 0, len(cri("from bob@example.com")))
-    node.reader._lost_due = True
+    node.reader._due.poll(node.now)
     await node.reader.step()
     assert node.buffer.messages == [b"from [email]"] and not node.buffer.positions.lost
     gap = node.buffer.sections[-1].gaps[0]

@@ -311,8 +311,8 @@ async def test_a_log_that_nobody_has_written_to_lately_is_watched_after_one_look
     os.utime(tree.log, (1, 1))
     node = Node(tree)
     monkeypatch.setattr(node.directory, "arm", lambda fd, token: True)
-    steps, step = [], node.reader._read_front
-    monkeypatch.setattr(node.reader, "_read_front", lambda *a: steps.append(a) or step(*a))
+    steps, step = [], node.reader._front.read
+    monkeypatch.setattr(node.reader._front, "read", lambda *a: steps.append(a) or step(*a))
     assert await node.run() == texts(0, 3)
     assert len(steps) == 1
     tree.write(*lines(3, 4))

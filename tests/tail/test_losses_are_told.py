@@ -91,7 +91,7 @@ async def test_a_long_line_of_a_deleted_file_that_is_held_too_long_keeps_its_fir
     node.scan()
     node.reader.changed(str(tree.log))
     node.reader._look_where_due()
-    node.reader._poll(node.now)
+    node.reader._due.poll(node.now)
     assert [g.reason for s in node.buffer.sections for g in s.gaps] == [GapReason.HELD_TOO_LONG]
     assert node.buffer.messages[-1][:6] == b"yyyyyy"
     assert in_no_record(node) == 0
