@@ -155,7 +155,7 @@ def test_a_config_with_errors_or_unset_variables_still_names_the_state_directory
     config = tmp_path / "c.yaml"
     config.write_text(f"state_dir: {tmp_path}/none\nsinks: {{a: {{type: fax, address: '${{NOT_SET}}'}}}}\n")
     assert main(["status", "-c", str(config)]) == 2
-    assert capsys.readouterr().err.startswith(f"shipper: no state directory {tmp_path}/none;")
+    assert capsys.readouterr().err.startswith(f"shipper: no state directory {tmp_path}/none (state_dir of {config})")
     config.write_text("state_dir: ${NOT_SET}\n")
     assert main(["status", "-c", str(config)]) == 2
     assert "the environment variable NOT_SET is not set" in (err := capsys.readouterr().err) and "or use --state-dir" in err
