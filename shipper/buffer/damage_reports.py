@@ -44,7 +44,8 @@ class DamageReports:
             self.telemetry.count("shipper_buffer_damaged_frames_total", max(1, len(damaged.bad.heads)))
             self.telemetry.say(
                 "error", "frame_damaged", about=damaged.path, start=damaged.bad.start, end=damaged.bad.end,
-                then="set aside in quarantine/, read again from the log files, or the journal", files=len({e.file.key for e in lost}),
+                then="set aside in quarantine/, read again from the log files, or the journal",
+                files=len({e.file.key for e in lost}),
             )
             self._count_unknown(unknown_bytes, unknown_frames)
 

@@ -11,6 +11,7 @@ import pytest
 
 from shipper.agent.verify import verify_files
 from tests.support.agent import Agent, eventually
+from tests.support.collect import dead_port
 from tests.support.journal import Journal
 
 
@@ -60,6 +61,32 @@ def test_each_entry_is_in_the_sink_once_however_often_the_agent_is_killed(agent:
     assert agent.messages() == texts(journal)
     ids = [record["id"] for record in agent.delivered()]
     assert len(set(ids)) == len(ids) and len(keys_of(agent)) == 1
+    assert verify_files([str(agent.out / "delivered.ndjson")], audit).whole
+
+
+def test_entries_in_a_frame_that_the_disk_damaged_come_from_the_journal_again(agent: Agent, tmp_path: Path) -> None:
+    """They were reported as lost, though journald had them."""
+    journal = Journal(tmp_path / "journal")
+    journal.add([f"entry {i} {'x' * (i * 37 % 101)}" for i in range(5000)])
+    source = {"type": "journal", "directory": str(journal.directory)}
+    agent.configure(sinks={"archive": agent.syslog_sink(dead_port())}, sources={"journal": source}, shutdown_grace="100ms")
+    agent.start()
+    agent.until("all is in the buffer", lambda s: s["buffer"]["source_bytes"] == sum(len(raw) + 1 for raw in journal.written))
+    assert agent.terminate() == 0
+    (segment,) = (agent.state / "buffer").glob("*.seg*")
+    content = bytearray(segment.read_bytes())
+    for number in (10, 2500, 4990):
+        content[content.index(b"entry %d " % number)] ^= 1
+    segment.write_bytes(content)
+
+    agent.configure(sinks={"archive": agent.file_sink()}, sources={"journal": source})
+    agent.start()
+    agent.drained()
+    assert sorted(agent.messages()) == sorted(texts(journal))
+    audit = agent.audit()
+    assert audit["totals"]["balanced"] and "buffer_damaged" not in audit["totals"]["gap_bytes"]
+    assert agent.metrics()["shipper_buffer_damaged_frames_total"] == 3
+    assert agent.terminate() == 0
     assert verify_files([str(agent.out / "delivered.ndjson")], audit).whole
 
 
