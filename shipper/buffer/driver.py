@@ -32,16 +32,17 @@ from .damage_reports import DamageReports
 from .early import Early, encode_early
 from .engine import Engine
 from .files import Files, OsFiles
-from .jobs import BUFFER_FULL, Job, Outcome
-from .limits import Usage, is_full
+from .jobs import Job, Outcome
+from .limits import Usage
 from .positions import Positions
 from .recovery import CURSORS, SEGMENTS, Recovered, recover
 from .ring import Ring
+from .room import Room
+from .waiting import Waiting
 from .writer import WriterThread
 
 T = TypeVar("T")
 OnDurable = Callable[[int, int], None]
-RECORD_BYTES, SECTION_BYTES = 48, 512  # what a frame holds beside messages, about: time, stream, id; file and positions
 
 
 class Buffer:
@@ -51,25 +52,20 @@ class Buffer:
         self.directory, self.uuid = directory, found.uuid.hex()
         self.positions: Positions = found.positions.copy()
         self.appended_seq = self.synced_seq = found.last_seq
-        self.usage, self.limit_bytes = Usage(), 0
+        self._room, self._waiting = Room(telemetry, engine.max_size), Waiting()
         self._next_seq = found.last_seq + 1
         self._engine, self._telemetry, self._loop = engine, telemetry, asyncio.get_running_loop()
         self._ring = Ring()
         self._futures: dict[int, asyncio.Future[int]] = {}
-        self._submitted: deque[tuple[int, int]] = deque()  # (seq, expected bytes) of the frames that `usage` does not have yet
-        self._submitted_bytes = 0
         self._writer = WriterThread(engine, self._loop, self._apply, self._die, lambda: bool(self._futures))
         self._reading = ThreadPoolExecutor(1, "shipper-buffer-read")
-        self._changed: set[asyncio.Future[None]] = set()
         self._on_durable: dict[str, OnDurable] = {}
-        self._degraded: dict[str, str] = {}
         self._damage = DamageReports(directory, engine, self.positions, self._reading, self._put, telemetry, set(found.damaged))
         self._must_reload = self._closing = False
         self.early: dict[Any, Early] = {}                 # by sink: all of them, or columns are let go that one still needs
         self._taken: dict[object, int] = {}
         self._epoch = 0
         self._abandoned_seqs: deque[tuple[int, int]] = deque(maxlen=64)
-        self._died: BaseException | None = None
 
     @classmethod
     async def open(
@@ -115,8 +111,7 @@ class Buffer:
         positions went back; load the offsets from `positions` again. After a loss the next submit always raises it, so
         that sections made from the old offsets never get in.
         """
-        if self._died is not None:
-            raise Fatal(f"the buffer's writer stopped: {self._died!r}") from self._died
+        self._waiting.check()
         if self._must_reload:
             self._must_reload = False
             raise BufferLost("positions went back to the last synced frame; read on from there")
@@ -131,9 +126,7 @@ class Buffer:
         frame = Frame(seq, sections, self.positions.total_bytes, read_ns, joined=join_columns(sections))
         if self.early:
             encode_early(frame, self.early)
-        expected_bytes = sum([section.held_bytes + SECTION_BYTES for section in sections]) + RECORD_BYTES * sum(map(len, batches))
-        self._submitted.append((seq, expected_bytes))
-        self._submitted_bytes += expected_bytes
+        self._room.submitted(seq, sections, sum(map(len, batches)))
         self._put(Job(delta, frame))
         future = self._futures[seq] = self._loop.create_future()  # after `put`, which asks whether there was work before
         return future
@@ -153,17 +146,21 @@ class Buffer:
     def full(self) -> bool:
         """Whether appending should wait: no room, what is on its way to the disk included, or the disk does not take writes
         at present."""
-        return bool(self._degraded) or self._fills_up
+        return self._room.full
 
     @property
-    def _fills_up(self) -> bool:
-        """A writer that is late must not let the reader put megabytes into the last one (limits.L1)."""
-        waiting_bytes = self._submitted_bytes
-        return waiting_bytes > 0 and is_full(False, self.usage.total + waiting_bytes, self.limit_bytes, self._engine.max_size)
+    def usage(self) -> Usage:
+        """As of the writer's last step."""
+        return self._room.usage
+
+    @property
+    def limit_bytes(self) -> int:
+        """What it may use in all, as of the writer's last step."""
+        return self._room.limit_bytes
 
     async def wait_room(self) -> None:
         """Returns at once where `full` is False."""
-        await self._until(lambda: not self.full)
+        await self._waiting.until(lambda: not self.full)
 
     def seen(self, keys: Collection[str], now_s: float) -> None:
         """Files with these keys exist (wall clock `now_s`). Those unseen for 7 days are forgotten. Call it after a scan of
@@ -175,7 +172,7 @@ class Buffer:
 
     async def wait_synced(self, seq: int) -> None:
         """Returns when frame `seq` is on disk for good; BufferLost where it was abandoned."""
-        await self._until(lambda: self.synced_seq >= seq or self._abandoned(seq))
+        await self._waiting.until(lambda: self.synced_seq >= seq or self._abandoned(seq))
         if self._abandoned(seq):
             raise BufferLost(f"frame {seq} was abandoned after a failed write; its ranges come in a later frame")
 
@@ -264,7 +261,7 @@ class Buffer:
     @property
     def out_of_room(self) -> bool:
         """`full` for want of room in the buffer, which moving a cursor can mend (drop_oldest)."""
-        return BUFFER_FULL in self._degraded
+        return self._room.out_of_it
 
     async def count_records(self, seq: int, index: int, last_seq: int) -> int:
         """Records from record `index` of frame `seq` to the end of frame `last_seq`, by the headers on disk."""
@@ -306,7 +303,7 @@ class Buffer:
 
     async def wait_beyond(self, seq: int) -> None:
         """Returns when a frame numbered `seq` or higher can be read."""
-        await self._until(lambda: self.appended_seq >= seq)
+        await self._waiting.until(lambda: self.appended_seq >= seq)
 
     # ------------------------------------------------------------ life
 
@@ -330,8 +327,7 @@ class Buffer:
         self._closing = True
         await self._writer.stop()
         self._reading.shutdown(wait=False)
-        if self._died is not None:
-            raise Fatal(f"the buffer's writer stopped: {self._died!r}") from self._died
+        self._waiting.check()
 
     # ------------------------------------------------------------ between loop and thread
 
@@ -351,23 +347,18 @@ class Buffer:
             if future is not None and not future.done():
                 future.set_result(frame.seq)
         self.synced_seq = max(self.synced_seq, outcome.synced_seq)
-        self._settle(self.appended_seq)
-        self.usage, self.limit_bytes = outcome.usage, outcome.limit_bytes
+        self._room.settled(self.appended_seq)
+        self._room.told(outcome)
         if outcome.lost is not None:
             self._lose(*outcome.lost)
         if outcome.lost_ranges:
             self.positions.commit(self.positions.plan_lost(outcome.lost_ranges))
-        self._say_degraded(outcome.degraded)
+        self._room.say(outcome.degraded)
         for cursor in outcome.cursors:
             callback = self._on_durable.get(cursor.name)
             if callback is not None:
                 callback(cursor.seq, cursor.index)
-        self._wake()
-
-    def _settle(self, seq: int) -> None:
-        """The frames up to `seq` are not on their way any more."""
-        while self._submitted and self._submitted[0][0] <= seq:
-            self._submitted_bytes -= self._submitted.popleft()[1]
+        self._waiting.wake()
 
     def _lose(self, positions: Positions, why: str) -> None:
         self._ring.cut(self.synced_seq)
@@ -377,7 +368,7 @@ class Buffer:
         self._epoch += 1
         self._must_reload = True
         futures, self._futures = self._futures, {}
-        self._settle(self._next_seq)
+        self._room.settled(self._next_seq)
         for future in futures.values():
             if not future.done():
                 future.set_exception(BufferLost(f"{self.directory}: {why}; positions went back to the last synced frame"))
@@ -385,39 +376,13 @@ class Buffer:
         self._telemetry.say("error", "buffer_lost", about=self.directory, why=why, frames=len(futures),
                             then="the range is read from the log files again")
 
-    def _say_degraded(self, degraded: dict[str, str]) -> None:
-        for reason, why in degraded.items():
-            if self._degraded.get(reason) != why:
-                self._telemetry.degraded(reason, why)
-        for reason in self._degraded.keys() - degraded.keys():
-            self._telemetry.recovered(reason)
-        self._degraded = degraded
-
     def _die(self, error: BaseException) -> None:
-        self._died = error
         for future in self._futures.values():
             if not future.done():
                 future.set_exception(Fatal(f"the buffer's writer stopped: {error!r}"))
         self._futures.clear()
         self._telemetry.say("error", "buffer_writer_stopped", about=self.directory, why=repr(error))
-        self._wake()
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            if self._died is not None:
-                raise Fatal(f"the buffer's writer stopped: {self._died!r}") from self._died
-            waiter: asyncio.Future[None] = self._loop.create_future()
-            self._changed.add(waiter)
-            try:
-                await waiter
-            finally:
-                self._changed.discard(waiter)
-
-    def _wake(self) -> None:
-        for waiter in self._changed:
-            if not waiter.done():
-                waiter.set_result(None)
-        self._changed.clear()
+        self._waiting.die(error)
 
 
 async def _to_its_end(work: asyncio.Future[T]) -> T:

@@ -414,10 +414,10 @@ async def test_what_stops_the_buffer_is_shown_as_it_is_now_and_not_as_it_began()
     telemetry = Telemetry()
     async with opened(FaultyFiles(), telemetry=telemetry) as buffer:
         for why in ("segments: Input/output error", "segments: No space left on device"):
-            buffer._say_degraded({"buffer_error": why})
+            buffer._room.say({"buffer_error": why})
             assert telemetry.degraded_since["buffer_error"][1] == why
         assert [event for _, event, _ in telemetry.lines].count("degraded") == 1
-        buffer._say_degraded({})
+        buffer._room.say({})
         assert telemetry.degraded_since == {}
 
 
