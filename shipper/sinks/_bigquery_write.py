@@ -23,11 +23,12 @@ from typing import Any, Protocol
 from ..errors import Fatal, Retryable
 from ..model import Batch, Request
 from . import SinkContext
-from ._bigquery_write_append import Appender, World
+from ._bigquery_write_append import Appender
 from ._bigquery_write_chain import Plan, chain_name, chains_from
 from ._bigquery_write_channel import WriteChannel
 from ._bigquery_write_plans import Payload, Ranges, joined
 from ._bigquery_write_range import Range, measure
+from ._bigquery_write_streams import World
 from ._plan_store import Manifests
 from ._planner import Planner
 
@@ -68,6 +69,7 @@ class StorageWriteSink:
         self._appender = Appender(channel, World(
             context.name, self._plans, lambda: context.plans, self._planner.store, self._planner.thread.run, context.telemetry,
             now_s, self._table_missing, self._confirm))
+        self._streams = self._appender.streams
         if target.steady:
             self.encode_one = target.rows
         self._durable_number = 0
@@ -85,7 +87,7 @@ class StorageWriteSink:
         await self._look()
         try:
             found = await planner.thread.run(store.open)
-            self._appender.chains = chains_from(await planner.thread.run(store.kept))
+            self._streams.chains = chains_from(await planner.thread.run(store.kept))
             found, damaged = await planner.thread.run(self._whole, found)
         except ValueError as error:
             raise Fatal(str(error)) from error
@@ -143,7 +145,7 @@ class StorageWriteSink:
             "appended_rows": self._appender.appended_rows, "refused_rows": self._appender.rows_refused,
             "planned_rows": sum(plan.live for plan in waiting), "planned_bytes": sum(p.manifest["size"] for p in waiting),
             "open_bytes": sum(one.size_bytes for one in self._planner.unplanned),
-            "streams_created": self._appender.streams,
+            "streams_created": self._streams.created,
         }
 
     # ------------------------------------------------------------ the table
@@ -162,33 +164,33 @@ class StorageWriteSink:
 
     def _whole(self, found: Manifests) -> tuple[Manifests, str]:
         """The manifests up to the first whose file is not what it says, and what is wrong there (SW4). On the thread."""
-        store, appender = self._planner.store, self._appender
+        store, streams = self._planner.store, self._streams
         index, path = store.damaged(found, _files, measure)
         if path:
             for number, manifest in found[index:]:
-                if (chain := appender.chains.get(chain_name(manifest["buffer"], manifest["table"]))) is not None:
+                if (chain := streams.chains.get(chain_name(manifest["buffer"], manifest["table"]))) is not None:
                     chain.tear(number)
-            store.keep(appender.snapshot())             # WC4, before the first of them goes
+            store.keep(streams.snapshot())             # WC4, before the first of them goes
             store.give_up(found[index:], _files)
         return found[:index], path
 
     def _take_up(self, found: Manifests) -> None:
         """Plans of another buffer are finished, and not resumed: their positions mean nothing here (SW3)."""
-        desk, appender = self._context.plans, self._appender
-        appender.own = chain_name(desk.buffer_id, self._ranges.table)
+        desk, streams = self._context.plans, self._streams
+        streams.own = chain_name(desk.buffer_id, self._ranges.table)
         ours = [(number, manifest) for number, manifest in found if manifest["buffer"] == desk.buffer_id]
         requests = dict(zip([number for number, _ in ours], desk.resume([manifest["receipt"] for _, manifest in ours])))
         for number, manifest in found:
             plan = Plan(number, manifest, requests.get(number, 0))
             for block in plan.blocks:
                 block.tried = True
-            chain = appender.chains.get(plan.chain)
+            chain = streams.chains.get(plan.chain)
             if chain is not None and number < chain.plan:
                 plan.acked = len(plan.blocks)
             self._plans.append(plan)
-        for chain in appender.chains.values():
+        for chain in streams.chains.values():
             self._planner.store.rise_over(max(chain.plan, chain.torn or 0) - 1)
-        appender.found(self._plans)
+        streams.found(self._plans)
         self._planner.resumed()
         self._confirm()
         self._kick()
@@ -218,8 +220,8 @@ class StorageWriteSink:
     def _tidy(self) -> None:
         """SW1."""
         for plan in [p for p in self._plans if p.confirmed and p.request <= self._durable_number]:
-            self._appender.forget(plan)
-            self._planner.thread.submit(self._remove, plan.number, self._appender.snapshot())
+            self._streams.forget(plan)
+            self._planner.thread.submit(self._remove, plan.number, self._streams.snapshot())
         self._planner.news()
 
     def _remove(self, number: int, snapshot: dict[str, Any]) -> None:

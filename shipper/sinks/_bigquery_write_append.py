@@ -11,7 +11,7 @@
 Invariants (tests/sinks/test_bigquery_write.py, test_bigquery_write_faults.py):
   BA1  nothing is appended before the manifest *and* the stream that it goes to are on disk
   BA2  WC1 to WC4 of _bigquery_write_chain.py
-  BA3  a stream is made where there is none for this buffer and table, or the last one is lost; twice in a row only after a pause
+  BA3  where the stream is lost, or could still take what must not be there, a new one is moved to (_bigquery_write_streams.py)
   BA4  where every row of a request is refused, and of the one before, or a hundred rows in a row, nothing is buried: it is the
        table
   BA5  a row is buried only where all that was sent of its block and behind it was answered, and without words of its own only
@@ -20,19 +20,17 @@ Invariants (tests/sinks/test_bigquery_write.py, test_bigquery_write_faults.py):
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
 
 from ..errors import Fatal, Retryable
-from ..telemetry import Telemetry
-from . import Plans
-from ._bigquery_write_chain import CODES, Chain, Plan, Refusals, Verdict, judge
+from ._bigquery_write_chain import Plan, Refusals, Verdict, judge
 from ._bigquery_write_channel import UNAUTHENTICATED, Connection, WriteChannel
 from ._bigquery_write_range import Block, halves, read_ids, read_rows
+from ._bigquery_write_streams import Streams, World, words_of
 from ._bigquery_write_wire import Answer, Refused
 from ._http_status import shorten
-from ._plan_store import PlanStore
 
 IN_FLIGHT = 2
 IDLE_S = 30.0
@@ -53,65 +51,18 @@ class Sent(NamedTuple):
         return self.plan.blocks[self.block_index]
 
 
-@dataclass(slots=True)
-class World:
-    """What the sink lends. plans: all of its, in order; run: on its thread, OSError as Retryable; table_missing: raises, having
-    done about it what can be done; acked: called when a plan may be done."""
-
-    name: str
-    plans: list[Plan]
-    desk: Callable[[], Plans]
-    store: PlanStore
-    run: Callable[..., Awaitable[Any]]
-    telemetry: Telemetry
-    now_s: Callable[[], float]
-    table_missing: Callable[[str], Awaitable[None]]
-    acked: Callable[[], None]
-
-
 class Appender:
     """One task calls `carry_out`, again and again after what it raises (Plans.persist)."""
 
     def __init__(self, channel: WriteChannel, world: World) -> None:
         self._channel, self._world = channel, world
-        self.chains: dict[str, Chain] = {}
-        self.own = ""
-        self._unsaved = False
+        self.streams = Streams(channel, world)
         self._connection: Connection | None = None
         self._used_s = 0.0
         self._refusals = Refusals()
         self._behind = 0
-        self._moved = False
-        self._late: dict[str, int] = {}
-        """By chain, the last offset of what was sent to its stream and never answered: it could still be taken there (WC2)."""
         self._steps = 0
-        self.appended_rows = self.streams = self.rows_refused = 0
-
-    # ------------------------------------------------------------ what is kept
-
-    def snapshot(self) -> dict[str, Any]:
-        """For PlanStore.keep. Chains of plans that are done stay in it: their manifests may still be there (`found`)."""
-        return {"version": 1, "chains": {name: chain.to_json() for name, chain in self.chains.items()}}
-
-    def forget(self, plan: Plan) -> None:
-        """`plan` is done, and will not be read again. Its manifest may go when `snapshot` is on disk."""
-        chain = self.chains.get(plan.chain)
-        if chain is not None and plan.number >= chain.plan:
-            self.chains[plan.chain] = chain.after(plan)
-        self._world.plans.remove(plan)
-
-    def found(self, plans: list[Plan]) -> None:
-        """Plans that another process left: anything of them may be on its way. Chains that none of them needs are forgotten, but
-        for that of the configured table."""
-        self.chains = {name: chain for name, chain in self.chains.items() if name in {self.own, *(plan.chain for plan in plans)}}
-        for name, chain in self.chains.items():
-            its = [plan for plan in plans if plan.chain == name]
-            if its and not its[-1].done:
-                self._late[name] = chain.offset_of(its, its[-1], len(its[-1].blocks))
-
-    async def _save(self) -> None:
-        await self._world.run(self._world.store.keep, self.snapshot())
-        self._unsaved = False
+        self.appended_rows = self.rows_refused = 0
 
     # ------------------------------------------------------------ plans
 
@@ -133,11 +84,13 @@ class Appender:
     async def _carry_out(self) -> None:
         while (first := self.waiting) is not None:
             try:
-                if not await self._left_torn(first):
+                if self.streams.is_torn(first):
+                    await self._move(first)
+                else:
                     await self._exchange(await self._connected(first), first.chain)
             except Refused as error:
                 self.drop()
-                raise Retryable(self._words(error.answer)) from error
+                raise Retryable(words_of(error.answer)) from error
             except BaseException:
                 self.drop()
                 raise
@@ -148,40 +101,16 @@ class Appender:
         if connection is not None:
             connection.cancel()
 
-    async def _left_torn(self, first: Plan) -> bool:
-        """WC4. Whether it had to be."""
-        chain = self.chains.get(first.chain)
-        if chain is None or chain.takes(first):
-            return False
-        await self._move(first)
-        return True
-
     async def _connected(self, first: Plan) -> Connection:
         """BA1."""
-        chain = self.chains.setdefault(first.chain, Chain("", first.number, 0))
-        if not chain.stream:
-            stream = await self._create(first)
-            chain = self.chains[first.chain]
-            chain.stream, self._unsaved = stream, True
-        if self._unsaved:
-            await self._save()
+        stream = await self.streams.ready(first)
         if self._connection is not None and (
-            self._connection.stream != chain.stream or self._world.now_s() - self._used_s > IDLE_S
+            self._connection.stream != stream or self._world.now_s() - self._used_s > IDLE_S
         ):
             self.drop()
         if self._connection is None:
-            self._connection, self._used_s = await self._channel.connect(chain.stream), self._world.now_s()
+            self._connection, self._used_s = await self._channel.connect(stream), self._world.now_s()
         return self._connection
-
-    async def _create(self, first: Plan) -> str:
-        try:
-            stream = await self._channel.create_stream(first.manifest["table"])
-        except Refused as error:
-            if judge(error.answer) in (Verdict.NO_TABLE, Verdict.LOST):
-                await self._world.table_missing(first.manifest["table"])
-            raise
-        self.streams += 1
-        return stream
 
     # ------------------------------------------------------------ appends and answers
 
@@ -190,7 +119,7 @@ class Appender:
         sent: deque[Sent] = deque()
         try:
             while True:
-                at_once = 1 if self._behind or self._moved else IN_FLIGHT
+                at_once = 1 if self._behind or self.streams.moved else IN_FLIGHT
                 while len(sent) < at_once and (one := self._next(chain, sent)) is not None:
                     rows = await self._world.run(read_rows, self._path(one.plan), one.block, one.skip)
                     one.block.tried = True
@@ -209,19 +138,19 @@ class Appender:
                 raise
             await self._took(sent.popleft(), error.answer, sent, None)
         finally:
-            if sent and self.chains[chain].stream == connection.stream:
-                self._late[chain] = max(self._late.get(chain, -1), sent[-1].offset)
+            if sent:
+                self.streams.unanswered(chain, connection.stream, sent[-1].offset)
 
     def _next(self, name: str, sent: deque[Sent]) -> Sent | None:
         """The append behind those in `sent`. Blocks that need none are acknowledged in their turn."""
         plans = [plan for plan in self._world.plans if plan.chain == name]
         for plan in plans:
-            if not plan.written or not self.chains[name].takes(plan):
+            if not plan.written or self.streams.is_torn(plan):
                 return None
             index = plan.acked + sum(1 for one in sent if one.plan is plan)
             while index < len(plan.blocks):
                 block = plan.blocks[index]
-                offset = self.chains[name].offset_of(plans, plan, index)
+                offset = self.streams.chains[name].offset_of(plans, plan, index)
                 if block.live and offset + block.live > 0:
                     return Sent(plan, index, max(offset, 0), max(-offset, 0), block.tried)
                 if sent:
@@ -261,7 +190,7 @@ class Appender:
         self.appended_rows += one.block.live - one.skip
         self._steps += 1
         self._refusals.written()
-        self._behind, self._moved = 0, False
+        self._behind, self.streams.moved = 0, False
         self._world.acked()
 
     async def _trouble(self, one: Sent, verdict: Verdict, answer: Answer) -> None:
@@ -269,10 +198,10 @@ class Appender:
         if verdict is Verdict.NO_TABLE:
             await self._world.table_missing(one.plan.manifest["table"])
         if verdict is Verdict.COLUMNS:
-            raise Retryable(f"{self._words(answer)}; the table lacks a column that rows have; add it")
+            raise Retryable(f"{words_of(answer)}; the table lacks a column that rows have; add it")
         if answer.code == UNAUTHENTICATED:
             self._channel.refused()
-        raise Retryable(self._words(answer))
+        raise Retryable(words_of(answer))
 
     # ------------------------------------------------------------ rows that are refused
 
@@ -280,13 +209,13 @@ class Appender:
         """The dead letters first, then the manifest without them (WC2, BA5)."""
         answered = await self._drain(behind, connection)
         self.drop()
-        if not answered or self._late.get(one.plan.chain, -1) >= one.offset:
+        if not answered or self.streams.late(one.plan) >= one.offset:
             await self._move(one.plan)              # where they are refused again, and nothing is late
             return
         block, living = one.block, one.block.living()[one.skip:]
         refused = {living[index]: shorten(words) for index, words in answer.row_errors if 0 <= index < len(living)}
         if len(refused) != len({index for index, _ in answer.row_errors}):
-            raise Retryable(f"BigQuery names rows that were not sent: {self._words(answer)}")
+            raise Retryable(f"BigQuery names rows that were not sent: {words_of(answer)}")
         ids = await self._world.run(read_ids, self._path(one.plan), block)
         dead = {ids[index]: words for index, words in refused.items()}
         if not dead.keys() <= one.plan.buried:
@@ -304,10 +233,10 @@ class Appender:
     async def _refuse_all(self, one: Sent, answer: Answer, behind: deque[Sent], connection: Connection | None) -> None:
         """It is not said which row is at fault (P6): halved, down to the row (BA5)."""
         if one.block.live - one.skip == 1:
-            if not self._moved:
+            if not self.streams.moved:
                 await self._move(one.plan)
                 return
-            self._moved = False                 # the next such row gets a new stream of its own
+            self.streams.moved = False          # the next such row gets a new stream of its own
             words = replace(answer, row_errors=((0, answer.message or "the request with this row alone was refused"),))
             await self._refuse_rows(one, words, behind, connection)
             return
@@ -341,56 +270,12 @@ class Appender:
         plan.manifest = {**plan.manifest, "blocks": [block.to_json() for block in plan.blocks]}
         await self._world.desk().persist(lambda: self._world.run(self._world.store.write, plan.number, plan.manifest))
 
-    # ------------------------------------------------------------ streams that are lost
-
     async def _move(self, first: Plan, ours_to: int | None = None) -> None:
-        """BA3. The old stream is finalised, so that nothing on its way is taken any more; what it has is not sent again. ours_to:
-        what stands there from this offset on is somebody else's (WC3)."""
+        """BA3."""
         self.drop()
-        if self._moved:
-            self._moved = False
-            raise Retryable("the new stream is lost as well; check that the table stays as it is")
-        rows = await self._finalize(self.chains[first.chain].stream)
-        stream = await self._create(first)
-        # No await from here on: plans that are confirmed move the chain on at any moment.
-        old, plans = self.chains[first.chain], [plan for plan in self._world.plans if plan.chain == first.chain]
-        waiting = next(plan for plan in plans if not plan.done)
-        begins = old.offset_of(plans, waiting, 0)
-        if rows is not None:
-            rows = min([rows, *(one for one in (ours_to, old.ours_to(plans)) if one is not None)])
-            if rows > old.offset_of(plans, waiting, waiting.acked):
-                self._refusals.written()            # and its answer was lost
-        self._say_moved(begins, rows)
-        self.chains[first.chain] = old.moved(stream, plans, waiting, rows)
-        self._late[first.chain] = -1
-        self._unsaved, self._moved, self._behind = True, True, 0
-        for plan in plans:
-            if not plan.done:
-                plan.acked = 0
-            for block in plan.blocks:
-                block.tried = False
-
-    def _say_moved(self, begins: int, rows: int | None) -> None:
-        say = self._world.telemetry.say
-        if rows is None or rows < begins:
-            say("error", "stream_lost", about=self._world.name, rows_missing=None if rows is None else begins - rows,
-                why="its rows cannot be counted: what was on its way may be there twice" if rows is None else
-                "it has fewer rows than were acknowledged, or its table was replaced")
-        else:
-            say("warning", "stream_replaced", about=self._world.name, rows=rows)
-
-    async def _finalize(self, stream: str) -> int | None:
-        """Its rows; None where it is gone."""
-        try:
-            return await self._channel.finalize(stream)
-        except Refused as error:
-            if judge(error.answer) in (Verdict.LOST, Verdict.NO_TABLE):
-                return None
-            raise
+        if await self.streams.move(first, ours_to):
+            self._refusals.written()
+        self._behind = 0
 
     def _path(self, plan: Plan) -> str:
         return self._world.store.path(plan.number, 0)
-
-    def _words(self, answer: Answer) -> str:
-        said = shorten(answer.message) if answer.message else "no reason given"
-        return f"BigQuery's Storage Write API answered {CODES.get(answer.code, str(answer.code))}: {said}"

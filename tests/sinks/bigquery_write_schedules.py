@@ -123,7 +123,7 @@ class Schedule:
         self._damaged()
         try:
             found = self.store.open()
-            sink._appender.chains = chains_from(self.store.kept())
+            sink._streams.chains = chains_from(self.store.kept())
             found, _ = sink._whole(found)
         finally:
             self.disk.power = None
