@@ -40,6 +40,7 @@ from .retry import Naps, Persistence, describe
 from .route import Route
 from .settling import Settling
 from .split import Candidate, Refusals
+from .supply import Supply
 from .tasks import Tasks
 from .trouble import SinkState, Troubles
 from .view import BufferView, Clock, ContextView, SinkView, SpecView, SystemClock
@@ -47,7 +48,6 @@ from .window import Entry
 
 REFUSING_PAUSE_S = 30.0
 LOOK_S = 1.0
-READ_BYTES = 256 * 1024
 FLUSH_S = 30.0
 
 
@@ -67,7 +67,6 @@ class Delivery:
         self._clock: Clock = clock or SystemClock()
         self._later = spec.confirms == "later"
         self._concurrency = 1 if self._later else max(1, spec.concurrency or common.concurrency)
-        self._linger_s = float(common.linger)
         self._routed = Route(common.when)
         self._former = Former(
             self._routed, common.max_request_bytes or spec.request_bytes, common.max_request_records or spec.request_records
@@ -97,15 +96,14 @@ class Delivery:
         self._replays = self._replaying.replays
         context.confirmed, context.resend = self._confirmed, self._resend_from_cursor
         self._wake, self._finished = asyncio.Event(), asyncio.Event()
+        self._supply = Supply(buffer, self._former, self._clock, float(common.linger), self._wake.set)
         self._main: asyncio.Task[Any] | None = None
         self._tasks = Tasks(name, telemetry, self._wake.set, lambda error: self._resend_from_cursor(Retryable(describe(error))))
-        self._data: asyncio.Task[None] | None = None
         self._started = self._starting = self._stopping = self._draining = False
         self._stopped_short = False
         self._resend: Exception | None = None
         self._resends = 0
         self._not_before_s = 0.0
-        self._span_since_s: float | None = None
         context.plans = PlanDesk(
             self._progress, buffer, self._patient, self._trouble, lambda: self._stopping, self._read_from_end,
             Burial(name, buffer, self._letters, self._replays, self._clock, telemetry))
@@ -246,7 +244,7 @@ class Delivery:
         now_s = self._clock.now_s()
         delays_s = [delay_s for delay_s in (
             self._not_before_s - now_s,
-            self._span_since_s + self._linger_s - now_s if self._span_since_s is not None else 0.0,
+            self._supply.due_in_s(now_s),
             self._settling.since_s + REFUSING_PAUSE_S - now_s if self._settling else 0.0,
             LOOK_S if self._overflow.limits.any else 0.0,
         ) if delay_s > 0]
@@ -278,20 +276,9 @@ class Delivery:
 
     async def _launch_next(self) -> bool:
         """Form the next request and start it; False where there is nothing to send yet."""
-        span = self._former.take(force=False)
-        while span is None and (self._data is None or self._data.done()):
-            frames = await self._buffer.read(self._former.next_seq, max(READ_BYTES, self._former.limit_bytes))
-            if not frames:
-                self._data = asyncio.create_task(self._buffer.wait_beyond(self._former.next_seq))
-                self._data.add_done_callback(lambda _: self._wake.set())
-                break
-            self._former.add(frames)
-            span = self._former.take(force=False)
-        if span is None:
-            span = self._former.take(force=self._lingered())
+        span = await self._supply.next(hurried=bool(self._goals))
         if span is None:
             return False
-        self._span_since_s = None
         if span.records:
             self._tasks.spawn(self._carry(self._window.launch(span.end, span.tally, span.read_ns), span))
         else:
@@ -299,17 +286,8 @@ class Delivery:
             self._advance()
         return True
 
-    def _lingered(self) -> bool:
-        """Whether what is there has waited long enough for more (what is not routed does not wait)."""
-        if not self._former.records or not self._linger_s or self._goals:
-            return True
-        if self._span_since_s is None:
-            self._span_since_s = self._clock.now_s()
-        return self._clock.now_s() - self._span_since_s >= self._linger_s
-
     async def _end_tasks(self) -> None:
-        data, self._data = self._data, None
-        await self._tasks.end(data)
+        await self._tasks.end(self._supply.stop_waiting())
 
     # ------------------------------------------------------------ one request
 
@@ -372,11 +350,7 @@ class Delivery:
 
     def _read_from_end(self) -> None:
         """Read on behind what is in flight (with nothing in flight: from the cursor)."""
-        self._former.reset(self._window.end, self._progress.sent_total_bytes)
-        self._span_since_s = None
-        if self._data is not None:
-            self._data.cancel()
-            self._data = None
+        self._supply.go_on_from(self._window.end, self._progress.sent_total_bytes)
 
     # ------------------------------------------------------------ refusing (X6)
 
