@@ -104,7 +104,6 @@ class Intake:
         self._seen = self._load_seen()
         self._is_new = not os.path.exists(self._seen_path) and not self._seen
         self.ready = False
-        self.scans = 0
 
     # ---------------------------------------------------------------- start
 
@@ -192,7 +191,6 @@ class Intake:
     # ---------------------------------------------------------------- scanning
 
     async def _scan(self, *, full: bool) -> None:
-        self.scans += 1
         changes = self._discoverer.scan(full=full)
         replaced = self._discoverer.take_replaced()
         if replaced and self._watch is not None:

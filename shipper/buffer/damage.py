@@ -195,26 +195,27 @@ def lost_in(
     return list(fold.positions.lost[before:]), fold.unknown_bytes, fold.unknown_frames
 
 
+KEPT = "set aside in quarantine/"
+
+
 class Quarantine:
     """Damaged bytes as they were found, for a human: quarantine/<segment>-<byte in hex>.bin, bounded."""
 
     def __init__(self, files: Files, directory: str, change: bool = True) -> None:
         self._files, self._directory, self._change = files, directory, change
         self.bytes = sum(files.size(os.path.join(directory, name)) for name in files.names(directory))
-        self.left_out = 0
 
-    def keep(self, segment_name: str, start: int, data: bytes) -> None:
-        """Best effort: over the bound, or where it cannot be written, it is left out and counted."""
+    def keep(self, segment_name: str, start: int, data: bytes) -> str:
+        """Best effort: over the bound, or where it cannot be written, it is left out. What became of it, for the log."""
         path = os.path.join(self._directory, f"{segment_name}-{start:x}.bin")
         if not self._change or os.path.basename(path) in self._files.names(self._directory):
-            return
+            return KEPT
         if self.bytes + len(data) > QUARANTINE_BYTES:
-            self.left_out += 1
-            return
+            return f"not kept: quarantine/ holds its {QUARANTINE_BYTES // 2**20} MiB"
         try:
             self._files.make_dir(self._directory)
             self._files.replace(path, data)
-        except OSError:
-            self.left_out += 1
-            return
+        except OSError as error:
+            return f"not kept in quarantine/: {error.strerror or error}"
         self.bytes += len(data)
+        return KEPT

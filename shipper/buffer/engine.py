@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..model import Frame
-from .damage import Quarantine
+from .damage import KEPT, Quarantine
 from .files import NO_ROOM, Files, Space
 from .jobs import BUFFER_ERROR, BUFFER_FULL, DISK_FULL, Job, Outcome
 from .keeper import Keeper
@@ -289,4 +289,6 @@ class Engine:
             except OSError as error:
                 out.notes.append(("warning", "not_quarantined", path, {"why": str(error.strerror or error)}))
                 continue
-            self._quarantine.keep(os.path.basename(path), bad.start, data)
+            kept = self._quarantine.keep(os.path.basename(path), bad.start, data)
+            if kept != KEPT:
+                out.notes.append(("warning", "not_quarantined", path, {"why": kept}))

@@ -198,8 +198,8 @@ def _set_aside(files: Files, found: Recovered, quarantine: Quarantine, path: str
     """A segment whose head is none: created right before a power cut, or overwritten by something else."""
     data = files.read(path)
     if data.strip(b"\0"):
-        quarantine.keep(os.path.basename(path), 0, data)
-        found.note("error", "segment_unusable", path, bytes=len(data), then="set aside in quarantine/")
+        kept = quarantine.keep(os.path.basename(path), 0, data)
+        found.note("error", "segment_unusable", path, bytes=len(data), then=kept)
         found.damaged_frames += 1
     if change:
         files.delete(path)
@@ -264,9 +264,9 @@ def _damage(
     if known:
         return
     found.damaged.add((segment.first_seq, piece.start))
-    quarantine.keep(os.path.basename(segment.path), piece.start, read(piece.start, piece.end - piece.start))
+    kept = quarantine.keep(os.path.basename(segment.path), piece.start, read(piece.start, piece.end - piece.start))
     found.note("error", "frame_damaged", segment.path, start=piece.start, end=piece.end,
-               then="set aside in quarantine/; what no sink had yet is read again from the log file")
+               then=f"{kept}; what no sink had yet is read again from the log file")
 
 
 # ---------------------------------------------------------------- number

@@ -26,7 +26,7 @@ class TailFile:
     __slots__ = (
         "begun", "compressed", "deleted_since_s", "device", "ended", "form", "guard", "guard_hash", "handle", "in_old_line",
         "in_zeros", "inode", "live", "offset", "old_because", "old_bytes", "passed", "path", "proven_bytes", "ref", "rest_bytes",
-        "rest_since_s", "resumed", "salt", "scanned", "size",
+        "rest_since_s", "scanned", "size",
     )
 
     def __init__(self, path: str, device: int, inode: int, *, live: bool, compressed: bool) -> None:
@@ -44,8 +44,6 @@ class TailFile:
         self.begun = 0, digest(b"")      # its size when it got its key, and the guard there
         self.proven_bytes = 0            # so long was it at least, with the content that we read: the guard was there after
         self.form = ""
-        self.salt = ""
-        self.resumed = False             # from the positions, and not read since
         self.deleted_since_s: float | None = None
         self.old_bytes = 0               # so long was it at the first look, and is passed over
         self.old_because = GapReason.START_AT_END
@@ -90,7 +88,6 @@ class TailFile:
         self.ref, self.offset, self.guard_hash = ref, offset, guard_hash
         self.guard = None if offset else b""
         self.scanned = self.rest_bytes = 0
-        self.resumed = True
 
     def pread(self, size: int, offset: int) -> bytes:
         if isinstance(self.handle, GzipFile):
@@ -158,7 +155,6 @@ class TailFile:
         if len(tail) < GUARD_BYTES and used_bytes < GUARD_BYTES:
             tail = ((self.guard or b"") + tail)[-GUARD_BYTES:]
         self.guard = tail
-        self.resumed = False
 
     def grown_head(self, ref: FileRef) -> FileRef:
         """A definition with as much head as there is now, for files that were short when they got their key."""

@@ -59,7 +59,7 @@ class Lineage:
 
     __slots__ = (
         "armed", "claim", "cutter", "decoder", "directory", "done", "elsewhere", "eof_ticks", "files", "ignored",
-        "ignored_keys", "last_ns", "look_due", "next_source", "opener", "outbox", "passed_over", "salted", "settings",
+        "ignored_keys", "last_ns", "look_due", "next_source", "outbox", "passed_over", "salted", "settings",
         "settings_due", "source", "truncations", "vanished", "wait_until_s",
     )
 
