@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.flow.test_gcs_exactly_once_under_kills import Writer
+from tests.flow.test_gcs_exactly_once_under_kills import Writer, arrive
 from tests.proof.harness import Fleet
 from tests.proof.harness_events import note
 from tests.support.agent import Agent, eventually
@@ -105,7 +105,7 @@ def kill_again_and_again(agent: Agent, kills: int, seed: int, longest_s: float) 
         try:
             found = Found(google)
             good = written - len(bad)
-            eventually("all is there", lambda: len(found.look()) == good, 60.0, lambda: str(agent.status()["sinks"]))
+            arrive(good, lambda: len(found.look()), lambda: str(agent.status()["sinks"]))
             eventually("dead letters", lambda: dead_letters(agent).keys() == bad)
             assert agent.terminate() == 0
         finally:

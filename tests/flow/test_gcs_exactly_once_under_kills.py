@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,15 @@ def other_config(google: Google, rng: random.Random) -> dict[str, Any]:
     )
 
 
+def arrive(wanted: int, count: Callable[[], int], else_say: Callable[[], str], still_s: float = 30.0) -> None:
+    """Bounded by how long nothing comes, not by how long it takes: a busy machine has written more by then, and is slower."""
+    seen = count()
+    while seen != wanted:
+        before = seen
+        seen = eventually(f"{wanted} lines, of which {before} are there",
+                          lambda before=before: found if (found := count()) != before else 0, still_s, else_say)
+
+
 def kill_again_and_again(agent: Agent, kills: int, seed: int, longest_s: float = 0.8) -> dict[str, int]:
     rng, planned = random.Random(seed), 0
     with Google(token_life_s=5.0, random_faults=0.25, seed=seed) as google:
@@ -116,7 +126,7 @@ def kill_again_and_again(agent: Agent, kills: int, seed: int, longest_s: float =
         agent.start(env=google.environ)
         try:
             found = Found(google)
-            eventually("all is there", lambda: len(found.look()) == written, 60.0, lambda: str(agent.status()["sinks"]))
+            arrive(written, lambda: len(found.look()), lambda: str(agent.status()["sinks"]))
             assert agent.terminate() == 0
         finally:
             agent.close()
