@@ -4,8 +4,9 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from shipper.buffer.damage import KEPT, Quarantine
 from shipper.buffer.framing import SEGMENT_HEAD, SEGMENT_MAGIC
-from shipper.buffer.limits import BALLAST_BYTES
+from shipper.buffer.limits import BALLAST_BYTES, QUARANTINE_BYTES
 from shipper.buffer.view import inspect
 from shipper.errors import Fatal, Usage
 from shipper.model import Gap
@@ -372,3 +373,13 @@ def test_r4_inspect_sees_what_a_start_would_and_changes_nothing() -> None:
 def test_inspecting_a_directory_without_a_buffer_is_wrong_usage() -> None:
     with pytest.raises(Usage, match="no buffer here"):
         inspect(ROOT, FaultyFiles())
+
+
+def test_what_quarantine_has_no_room_for_is_not_said_to_be_there() -> None:
+    files = FaultyFiles()
+    files.make_dir("/q")
+    quarantine = Quarantine(files, "/q")
+    assert quarantine.keep("1.seg", 0, b"abc") == KEPT
+    quarantine.bytes = QUARANTINE_BYTES
+    assert "not kept" in quarantine.keep("1.seg", 9, b"abc")
+    assert len(files.names("/q")) == 1
