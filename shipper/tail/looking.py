@@ -115,7 +115,8 @@ class Look:
         known = [self._known(f) for f in tracked.values() if f.ref is not None] + self._known_before(open_keys)
         by_node = {file.node_id: file for file, _ in opened}
         try:
-            if len(opened) == 1 and not known and self._begin_alone(*opened[0]):
+            renamed, opened = self._told_by_former_names(opened)
+            if len(opened) == 1 and not known and not renamed and self._begin_alone(*opened[0]):
                 return
             found = [self._found(file, seen) for file, seen in opened]
             start_at = "end" if self._skip_old or self._of.settings.start_at == "end" else "beginning"
@@ -128,14 +129,14 @@ class Look:
             # A file that could not be opened now may be the one: nothing is called lost before it was looked at.
             if not self._refusals and not self._of.look_due:
                 for lost in verdict.lost:
-                    if lost.key in open_keys:
-                        continue
+                    if lost.key in open_keys or (renamed and lost.closed):
+                        continue                         # renamed: one stands here that another lineage had; none is missing
                     if self._of.elsewhere is not None and self._of.elsewhere.holds(self._of, lost.key):
                         self._of.look_due = True
                     else:
                         self._of.report_lost(
                             self._positions.files[lost.key].file, lost, first_found_ns, torn=lost.key in verdict.torn)
-            self._queue(verdict.files, by_node)
+            self._queue(verdict.files, by_node, renamed)
         finally:                                         # also where a disk answers EIO to a look: each try would keep one
             kept = {f.node_id for f in [*self._of.files, *self._of.done]}
             for node_id, file in by_node.items():
@@ -157,9 +158,6 @@ class Look:
         """One live file, and nothing is known of its lineage: what the plan would say. False: this is not so simple."""
         if not seen.live or seen.compressed or self._skip_old or self._of.files or self._of.done:
             return False
-        if (former := self._had_another_name(file)) is not None:
-            self._of.files += [file] * former
-            return True
         self._define(file, file.head())
         self._of.files.append(file)
         return True
@@ -168,19 +166,22 @@ class Look:
         file.in_zeros = are_zeros(head)                  # its first read tells whether anything follows
         self._of.define(file, self._formats, head=head)
 
-    def _had_another_name(self, file: TailFile) -> bool | None:
-        """None: no. True: it goes on where it stood. False: who has it by its former name is not ready with it: later."""
-        if self._of.elsewhere is None:
-            return None
-        try:
-            section = self._of.elsewhere.take(self._of, file)
-        except Busy:
-            self._of.look_due = True
-            return False
-        if section is None:
-            return None
-        self._of.outbox.append(section)
-        return True
+    def _told_by_former_names(self, opened: list[tuple[TailFile, Seen]]) -> tuple[list[TailFile], list[tuple[TailFile, Seen]]]:
+        """Which go on where another lineage had them, and the others. Who has one and is not ready with it: looked at later."""
+        renamed: list[TailFile] = []
+        others: list[tuple[TailFile, Seen]] = []
+        for file, seen in opened:
+            try:
+                section = self._of.elsewhere.take(self._of, file) if self._of.elsewhere is not None else None
+            except Busy:
+                self._of.look_due = True
+                continue
+            if section is None:
+                others.append((file, seen))
+            else:
+                self._of.outbox.append(section)
+                renamed.append(file)
+        return renamed, others
 
     def _open_all(self, new: list[Seen]) -> list[tuple[TailFile, Seen]]:
         opened = []
@@ -238,8 +239,10 @@ class Look:
         offset, guard = file.evidence
         return KnownFile(ref.key, file.device, file.inode, ref.head_bytes, ref.head_hash, offset, guard, file.size, 0, True)
 
-    def _queue(self, verdicts: list[Continue | Begin], by_node: dict[tuple[int, int], TailFile]) -> None:
-        queued: list[TailFile] = []
+    def _queue(
+        self, verdicts: list[Continue | Begin], by_node: dict[tuple[int, int], TailFile], renamed: list[TailFile]
+    ) -> None:
+        queued = renamed
         alive = [f for f in by_node.values() if f.live]
         for verdict in verdicts:
             file = by_node[verdict.found.device, verdict.found.inode]
@@ -256,9 +259,6 @@ class Look:
             elif is_copy(self._of, file, alive):
                 self._of.ignore(file)
                 continue
-            elif (former := self._had_another_name(file)) is not None:
-                if not former:
-                    continue
             elif self._skip_old and file.live and file.size:
                 file.old_bytes = file.size
             elif verdict.read_before and file.size:

@@ -32,9 +32,12 @@ class Logs:
     def rotate(self, keep: int = 4) -> None:
         """app.log to app.1.log, app.1.log to app.2.log, ..."""
         for number in range(keep, 0, -1):
-            name = self.dir / (f"app.{number - 1}.log" if number > 1 else "app.log")
-            if name.exists():
-                os.rename(name, self.dir / f"app.{number}.log")
+            self.rename(number)
+
+    def rename(self, number: int) -> None:
+        name = self.dir / (f"app.{number - 1}.log" if number > 1 else "app.log")
+        if name.exists():
+            os.rename(name, self.dir / f"app.{number}.log")
 
 
 def gaps(buffer: FakeBuffer) -> list[object]:
@@ -64,6 +67,32 @@ async def test_numbered_files_that_include_matches_come_once_through_every_rotat
     assert sorted(await node.run()) == sorted(wanted)
     assert not gaps(node.buffer)
     assert len({item for item, _ in node.buffer.records}) == len(wanted)
+
+
+async def test_a_chain_that_was_renamed_away_while_no_agent_ran_is_told_once(logs: Logs) -> None:
+    """Each rotation after that told of the files of the chain as `rotated_away`, again and again."""
+    node, number = logs.node(), 0
+
+    def rotate() -> None:
+        nonlocal number
+        number += 1
+        logs.rotate(keep=8)
+        logs.tree.write(*lines(f"log{number}", 60), path=logs.app)
+
+    for _ in range(10):
+        rotate()
+        await node.run()
+    for _ in range(10):                                   # whatever was there before is gone
+        rotate()
+    node.restart()
+    await node.run()
+    for _ in range(10):
+        rotate()
+        await node.run()
+    told = [section.file.key for section in node.buffer.sections for gap in section.gaps]
+    assert len(told) == len(set(told)) == 9
+    texts = await node.run()
+    assert len(texts) == len(set(texts)) == (10 + 9 + 10) * 60
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["while it is read", "while no agent runs"])
