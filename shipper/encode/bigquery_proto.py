@@ -9,12 +9,17 @@ Invariants (tests/encode/test_bigquery_proto.py):
   BP1  what protobuf reads with DESCRIPTOR is what the record holds, for any bytes; texts are UTF-8 (record_json.J2)
   BP2  no row is larger than MAX_ROW_BYTES: those that are are named, and nothing is made
   BP3  a piece is at most PIECE_BYTES, or one row; pieces are whole rows, in order, with one id for each
-Cost (CPython 3.11): 1.0 us a line of 200 bytes; one of protobuf's own messages a line: 1.7, and the texts decoded first.
+Cost (CPython 3.11): 0.9 us a line of 200 bytes; one of protobuf's own messages a line: 1.7, and the texts decoded first.
 """
 from __future__ import annotations
 
+import sys
+from array import array
 from collections.abc import Sequence
+from struct import Struct
 from typing import Any, NamedTuple
+
+import orjson
 
 from ..model import Batch, Source
 from . import bigquery, epoch
@@ -174,22 +179,31 @@ def _beside(batch: Batch, tail: bytes) -> list[bytes]:
 
 
 def times(batch: Batch) -> list[bytes]:
-    """Field 1, always of _TIME_BYTES: microseconds since 1970 as a varint of 8 bytes (up to 1987 with a zero at its end, which
-    protobuf reads as well)."""
-    table = _pairs()
-    micros = [int(ns[:-3] or b"0") for ns in epoch.nanoseconds(batch)]
-    tops = {v: table[v & 16383] + bytes((v >> 14 & 127 | 128, v >> 21 & 127)) for v in {m >> 28 for m in micros}}
-    return [b"\x08" + table[m & 16383] + table[m >> 14 & 16383] + tops[m >> 28] for m in micros]
+    """Field 1, always of _TIME_BYTES: microseconds since 1970 as a varint of 8 bytes (up to 1987 with zeros at its end, which
+    protobuf reads as well).
+
+    All of them at once, as lanes of 64 bits of one integer: their 56 bits are parted in two, four and eight groups. 0.1 us a
+    line; each by itself, with tables: 0.35.
+    """
+    micros = array("Q", [ns // 1000 for ns in orjson.loads(b"[" + b",".join(epoch.nanoseconds(batch)) + b"]")])
+    rows = len(micros)
+    if sys.byteorder == "big":
+        micros.byteswap()
+    lanes = int.from_bytes(micros.tobytes(), "little")
+    for low, bits in _PARTED:
+        mask = int.from_bytes(low.to_bytes(8, "little") * rows, "little")
+        lanes = (lanes & mask) + ((lanes ^ lanes & mask) << bits)
+    parted = (lanes + int.from_bytes(_GO_ON * rows, "little")).to_bytes(8 * rows, "little")
+    fields = bytearray(b"\x08" * (_TIME_BYTES * rows))
+    for place in range(8):
+        fields[place + 1::_TIME_BYTES] = parted[place::8]
+    return [bytes(field) for (field,) in _FIELD.iter_unpack(fields)]
 
 
-_table: list[bytes] = []
-
-
-def _pairs() -> list[bytes]:
-    """14 bits as two bytes of a varint that goes on."""
-    if not _table:
-        _table.extend([bytes((v & 127 | 128, v >> 7 | 128)) for v in range(16384)])
-    return _table
+_PARTED = ((0x0FFFFFFF, 4), (0x00003FFF_00003FFF, 2), (0x007F007F_007F007F, 1))
+"""What of each group stays in its place, and how far the rest moves."""
+_GO_ON = bytes([128] * 7 + [0])
+_FIELD = Struct(f"{_TIME_BYTES}s")
 
 
 def utf8(texts: Sequence[bytes]) -> Sequence[bytes]:

@@ -1,9 +1,9 @@
 """The `times` column as numbers since 1970: nanoseconds (Loki, OTLP), seconds with a fraction (Splunk), milliseconds. Pure. Hot.
 
 Invariants (tests/encode/test_epoch.py):
-  E1  the quick path, for times that all have nine digits and Z, gives what the slow one gives
+  E1  the quick path, for times that all end with Z and have nine digits at most, gives what the slow one gives
   E2  what is no time between 1970 and 2262 (int64 of nanoseconds) becomes the batch's read time: times come out of hostile files
-Cost (CPython 3.11): 0.25 us a line where all times are of full length, else 0.5.
+Cost (CPython 3.11): 0.2 us a line where all times end with Z (Go trims the zeros of one in ten: 0.25), else 0.5.
 """
 from __future__ import annotations
 
@@ -37,16 +37,32 @@ def milliseconds(batch: Batch) -> list[bytes]:
 
 
 def _quick(times: Sequence[bytes]) -> list[bytes] | None:
-    """E1. None where not all are full times in UTC."""
-    if not all([len(time) == _FULL for time in times]):
+    """E1. None where not all are such times in UTC."""
+    times = _stretched(times)
+    rows, blob = len(times), b"".join(times)
+    if len(blob) != rows * _FULL or blob[19::_FULL] != b"." * rows or blob[29::_FULL] != b"Z" * rows:
         return None
     fractions = [time[20:29] for time in times]
-    if not b"".join(fractions).isdigit() or b"".join([time[19:30:10] for time in times]) != b".Z" * len(times):
+    if not b"".join(fractions).isdigit():
         return None
-    heads = {head: _second(head) for head in {time[:19] for time in times}}
-    if None in heads.values():
+    heads = [time[:19] for time in times]
+    seconds = {head: _second(head) for head in set(heads)}
+    if None in seconds.values():
         return None
-    return [heads[time[:19]] + fraction for time, fraction in zip(times, fractions)]  # type: ignore[operator]
+    return [seconds[head] + fraction for head, fraction in zip(heads, fractions)]  # type: ignore[operator]
+
+
+def _stretched(times: Sequence[bytes]) -> Sequence[bytes]:
+    """Each with nine digits; b"" for what is not so simple."""
+    if set(map(len, times)) == {_FULL}:
+        return times
+    return [time if len(time) == _FULL else _stretch(time) for time in times]
+
+
+def _stretch(time: bytes) -> bytes:
+    if not len(b"2026-11-20T09:04:05Z") <= len(time) < _FULL or time[-1:] != b"Z":
+        return b""
+    return time[:-1].ljust(20, b".").ljust(29, b"0") + b"Z"
 
 
 def _one(time: bytes) -> bytes | None:

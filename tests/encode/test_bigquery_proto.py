@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -153,3 +155,14 @@ def test_bo2_what_does_not_fit_is_named_by_column_and_never_by_value(fields: dic
 
 def test_bo2_a_field_without_a_column_is_named_where_there_is_no_overflow() -> None:
     assert own({"more": 1}, None) == ([], {0: "no such field: more"})
+
+
+def test_the_times_of_a_batch_are_varints_of_eight_bytes_each_for_itself() -> None:
+    random_ns = random.Random(3)
+    expected = [random_ns.randrange(1 << random_ns.randrange(30, 63)) // 1000 for _ in range(700)]
+    times = [datetime.fromtimestamp(us // 10 ** 6, UTC).strftime("%Y-%m-%dT%H:%M:%S").encode() + b".%06dZ" % (us % 10 ** 6)
+             for us in expected]
+    expected = [us if us >= 10 ** 6 else 1_700_000_000_000_000 for us in expected]      # the first second of 1970 is no time
+    fields = bigquery_proto.times(batch_of([b"a"] * 700, times=times))
+    assert [bigquery_proto.read_varint(field, 1) for field in fields] == [(us, 9) for us in expected]
+    assert {field[:1] for field in fields} == {b"\x08"}
