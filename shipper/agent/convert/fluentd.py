@@ -63,6 +63,7 @@ class _Routes:
         self._root, self._draft = root, draft
         self._sinks: dict[int, Item | None] = {}
         self._reached: set[int] = set()
+        self._reaches: dict[tuple[str, str, str], bool] = {}
 
     def follow(self) -> None:
         for element in [c for c in self._root.children if c.name == "source"]:
@@ -110,9 +111,15 @@ class _Routes:
         return []
 
     def _records(self, item: Item, tag: str, label: str, hops: int) -> bool:
-        """Does any of the records with this tag reach an output?"""
-        if hops > MOST_HOPS:
-            return False
+        """Does any of the records with this tag reach an output? Each way is gone once: some lead back to themselves."""
+        way = (item.name, tag, label)
+        if hops > MOST_HOPS or way in self._reaches:
+            return self._reaches.get(way, False)
+        self._reaches[way] = False
+        self._reaches[way] = self._follow(item, tag, label, hops)
+        return self._reaches[way]
+
+    def _follow(self, item: Item, tag: str, label: str, hops: int) -> bool:
         for element in self._section(label):
             if not matches(element.arg, tag):
                 continue

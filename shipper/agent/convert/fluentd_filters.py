@@ -176,9 +176,16 @@ def _field(record: Element, key: str, value: str, item: Item, draft: Draft) -> N
                               f"sinks (labels of loki, tags of datadog){masked}", key)
 
 
+def _join(element: Element, item: Item, draft: Draft, how: str | dict[str, str], why: str = "") -> None:
+    if item.type == "journal":
+        draft.notes.append(f"{element.place} {element.title}: an entry of the journal (source {item.name}) is whole already")
+    else:
+        item.set("multiline", how, why)
+
+
 def exceptions(element: Element, item: Item, draft: Draft) -> None:
     """detect_exceptions."""
-    item.set("multiline", "auto", "stack traces are one record")
+    _join(element, item, draft, "auto", "stack traces are one record")
     languages = element.take("languages")
     if languages and languages.strip("[]\"' ") not in ("all", ""):
         draft.note(element, "languages", "auto knows all of its languages at once")
@@ -192,10 +199,10 @@ def exceptions(element: Element, item: Item, draft: Draft) -> None:
 def _concat(element: Element, item: Item, draft: Draft) -> None:
     start = element.take("multiline_start_regexp")
     if start and start not in ("/^{/",):
-        item.set("multiline", {"start": python_regex(start)})
+        _join(element, item, draft, {"start": python_regex(start)})
     goes_on = element.take("continuous_line_regexp")
     if goes_on and not start:
-        item.set("multiline", {"continue": python_regex(goes_on)})
+        _join(element, item, draft, {"continue": python_regex(goes_on)})
     if element.params.get("multiline_end_regexp"):
         draft.problem(element, "a record's end is found by the next one's beginning; write multiline: {start: ...}",
                       "multiline_end_regexp")

@@ -24,9 +24,10 @@ def keep_log_names(draft: Draft) -> None:
         for name in sink.fed_by:
             groups.setdefault(_wanted(draft.sources[name], sink, draft), []).append(name)
         others = {name: sources for name, sources in groups.items() if name}
-        if len(groups) == 1 and others:
-            sink.set("log_name", next(iter(others)), "as it was")
-            continue
+        if len(groups) == len(others) and others:           # none has ours: the first one's stays here
+            first = next(iter(others))
+            sink.set("log_name", first, "as it was")
+            del others[first]
         for log_name, sources in others.items():
             _split_off(sink, log_name, sources, draft)
 

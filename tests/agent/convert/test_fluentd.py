@@ -208,6 +208,13 @@ class TestLogNamesInCloudLogging:
             "<match **>\n  @type google_cloud\n</match>\n")
         assert len(problems) == 1 and "were named by the path of each file" in problems[0]
 
+    def test_two_sources_with_names_of_their_own_are_two_sinks(self):
+        first = PODS.format(tag="one", between="").partition("<match")[0]
+        sinks, problems = self.sinks(first + first.replace("/*.log", "/x*.log").replace("tag one", "tag two") + (
+            "<match **>\n  @type google_cloud\n</match>\n"))
+        assert problems == [] and [(sink["log_name"], sink["when"]["source"]) for sink in sinks.values()] == [
+            ("one", ["containers"]), ("two", ["containers-2"])]
+
     def test_a_file_and_a_journal_of_one_tag_keep_it_both(self):
         text = ("<source>\n  @type tail\n  path /var/log/kubelet.log\n  tag kubelet\n  format none\n</source>\n"
                 "<source>\n  @type systemd\n  tag kubelet\n  filters [{\"_SYSTEMD_UNIT\": \"kubelet.service\"}]\n</source>\n"
@@ -261,6 +268,16 @@ class TestSources:
         _, problems, _ = converted("<source>\n  @type http\n  port 9880\n</source>\n")
         assert "shipper has no source like http: it reads log files, the journal and /dev/kmsg" in problems[0]
 
+    @pytest.mark.parametrize("joins", [
+        "<match raw.**>\n  @type detect_exceptions\n  remove_tag_prefix raw\n</match>\n",
+        "<filter **>\n  @type concat\n  key MESSAGE\n  multiline_start_regexp /^\\d/\n</filter>\n"])
+    def test_a_journal_whose_lines_were_joined_is_a_config_that_check_takes(self, joins: str):
+        config, problems, draft = converted(
+            f"<source>\n  @type systemd\n  tag raw.j\n</source>\n{joins}<match **>\n  @type stdout\n</match>\n")
+        assert problems == [] and "multiline" not in next(iter(config["sources"].values()))
+        assert any("is whole already" in note for note in draft.notes)
+        load_text(draft.yaml(), "c.yaml", {})
+
     def test_a_journal_with_other_matches_and_a_placeholder(self):
         config, problems, _ = converted(
             '<source>\n  @type systemd\n  tag j\n  matches [{"_SYSTEMD_UNIT": "{{ x }}.service"}, {"_UID": "0"}, {"_TRANSPORT": '
@@ -271,6 +288,13 @@ class TestSources:
             "start_at": "end"}
         assert len(problems) == 3 and any("placeholder" in p for p in problems)
         assert any("units and identifiers must both" in p for p in problems)
+
+    def test_a_reformer_that_takes_its_own_records_again_does_not_hang_the_conversion(self):
+        """With two tags each of its 20 rounds doubled them."""
+        _, problems, _ = converted(
+            f"{TAIL}  format none\n</source>\n<match **>\n  @type record_reformer\n"
+            "  tag ${record['stream'] == 'stderr' ? 'a' : 'b'}.${tag}\n</match>\n<match **>\n  @type stdout\n</match>\n")
+        assert any("no output takes its records" in p for p in problems)
 
     def test_a_source_that_no_output_takes_is_said(self):
         _, problems, _ = converted(f"{TAIL}  format none\n</source>\n<match other>\n  @type stdout\n</match>\n")
