@@ -8,17 +8,18 @@ Invariants:
   E1  what was read under the former name is not read again, also where the rename was while no agent ran (positions)
   E2  one lineage reads a file: as long as the other has something unread or unfinished of it, it is looked at again later
   E3  an inode says where to look, content decides; a file with two names (hard links) is nobody's but its own
+  E4  thousands of new files at once cost one pass over the positions, not one each
 """
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..model import FileRef, Section
 from .file import TailFile
 from .identity import digest
-from .ports import KnownPositions
+from .ports import Known, KnownPositions
 
 if TYPE_CHECKING:
     from .lineage import Lineage
@@ -37,20 +38,22 @@ class Former(NamedTuple):
 
 
 class Elsewhere:
-    """`complete()`: every lineage that there is was told. Until then the positions are looked up in an index of them."""
+    """`complete()`: every lineage that there is was told."""
 
     def __init__(
         self, lineages: Mapping[str, Lineage], positions: Callable[[], KnownPositions], complete: Callable[[], bool]
     ) -> None:
         self._lineages, self._positions, self._complete = lineages, positions, complete
-        self._index: dict[tuple[int, int], list[str]] | None = None
+        self._index: dict[tuple[int, int], list[str]] = {}
+        self._index_of: tuple[int, str] | None = None
 
     def take(self, mine: Lineage, file: TailFile) -> Section | None:
         """Makes `file`, which is open and has no key, go on where it stood; the section that says so. None where it is nobody's.
         Raises Busy."""
         if not mine.settings.host_file or file.compressed or os.fstat(file.fd).st_nlink > 1:
             return None
-        former = self._tracked(mine, file) or self._known(mine, file)
+        keys = self._keys_at(file.node_id)               # who has read anything of it stands in the positions
+        former = (self._tracked(mine, file) or self._known(mine, file, keys)) if keys else None
         if former is None:
             return None
         key, head_bytes, head_hash = former.ref.key, former.ref.head_bytes, former.ref.head_hash
@@ -85,9 +88,9 @@ class Elsewhere:
                 return former
         return None
 
-    def _known(self, mine: Lineage, file: TailFile) -> Former | None:
+    def _known(self, mine: Lineage, file: TailFile, keys: Iterable[str]) -> Former | None:
         files = self._positions().files
-        for key in self._keys_at(file.node_id):
+        for key in keys:
             known = files.get(key)
             if known is None or known.file.source.kind != "files" or known.file.source.lineage == mine.source.lineage:
                 continue
@@ -97,12 +100,11 @@ class Elsewhere:
         return None
 
     def _keys_at(self, node_id: tuple[int, int]) -> list[str]:
-        if self._complete():
-            self._index = None
-            return [key for key, p in self._positions().files.items() if (p.file.device, p.file.inode) == node_id]
-        if self._index is None:
-            self._index = {}
-            for key, known in self._positions().files.items():
+        files = cast("dict[str, Known]", self._positions().files)
+        state = len(files), next(reversed(files), "")
+        if state != self._index_of:
+            self._index, self._index_of = {}, state
+            for key, known in files.items():
                 self._index.setdefault((known.file.device, known.file.inode), []).append(key)
         return self._index.get(node_id, [])
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from shipper.tail.elsewhere import Elsewhere
 from tests.support.fake_buffer import FakeBuffer
 from tests.tail.conftest import Node, Tree
 
@@ -136,6 +139,28 @@ async def test_another_file_that_got_the_inode_is_read_from_its_start(logs: Logs
     (logs.dir / "other.log").write_bytes(b"".join(lines("new", 9)))        # in place: what an inode given out again looks like
     node.restart()
     assert sorted(await node.run()) == sorted(messages("a", 5) + messages("new", 9))
+
+
+class Positions(dict[str, object]):
+    passes = 0
+
+    def items(self):  # type: ignore[no-untyped-def, override]
+        self.passes += 1
+        return super().items()
+
+
+def test_e4_thousands_of_new_files_at_once_cost_one_pass_over_the_positions(tmp_path: Path) -> None:
+    ref = SimpleNamespace(device=1, inode=0)
+    files = Positions({f"key{n}": SimpleNamespace(file=ref) for n in range(3000)})
+    mine: Any = SimpleNamespace(settings=SimpleNamespace(host_file=True))
+    elsewhere = Elsewhere({}, lambda: SimpleNamespace(files=files), lambda: True)  # type: ignore[arg-type, return-value]
+    (tmp_path / "new.log").write_text("new\n")
+    file: Any = SimpleNamespace(compressed=False, fd=os.open(tmp_path / "new.log", os.O_RDONLY), node_id=(1, 2))
+    assert [elsewhere.take(mine, file) for _ in range(3000)] == [None] * 3000
+    assert files.passes == 1
+    files["one more"] = SimpleNamespace(file=ref)
+    assert elsewhere.take(mine, file) is None and files.passes == 2
+    os.close(file.fd)
 
 
 async def test_two_names_of_one_file_take_nothing_from_each_other(logs: Logs) -> None:
