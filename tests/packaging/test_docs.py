@@ -66,6 +66,20 @@ def test_every_file_of_ours_that_a_page_names_is_there(page: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists() and not (ROOT / "shipper" / path).exists()] == []
 
 
+def test_every_module_that_is_named_is_there() -> None:
+    """Below shipper/, or beside a module that the same line names with its directory (`sinks/_a.py`, `_b.py`), or a sink's."""
+    wrong = []
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            paths = re.findall(r"(?<![\w/])((?:\w+/)*\w+\.py)\b", line)
+            beside = {ROOT / "shipper" / Path(path).parent for path in paths} | {ROOT / "shipper/sinks"}
+            near = {ROOT, ROOT / "shipper", *beside}
+            wrong += [f"{page.name}: {path}" for path in paths if not any((place / path).exists() for place in near)]
+    assert wrong == []
+    directories = re.findall(r"`((?:\w+/)+)`", (ROOT / "docs/architecture.md").read_text())
+    assert [path for path in directories if not (ROOT / path).is_dir() and not (ROOT / "shipper" / path).is_dir()] == []
+
+
 def commands(page: Path) -> Iterator[tuple[str, list[str]]]:
     """`shipper COMMAND ...` of its blocks and of its prose, with the options that are shown."""
     shown = [line for block in blocks(page, "", "sh") for line in block.replace("\\\n", " ").splitlines()]
