@@ -70,10 +70,14 @@ def files_of(text: str, shown: str) -> dict[str, str]:
         return {shown: text}
     data = _config_map(text, shown)
     ordered = sorted(data.items(), key=lambda pair: ("<match **>" in str(pair[1]), str(pair[0])))
-    files = {str(name): str(value) for name, value in ordered if isinstance(value, str) and "<" in value}
+    files = {str(name): str(value) for name, value in ordered if isinstance(value, str) and _is_fluentd(value)}
     if not files:
         raise Usage(f"{shown}: a ConfigMap without a fluentd config under data:; name the right one (kubectl get cm -A)")
     return files
+
+
+def _is_fluentd(text: str) -> bool:
+    return any(line.lstrip().startswith(("<", "@include", "include ")) for line in text.splitlines())
 
 
 def _is_yaml(text: str) -> bool:
@@ -90,10 +94,17 @@ def _config_map(text: str, shown: str) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise Usage(f"{shown}: is no YAML ({str(error).splitlines()[0]}); save it with kubectl get cm NAME -o yaml") from error
     data: dict[str, Any] = {}
+    owners: dict[str, str] = {}
     for document in documents:
         for each in (document or {}).get("items", [document]) if isinstance(document, dict) else []:
-            if isinstance(each, dict) and each.get("kind") == "ConfigMap":
-                data |= each.get("data") or {}
+            if not isinstance(each, dict) or each.get("kind") != "ConfigMap":
+                continue
+            name = str((each.get("metadata") or {}).get("name", "the other"))
+            for key, value in (each.get("data") or {}).items():
+                if key in data and _is_fluentd(str(value)):
+                    raise Usage(f"{shown}: ConfigMaps {owners[key]} and {name} both have {key}; save the one that the DaemonSet "
+                                "mounts: kubectl get cm NAME -o yaml")
+                data[key], owners[key] = value, name
     return data
 
 

@@ -175,6 +175,31 @@ PODS = """<source>
 """
 
 
+def config_map(name: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+            "data": {key.replace("_", "."): value for key, value in data.items()}}
+
+
+def test_two_config_maps_of_one_list_with_equal_files_are_not_mixed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """GKE had one for each resource model: the first one's output was lost without a word."""
+    out = "<match **>\n  @type stdout\n</match>\n"
+    path = tmp_path / "cms.yaml"
+    maps = [config_map("new", output_conf=out), config_map("old", output_conf=out), config_map("ca", ca_crt="-----BEGIN")]
+    path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": maps}))
+    assert main(["convert", "fluentd", str(path)]) == 2
+    assert "ConfigMaps new and old both have output.conf" in capsys.readouterr().err
+    path.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [maps[0], maps[2]]}))
+    assert main(["convert", "fluentd", str(path)]) == 0
+
+
+def test_a_file_of_a_config_map_that_only_includes_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "cm.yaml"
+    path.write_text(yaml.safe_dump(config_map(
+        "c", fluent_conf="@include /elsewhere/x.conf\n", output_conf="<match **>\n  @type stdout\n</match>\n")))
+    assert main(["convert", "fluentd", str(path)]) == 0
+    assert "/elsewhere/x.conf: not read" in capsys.readouterr().err
+
+
 class TestLogNamesInCloudLogging:
     """Filters, metrics and alerts ask for them: none changes without a word."""
 
