@@ -96,6 +96,10 @@ class _Columns:
 class Decoder:
     """Stateful over one lineage. `malformed`, `partial`, `truncated` count since it was made."""
 
+    __slots__ = (
+        "finished", "form", "hold_until_s", "malformed", "max_line", "max_record", "opened", "partial", "source", "truncated",
+    )
+
     def __init__(self, source: Source, form: str, *, max_line: int, max_record: int, budget: Budget) -> None:
         self.source, self.form = source, form
         self.max_line, self.max_record = max_line, max_record

@@ -64,8 +64,8 @@ class Lineages:
         """A new lineage; its directory has a listing."""
         listing = self._listings.get(logfile.directory)
         if listing is not None:
-            self._path_of[listing.stamp[:2]] = logfile.directory
-            self._place_of[logfile.directory] = listing.stamp[:2]
+            place = self._place_of[logfile.directory] = listing.stamp[:2]
+            self._path_of[place] = logfile.directory
         self._files[logfile.live_path] = logfile
         self._links[logfile] = ()
         self._at.setdefault(logfile.directory, {})[logfile.name] = logfile

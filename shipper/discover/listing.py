@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 UNSURE_NS = 1_000_000_000
+SMALL = 8
 GONE = (FileNotFoundError, NotADirectoryError)
 
 Kind = Literal["d", "f", "l", "o"]
@@ -26,14 +28,16 @@ Kind = Literal["d", "f", "l", "o"]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The entries of one directory, name -> kind. `stamp`: (device, inode, mtime_ns, ctime_ns); `sure`: see L2.
+    """The entries of the directory at `path`, name -> kind; read only, directories that look alike share theirs.
+    `stamp`: (device, inode, mtime_ns, ctime_ns); `sure`: see L2.
 
     `print_` is a hash over names, kinds and inodes: two listings with the same one hold the same files.
     """
 
+    path: str
     stamp: tuple[int, int, int, int]
     sure: bool
-    entries: dict[str, Kind]
+    entries: Mapping[str, Kind]
     print_: int
 
     def same_as(self, other: Listing) -> bool:
@@ -111,7 +115,15 @@ class Listings:
         sure = seen.st_ctime_ns < taken_ns - UNSURE_NS
         (self.unsure.discard if sure else self.unsure.add)(path)
         stamp = (seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_ctime_ns)
-        return Listing(stamp, sure, {name: kind for name, kind, _ in found}, hash(tuple(found)))
+        entries = tuple([(name, kind) for name, kind, _ in found])
+        shared = _entries if len(entries) <= SMALL else dict
+        return Listing(path, stamp, sure, shared(entries), hash(tuple(found)))
+
+
+@lru_cache(maxsize=256)
+def _entries(entries: tuple[tuple[str, Kind], ...]) -> Mapping[str, Kind]:
+    """One mapping for 5,000 directories that hold `0.log` and nothing else: 300 bytes each."""
+    return dict(entries)
 
 
 def _kind(entry: os.DirEntry[str]) -> Kind:

@@ -21,6 +21,7 @@ import os
 import re
 from collections.abc import Sequence
 from hashlib import blake2b
+from sys import intern
 from typing import NamedTuple
 
 from shipper.model import Source
@@ -112,4 +113,5 @@ def lineage_name(resolved_path: str) -> str:
 def source_of(kind: str, name: str, node: str, hops: Sequence[str], resolved_path: str) -> Source:
     """The Source of one lineage. `hops` as for `names_of`; a source of kind "files" has no names."""
     names = names_of(hops) if kind == "containers" else Names()
+    names = names._replace(namespace=intern(names.namespace), container=intern(names.container))     # few, of very many logs
     return Source(kind, name, clean(hops[0]), lineage_name(resolved_path), node, *names)

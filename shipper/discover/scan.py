@@ -275,7 +275,7 @@ class Discoverer:
             return
         live = self._live_name(match.configured, directory, name, listing.entries)
         if live is not None:
-            self._claim(match, resolved, directory, live, changes)
+            self._claim(match, resolved, listing.path, live, changes)      # whose string is kept anyway
 
     def _live_name(self, configured: _Configured, directory: str, name: str, present: Container[str]) -> str | None:
         """Whose lineage `name` is part of (D2); None for a compressed file without a live one."""
