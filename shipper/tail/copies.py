@@ -173,3 +173,18 @@ def open_again(lineage: Lineage, file: TailFile) -> TailFile | None:
             return again
         again.close()
     return None
+
+
+def open_ignored(lineage: Lineage, key: str) -> TailFile | None:
+    """The copy, or the .gz, of a file that was read and is gone: ignored, but its content may be asked for again."""
+    for seen in lineage.directory.siblings(lineage.source):
+        node_id = seen.device, seen.inode
+        if lineage.ignored_keys.get(node_id) != key or not lineage.is_ignored(seen):
+            continue
+        copy = TailFile(seen.path, *node_id, live=False, compressed=seen.compressed)
+        try:
+            copy.attach(lineage.directory.open(seen.path, lineage.settings))
+        except Refused:
+            continue
+        return copy
+    return None

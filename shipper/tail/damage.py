@@ -39,8 +39,7 @@ class LostRanges:
                 continue
             if lineage.wait_until_s > self._now_s():      # a rule that is not decided yet may say to
                 continue
-            file = lineage.file_of(lost.file.key)
-            form = lineage.form_of(file, self._formats) if file is not None else "raw"
+            form = lineage.form_at(lost.file.key, self._formats)
             data = await asyncio.to_thread(lineage.reread, piece_of(lost))
             decoder = self._make_decoder(lost.file.source, lineage.settings)
             previous = self._file_before(lost.file)

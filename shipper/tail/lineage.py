@@ -24,7 +24,7 @@ from ..telemetry import Telemetry
 from . import copies
 from .cutter import Cutter, LineDecoder
 from .file import Changed, TailFile
-from .identity import digest, file_key, first_line, known_part
+from .identity import HEAD_BYTES, digest, file_key, first_line, known_part
 from .looking import Look
 from .plan import KnownFile
 from .ports import Directory, Formats, FormerNames, KnownPositions, Seen, Settings
@@ -245,6 +245,13 @@ class Lineage:
             file.form = self.form_by(first_line(file.head()) or b"", formats)
         return file.form or self.form_by(b"", formats)
 
+    def form_at(self, key: str, formats: Formats) -> str:
+        """As `form_of`, of the file with this key, which may be there as its ignored copy alone."""
+        file = self.file_of(key)
+        if file is not None:
+            return self.form_of(file, formats)
+        return self.form_by(first_line(self.reread(Piece(key, 0, HEAD_BYTES))) or b"", formats)
+
     def begin_read(self, file: TailFile, now_s: float, read_ns: int) -> None:
         """Before each read of `file`: the decoder and the cutter know where they are."""
         self.cutter.now_s, self.cutter.read_ns = now_s, read_ns
@@ -396,11 +403,9 @@ class Lineage:
 
     def _reread(self, piece: Piece) -> bytes:
         file = self.file_of(piece.key)
-        if file is None:
-            return b""
-        if file.handle is not None:
+        if file is not None and file.handle is not None:
             return file.pread(piece.length, piece.start)
-        again = copies.open_again(self, file)
+        again = copies.open_again(self, file) if file is not None else copies.open_ignored(self, piece.key)
         if again is None:
             return b""
         try:

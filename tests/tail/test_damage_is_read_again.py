@@ -203,3 +203,22 @@ async def test_an_agent_whose_config_redacts_no_keys_any_more_goes_on_from_a_sta
     tree.write(cri("after"))
     assert (await node.run())[5:] == [b"after"]
     assert not node.buffer.positions.lineages[str(tree.log)].state
+
+
+async def test_a_damaged_range_of_a_log_that_was_compressed_since_is_read_again_from_the_gz(tree: Tree) -> None:
+    """Compressed before its last frame was synced, its .gz was a copy and not looked into: the range was reported lost."""
+    tree.write(cri("one"), cri("two"))
+    node = Node(tree)
+    node.buffer.auto_sync = False
+    await node.run()
+    tree.rotate("20261120-090001")
+    tree.write(cri("three"))
+    await node.run()
+    tree.rotate("20261120-090002", compress="20261120-090001")
+    tree.write(cri("four"))
+    await node.run()
+    records = node.buffer.records[:2]
+    damage(node, 0, 2 * len(cri("one")))
+    await node.run(1.2)
+    assert not node.buffer.positions.lost and node.buffer.records[-2:] == records
+    assert not [gap for section in node.buffer.sections for gap in section.gaps]
