@@ -63,7 +63,10 @@ def unmatched(config: Config) -> list[str]:
     walk = Walk(Listings())
     said = []
     for name, source in config.sources.items():
-        vain = [repr(pattern) for pattern in source.include if next(iter(walk.paths(compile_pattern(pattern))), None) is None]
+        vain = [repr(pattern) for pattern in source.include
+                if next(iter(walk.paths(compile_pattern(pattern))), None) is None and not os.path.isdir(pattern)]
+        said += [f"sources.{name}.include: {pattern!r} is a directory, and files are read; write {pattern}/*.log"
+                 for pattern in source.include if os.path.isdir(pattern)]
         if vain and not walk.listings.unreadable:        # by this user; the agent may be another
             said.append(
                 f"sources.{name}.include: nothing here matches {', '.join(vain)} now; nothing is read until something does")

@@ -121,6 +121,7 @@ class Intake:
         await self._scan(full=True)
         await self._adopt()
         self._say_if_new()
+        self._say_what_has_no_files()
         await self._remember_sources()
         self.ready = self.reader.complete = True
 
@@ -133,6 +134,17 @@ class Intake:
                 "warning", "new_state_directory", about=self._config.state_dir, log_files=len(self._directory.files),
                 why=f"nothing is known of the logs that are here, so reading starts anew: {starts}. At a first start that is as "
                     "it should be; else the state directory is gone: keep it on a disk that outlives pod and reboot")
+
+    def _say_what_has_no_files(self) -> None:
+        """One line: a slip in an `include` looks like an agent that has nothing to do."""
+        found = {logfile.source_name for logfile in self._directory.files.values()}
+        without = [name for name, source in sorted(self._config.sources.items())
+                   if isinstance(source, LogFiles) and name not in found]
+        if without:
+            self._telemetry.say(
+                "info" if found else "warning", "no_files", about=", ".join(without),
+                why="nothing matches their `include` now, or what does is refused (`file_refused`); files that come are found; "
+                    "`shipper check` names each pattern")
 
     def _rewire(self) -> None:
         watched = self._watch.watched if self._watch is not None else ()

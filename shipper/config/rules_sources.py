@@ -33,6 +33,8 @@ def _patterns(draft: Draft, say: Findings) -> None:
 
 
 def _include_problem(glob: str) -> str | None:
+    if glob.startswith(("~", "$")):
+        return "must be an absolute path; for a home directory write ${HOME}/..."
     if not glob.startswith("/"):
         return "must be an absolute path: the agent's working directory differs between shell, systemd and pod; begin it with /"
     if glob.endswith("/") or len(glob) > 1024:

@@ -31,6 +31,15 @@ def test_an_include_that_matches_nothing_is_a_warning(tmp_path, capsys, monkeypa
         "nothing is read until something does"]
 
 
+def test_an_include_that_names_a_directory_says_what_to_write(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(check_command, "unmatched", unmatched)
+    path = tmp_path / "c.yaml"
+    path.write_text(f"sources:\n  h: {{type: files, include: ['{tmp_path}']}}\nsinks: {{out: {{type: stdout}}}}\n")
+    assert run_check(str(path), False, {}) == 0
+    assert capsys.readouterr().err == (
+        f"warning: sources.h.include: '{tmp_path}' is a directory, and files are read; write {tmp_path}/*.log\n")
+
+
 def test_a_misspelt_section_is_one_message():
     with pytest.raises(Usage) as caught:
         load_text(GOOD.replace("sources:", "soruces:"), "c.yaml", {})

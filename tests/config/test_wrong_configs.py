@@ -270,6 +270,9 @@ CASES = [
         ("2:30: sources.h.include[0]: must be an absolute path: the agent's working directory differs between shell, "
          'systemd and pod; begin it with /'),
     ]),
+    ("an include of a home directory, as a shell writes it", "sources:\n  h: {type: files, include: [~/x.log]}\n" + K, [
+        "2:30: sources.h.include[0]: must be an absolute path; for a home directory write ${HOME}/...",
+    ]),
     ("an include that is a directory", "sources:\n  h: {type: files, include: [/var/log/]}\n" + K, [
         ('2:30: sources.h.include[0]: names a directory, or is over 1024 characters; end it with a file name or a '
          'wildcard, such as /*.log'),

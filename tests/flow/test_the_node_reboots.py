@@ -59,6 +59,7 @@ def test_the_state_directory_gone_while_the_logs_stay_begins_again_and_says_so(a
     agent.configure(sinks={"archive": agent.file_sink()})
     agent.start()
     assert agent.said("new_state_directory") == []                # there are no logs yet: nothing can be missing
+    assert agent.event("no_files")["level"] == "warning"          # and an include with a slip would look just so
     (agent.logs / "a.log").write_text("one\ntwo\n")
     agent.arrived(2)
     agent.kill()
