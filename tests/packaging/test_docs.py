@@ -1,4 +1,4 @@
-"""README and docs/: links lead somewhere, what is named is there, commands take the options that are shown, YAML loads."""
+"""README, CHANGELOG and docs/: links lead somewhere, what is named is there, commands take the options that are shown, YAML loads."""
 from __future__ import annotations
 
 import re
@@ -17,7 +17,7 @@ from shipper.errors import Usage
 from shipper.telemetry import METRICS
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 _ABSENT = re.compile(r"cannot read /|cannot be read|has no permission|does not exist|is not usable|environment variable")
 REST = {"sources": "sources: {containers: {type: containers}}", "sinks": "sinks: {out: {type: stdout}}", "node": "node: n1"}
