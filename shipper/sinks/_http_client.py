@@ -21,6 +21,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -91,6 +92,7 @@ class HttpClient:
 
         needs_body  False: a 2xx is enough; what of its body is not there within IDLE_BODY_S is left unread
         """
+        await _import_aiohttp()
         where = place(url)
         all_headers = {**(headers or {}), **self._config.headers, **await self._credentials.headers()}
         pool = self._take()
@@ -252,6 +254,15 @@ class HttpClient:
         return Retryable(f"{where}: unexpected {type(error).__name__}")
 
 
+async def _import_aiohttp() -> None:
+    """On a thread: it takes 0.2 s, in which the loop, and with it every other sink, would stand still."""
+    if not _imported:
+        _imported.append(await asyncio.to_thread(import_module, "aiohttp"))
+
+
+_imported: list[Any] = []
+
+
 def _perhaps_tls(where: str) -> str:
     return "; if it does so each time, it may want https" if where.startswith("http:") else ""
 
@@ -351,9 +362,10 @@ def _payload_class() -> type:
                         self._value.let_go(index, index + 1)
                     view = memoryview(await piece.load() if isinstance(piece, Later) else piece)
                     for at in range(0, len(view), _WRITE_BYTES):
-                        async with asyncio.timeout(self._write_timeout_s):
-                            await writer.write(view[at : at + _WRITE_BYTES])
-                            await writer.drain()
+                        await writer.write(view[at : at + _WRITE_BYTES], drain=False)
+                        if writer.transport is None or writer.transport.get_write_buffer_size():
+                            async with asyncio.timeout(self._write_timeout_s):
+                                await writer.drain()
             except TimeoutError as error:
                 raise TimeoutError("nothing was taken") from error
 
