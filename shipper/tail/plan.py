@@ -28,6 +28,8 @@ from .identity import GUARD_BYTES, digest
 
 ZEROS = digest(bytes(GUARD_BYTES))
 """What a file system leaves of blocks whose data did not reach the disk."""
+OUT_OF_ORDER_NS = 1_000_000_000
+"""No machine is back within a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +161,10 @@ def _match(file: FoundFile, known: Sequence[KnownFile], taken: dict[str, FoundFi
 
 
 def _has_nothing_new(file: FoundFile, known: KnownFile) -> bool:
-    """Lines that a machine wrote after its restart, before we looked, are newer than what we read before it went down."""
+    """Lines that a machine wrote after its restart, before we looked, are newer than what we read before it went down. Two
+    streams in one file are not in the exact order of their times."""
     last_ns = file.last_ns()
-    return last_ns <= known.last_ns if last_ns else ends_before(file.mtime_ns, known.last_ns)
+    return last_ns <= known.last_ns + OUT_OF_ORDER_NS if last_ns else ends_before(file.mtime_ns, known.last_ns)
 
 
 def ends_before(mtime_ns: int, last_record_ns: int) -> bool:

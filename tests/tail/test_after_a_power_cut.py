@@ -44,6 +44,15 @@ async def test_a_log_whose_end_a_power_cut_took_is_not_shipped_again(tree: Tree,
     assert await node.run() == read
 
 
+async def test_streams_whose_times_are_not_in_order_are_no_new_lines(tree: Tree) -> None:
+    tree.write(*lines(0, 99), cri("late", second=98, nanos=9, stream="stderr"), cri("line 0099", second=98))
+    node = Node(tree)
+    read = await node.run()
+    cut(tree.log, tree.log.stat().st_size - len(cri("line 0099")))
+    node.restart()
+    assert await node.run() == read
+
+
 @HOWS
 async def test_what_is_written_to_it_after_the_power_cut_is_read(tree: Tree, took) -> None:  # type: ignore[no-untyped-def]
     tree.write(*lines(0, 100))
