@@ -20,7 +20,7 @@ import msgspec
 from .process_multiline import Multiline
 from .process_redact import Action, BuiltinName, Limit, RedactRule
 
-ParseName = Literal["json", "klog", "syslog", "logfmt", "auto", "off"]
+ParseName = Literal["json", "klog", "syslog", "logfmt", "auto", "gcp", "gcp-json", "off"]
 FieldType = Literal["string", "integer", "number", "boolean"]
 
 

@@ -91,6 +91,10 @@ def _parser(settings: Any, zone: tzinfo | None) -> Parser:
         from .parse_json import JsonParser
 
         return JsonParser(zone, parse_lines.klog(zone))
+    if settings in ("gcp", "gcp-json"):
+        from .parse_json import CloudLoggingParser
+
+        return CloudLoggingParser(zone, parse_lines.klog(zone) if settings == "gcp" else None)
     if isinstance(settings, ParseRegex):
         return by_row(parse_lines.regex(settings, zone))
     makers = {"klog": parse_lines.klog, "syslog": parse_lines.syslog, "logfmt": parse_lines.logfmt}

@@ -49,7 +49,15 @@ class _Severities(dict[Any, bytes]):
         return found
 
 
+class _OfCloudLogging(_Severities):
+    """Numbers as Cloud Logging has them, and no others."""
+
+    def __missing__(self, value: Any) -> bytes:
+        return b"" if isinstance(value, int) and value < 100 else super().__missing__(value)
+
+
 _severities = _Severities()
+_severities_of_google = _OfCloudLogging()
 
 
 def severity_of(value: Any) -> bytes:
@@ -63,6 +71,11 @@ def severity_of(value: Any) -> bytes:
 
 class JsonParser:
     """See parse.Parser. `others`: what is tried where a message is no JSON object."""
+
+    message_keys: tuple[str, ...] = MESSAGE_KEYS
+    severity_keys: tuple[str, ...] = SEVERITY_KEYS
+    time_keys: tuple[str, ...] = TIME_KEYS
+    severities: _Severities = _severities
 
     def __init__(self, zone: tzinfo | None, others: RowParser | None = None) -> None:
         self._zone, self._others = zone, others
@@ -112,16 +125,16 @@ class JsonParser:
         try:
             values = list(map(orjson.loads, lines))
             first = values[0]
-            text_key = _key_of(first, MESSAGE_KEYS, blob)
-            level_key = _key_of(first, SEVERITY_KEYS, blob)
-            time_key = _key_of(first, TIME_KEYS, blob)
+            text_key = _key_of(first, self.message_keys, blob)
+            level_key = _key_of(first, self.severity_keys, blob)
+            time_key = _key_of(first, self.time_keys, blob)
             if not (text_key and level_key and time_key):
                 return None
             texts = [value.pop(text_key).encode() for value in values]
-            found = _severities
+            found = self.severities
             severities = [found[value.pop(level_key)] for value in values]
             times = [value.pop(time_key) for value in values]
-            stamps, colons = _times(times)
+            stamps, colons = self._stamps(times)
             if not all(severities) or not all(stamps):
                 return None
             fields = _dumped(values)
@@ -159,20 +172,50 @@ class JsonParser:
         """Takes its keys out of `value`. Its fields are _LATER where what is left is to be written again."""
         text, level, time = b"", b"", b""
         members = len(value)
-        text_key = next((key for key in MESSAGE_KEYS if isinstance(value.get(key), str)), None)
+        text_key = next((key for key in self.message_keys if isinstance(value.get(key), str)), None)
         if text_key is not None:
             text = value.pop(text_key).encode()
-        for key in SEVERITY_KEYS:
-            if key in value and (level := _severities[found] if isinstance(found := value[key], str) else severity_of(found)):
+        for key in self.severity_keys:
+            if key in value and (level := self._severity(value[key])):
                 del value[key]
                 break
-        for key in TIME_KEYS:
-            if key in value and (time := time_of(value[key], self._zone, near_s) or b""):
+        for key in self.time_keys:
+            if key in value and (time := self._time(value[key], near_s)):
                 del value[key]
                 break
         if len(value) == members and b"\n" not in line:
             return Row(text, time, level, line)
         return Row(text, time, level, _LATER if value else b"")
+
+
+    def _stamps(self, times: Sequence[Any]) -> tuple[list[bytes], int]:
+        return _times(times)
+
+    def _severity(self, value: Any) -> bytes:
+        return self.severities[value] if isinstance(value, str) else severity_of(value)
+
+    def _time(self, value: Any, near_s: int) -> bytes:
+        return time_of(value, self._zone, near_s) or b""
+
+
+class CloudLoggingParser(JsonParser):
+    """Takes what Google's own agents take, and leaves the rest where it stands: `message`, `severity`, and a `time` in ISO 8601.
+    What else Cloud Logging has fields for is the sink's business (encode/_cloud_logging_fields.py)."""
+
+    message_keys = ("message",)
+    severity_keys = ("severity",)
+    time_keys = ("time",)
+    severities = _severities_of_google
+
+    def _stamps(self, times: Sequence[Any]) -> tuple[list[bytes], int]:
+        return _times(times) if isinstance(times[0], str) else ([b""], 0)
+
+    def _severity(self, value: Any) -> bytes:
+        return self.severities[value] if isinstance(value, (str, int)) and not isinstance(value, bool) else b""
+
+    def _time(self, value: Any, near_s: int) -> bytes:
+        is_iso = isinstance(value, str) and value[10:11] == "T"
+        return super()._time(value, near_s) if is_iso else b""
 
 
 def _times(times: Sequence[Any]) -> tuple[list[bytes], int]:

@@ -91,6 +91,12 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "operation and source": (f'{{"{G}operation":{{"id":"o","last":true}},"{G}sourceLocation":{{"file":"a","line":"7"}},"b":2}}', {
         "operation": {"id": "o", "last": True}, "sourceLocation": {"file": "a", "line": "7"}, "jsonPayload": {"b": 2}}),
     "a JSON object without a message": ('{"a":{"b":[1]}}', {"jsonPayload": {"a": {"b": [1]}}}),
+    "names of other loggers stay where dashboards look": ('{"level":"warn","msg":"m","ts":1795165445.5,"log":"l"}', {
+        "severity": "INFO", "jsonPayload": {"level": "warn", "msg": "m", "ts": 1795165445.5, "log": "l"}}),
+    "a timestamp that is text": ('{"timestamp":"2026-11-20T10:00:00Z","message":"m"}', {
+        "jsonPayload": {"message": "m", "timestamp": "2026-11-20T10:00:00Z"}}),
+    "a time that is none": ('{"time":1795165445,"message":"m"}', {"jsonPayload": {"message": "m", "time": 1795165445}}),
+    "a number that is no severity": ('{"severity":30,"message":"m"}', {"jsonPayload": {"message": "m", "severity": 30}}),
     "only a message": ('{"message":"m"}', {"textPayload": "m"}),
 }
 

@@ -13,7 +13,7 @@ from shipper.process import parse_json
 from shipper.process import times as clock
 from shipper.process.chain import Work
 from shipper.process.parse import parse_step
-from shipper.process.parse_json import JsonParser
+from shipper.process.parse_json import CloudLoggingParser, JsonParser
 from shipper.severity import normal
 
 READ_NS = 1_795_165_445_000_000_000       # 2026-11-20T09:04:05Z
@@ -205,7 +205,7 @@ LINES = st.lists(
 
 
 @settings(max_examples=80, deadline=None)
-@given(LINES, st.sampled_from(["json", "klog", "syslog", "logfmt", "auto"]), st.data())
+@given(LINES, st.sampled_from(["json", "klog", "syslog", "logfmt", "auto", "gcp", "gcp-json"]), st.data())
 def test_any_input_any_cut_gives_equal_columns_and_the_same_records(lines, how, data):
     whole = rows(how, *lines)
     cut = data.draw(st.integers(0, len(lines)))
@@ -234,6 +234,31 @@ def test_the_straight_path_gives_what_the_careful_one_gives(objects):
     if straight is not None:
         careful = parser._careful(batch(*lines))
         assert straight[:4] == careful[:4]
+
+
+@settings(max_examples=70, deadline=None)
+@given(st.lists(st.fixed_dictionaries({
+    "time": st.sampled_from(["2026-11-20T09:04:05Z", "2026-11-20T09:59:59.123456789Z", "2026-11-20 09:04:05Z", 1795165445]),
+    "severity": st.sampled_from(["info", "ERR", 200, 30, True]), "message": st.text(max_size=10), "msg": JSON, "level": JSON,
+}), min_size=1, max_size=5))
+def test_the_straight_path_of_gcp_gives_what_the_careful_one_gives(objects):
+    lines = [json.dumps(one).encode("utf-8", "replace") for one in objects]
+    parser = CloudLoggingParser(UTC)
+    straight = parser._straight(lines)
+    if straight is not None:
+        assert straight[:4] == parser._careful(batch(*lines))[:4]
+
+
+def test_gcp_takes_the_names_that_googles_agents_take_and_leaves_all_others():
+    [usual, glog] = [rows("gcp", line)[0] for line in (
+        b'{"severity":"warn","time":"2026-11-20T10:00:00Z","message":"m","level":"info","ts":1,"timestamp":"x","msg":"y"}',
+        b"E1120 09:04:05.123456       7 main.go:42] slow")]
+    assert usual == (b"m", b"2026-11-20T10:00:00Z", b"WARNING", b'{"level":"info","ts":1,"timestamp":"x","msg":"y"}')
+    assert glog[0] == b"slow" and glog[2] == b"ERROR"
+    assert CloudLoggingParser(UTC)._straight([b'{"severity":"info","time":"2026-11-20T10:00:00Z","message":"m","msg":1}'] * 3)
+    line = b'{"severity":30,"time":"10:00","message":{"a":1}}'
+    assert rows("gcp", line)[0][2:] == (b"", line)
+    assert rows("gcp-json", b"E1120 09:04:05.123456       7 main.go:42] slow")[0][0].startswith(b"E1120")
 
 
 SECONDS = st.floats(allow_nan=True) | st.integers(0, 4 * 10**15).map(lambda micros: micros / 1_000_000) | st.tuples(

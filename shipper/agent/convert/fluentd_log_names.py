@@ -12,11 +12,17 @@ from dataclasses import replace
 
 from .draft import Draft, Item
 
+_OF_GOOGLE = {"json": "gcp-json", "auto": "gcp"}
 _LITERAL = re.compile(r"[A-Za-z0-9/_.-]+")
 
 
 def keep_log_names(draft: Draft) -> None:
-    """`log_name` in the sinks that need one; what cannot be kept is among the problems."""
+    """`log_name` in the sinks that need one; what cannot be kept is among the problems. Sources that feed these sinks alone are
+    parsed by the names that google_cloud knows: `level`, `msg` and `ts` stay where filters and dashboards look for them."""
+    for source in draft.sources.values():
+        takers = {sink.type for sink in draft.sinks.values() if source.name in sink.fed_by}
+        if takers == {"cloud_logging"} and (name := _OF_GOOGLE.get(str(source.keys.get("parse")))):
+            source.set("parse", name, source.beside.get("parse", ""))
     for sink in list(draft.sinks.values()):
         if sink.type != "cloud_logging":
             continue

@@ -66,16 +66,16 @@ class TestFluentdGcp:
         config = yaml.safe_load(out)
         assert config["sources"]["containers"] == {
             "type": "containers", "include": ["/var/log/containers/*.log"], "start_at": "beginning", "format": "auto",
-            "parse": "auto",
+            "parse": "gcp",
             "multiline": "auto", "max_record": "120KiB"}
         assert config["sources"]["kubelet"] == {
             "type": "files", "include": ["/var/log/kubelet.log"], "start_at": "end", "multiline": {"start": r"^\w\d{4}"},
-            "format": "klog", "parse": "auto"}
+            "format": "klog", "parse": "gcp"}
         assert [config["sources"][name]["format"] for name in ("startupscript", "docker", "etcd")] == ["syslog", "docker-daemon",
                                                                                                        "plain"]
         assert config["sources"]["containerd"] == {
             "type": "journal", "units": ["containerd.service"], "directory": "/var/log/journal", "start_at": "beginning",
-            "parse": "json"}
+            "parse": "gcp-json"}
         assert config["sources"]["node-journal"]["drop"] == [
             {"field": "_SYSTEMD_UNIT", "match": r"^(docker|containerd|kubelet|node-problem-detector)\.service$"}]
         pods, nodes, docker, kubelet = config["sinks"].values()
@@ -206,6 +206,15 @@ class TestLogNamesInCloudLogging:
     def sinks(self, text: str) -> tuple[dict[str, Any], list[str]]:
         config, problems, _ = converted(text)
         return config["sinks"], problems
+
+    def test_fields_keep_their_names_where_google_alone_gets_them(self):
+        text = PODS.format(tag="stdout", between="").replace("google_cloud\n", "google_cloud\n  detect_json true\n")
+        config, _, _ = converted(text)
+        assert config["sources"]["containers"]["parse"] == "gcp-json"
+        both = text.replace("<match **>", "<match **>\n  @type copy\n  <store>\n    @type stdout\n  </store>\n  <store>").replace(
+            "</match>", "  </store>\n</match>")
+        config, _, _ = converted(both)
+        assert config["sources"]["containers"]["parse"] == "json"
 
     def test_a_tag_of_ones_own_stays_the_logs_name(self):
         sinks, problems = self.sinks(PODS.format(tag="containers", between=""))
