@@ -33,6 +33,9 @@ def state_dir_of(args: Namespace) -> str:
         if not os.path.exists(state_dir):
             raise Usage(f"no state directory {state_dir} (state_dir of {args.config}), so no agent has run with this config "
                         f"here; start one: shipper run -c {args.config}")
+    if not (args.state_dir or args.config or os.path.exists(state_dir)):
+        raise Usage(f"no state directory {state_dir}: no agent has run here, or its state_dir is another one; name it with "
+                    "--state-dir DIR or -c FILE")
     if not os.path.isdir(state_dir):
         raise Usage(f"no state directory {state_dir}; name it with --state-dir DIR or -c FILE")
     return str(state_dir)

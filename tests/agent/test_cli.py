@@ -91,6 +91,15 @@ def test_what_may_not_be_read_is_no_fault_of_ours(
     assert capsys.readouterr().err == f"shipper: may not open {tmp_path}/dead-letters; run this as the agent's user (sudo)\n"
 
 
+def test_status_where_no_agent_has_ever_run_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SHIPPER_STATE_DIR", f"{tmp_path}/none")
+    assert main(["status"]) == 2
+    assert capsys.readouterr().err == (f"shipper: no state directory {tmp_path}/none: no agent has run here, or its state_dir is "
+                                       "another one; name it with --state-dir DIR or -c FILE\n")
+
+
 def test_version_and_help_exit_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"shipper {__version__}\n"
