@@ -234,6 +234,9 @@ BAD_FILES = {
     "a subject token in JSON": (json.dumps({
         "type": "external_account", "audience": "a", "subject_token_type": "t", "token_url": "https://t/t",
         "credential_source": {"file": "/x", "format": {"type": "json", "subject_token_field_name": "t"}}}), "whose file is JSON"),
+    "a certificate": (json.dumps({
+        "type": "external_account", "audience": "a", "subject_token_type": "t", "token_url": "https://t/t",
+        "credential_source": {"certificate": {"use_default_certificate_config": True}}}), "neither file nor url"),
     "a program": (json.dumps({"type": "external_account", "audience": "a", "subject_token_type": "t", "token_url": "https://t/t",
                               "credential_source": {"executable": {"command": "x"}}}), "runs a program"),
 }
