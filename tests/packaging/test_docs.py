@@ -1,9 +1,10 @@
-"""README, CHANGELOG and docs/: links lead somewhere, what is named is there, commands take the options that are shown, YAML loads."""
+"""README, CHANGELOG, docs/: links lead somewhere, what is named is there, commands take the options that are shown, YAML loads."""
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Iterator
+from enum import StrEnum
 from importlib import import_module
 from pathlib import Path
 from textwrap import dedent
@@ -13,7 +14,8 @@ import yaml
 
 from shipper.agent.cli import COMMANDS, OneLineParser
 from shipper.config.loader import load_text
-from shipper.errors import Usage
+from shipper.deliver.trouble import SinkState
+from shipper.errors import DropReason, GapReason, RefusedReason, Usage
 from shipper.telemetry import METRICS
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +108,12 @@ def test_commands_are_found_in_the_pages() -> None:
 def test_every_metric_that_is_named_is_one_of_ours(page: Path) -> None:
     named = set(re.findall(r"\b(shipper_[a-z_]+)\b", prose(page)))
     assert {name for name in named if name not in {*METRICS, "shipper_build_info"} and not name.endswith("_")} == set()
+
+
+@pytest.mark.parametrize("reasons", [GapReason, DropReason, RefusedReason, SinkState], ids=lambda kind: kind.__name__)
+def test_every_reason_that_a_metric_can_have_is_explained(reasons: type[StrEnum]) -> None:
+    table = (ROOT / "docs/monitoring.md").read_text().partition("### Values of labels")[2].partition("\n## ")[0]
+    assert set(reasons) - set(re.findall(r"`(\w+)`", table)) == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
