@@ -10,6 +10,7 @@ from __future__ import annotations
 from asyncio import Future
 from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 
 from ..errors import GapReason
 from ..model import FileRef, Gap, Section
@@ -78,9 +79,9 @@ class Handles:
                 return
 
     def close_quiet(self, now: float) -> None:
-        for name, since_s in list(self.quiet.items()):
-            if now - since_s < CLOSE_QUIET_AFTER_S:
-                break
+        """Each second: it looks at those alone whose time has come (a list of 5,000 was a third of what they cost at rest)."""
+        due = takewhile(lambda item: now - item[1] >= CLOSE_QUIET_AFTER_S, self.quiet.items())
+        for name in [name for name, _ in due]:
             self._close(name)
 
     def _close(self, name: str) -> None:

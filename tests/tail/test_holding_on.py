@@ -7,12 +7,14 @@ import gzip
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shipper.buffer.positions import Lost
 from shipper.errors import GapReason
 from shipper.tail.file import TailFile
+from shipper.tail.handles import CLOSE_QUIET_AFTER_S, Handles
 from shipper.tail.lineage import MOST_SALTED
 from tests.tail.conftest import Node, Tree, cri
 
@@ -323,6 +325,39 @@ async def test_a_log_that_nobody_has_written_to_lately_is_watched_after_one_look
     node.reader.written(str(tree.log))
     assert await node.run() == texts(0, 5)
     assert len(steps) > 4                                 # it is written to now: looked at for a while
+
+
+async def test_a_log_that_is_quiet_for_five_minutes_is_closed_and_its_next_line_is_read(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree.write(*lines(0, 1))
+    os.utime(tree.log, (1, 1))
+    node = Node(tree)
+    monkeypatch.setattr(node.directory, "arm", lambda fd, token: True)
+    await node.run()
+    (file,) = node.reader.lineages[str(tree.log)].files
+    node.now += CLOSE_QUIET_AFTER_S - 10
+    await node.run(2)
+    assert file.handle is not None
+    node.now += 10
+    await node.run(2)
+    assert file.handle is None
+    tree.write(*lines(1, 2))
+    node.reader.written(str(tree.log))
+    assert await node.run(0.1) == texts(0, 2)
+
+
+def test_quiet_logs_cost_nothing_while_none_of_them_is_to_be_closed() -> None:
+    looked_at: list[str] = []
+
+    class Quiet(dict[str, float]):
+        def items(self) -> Any:
+            for item in super().items():
+                looked_at.append(item[0])
+                yield item
+
+    Handles({}, Quiet({f"{n}": 100.0 + n for n in range(5000)}), 10).close_quiet(101.0)
+    assert looked_at == ["0"]
 
 
 async def test_lines_that_quiet_logs_get_within_a_tick_are_one_frame(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
