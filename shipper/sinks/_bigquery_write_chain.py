@@ -147,7 +147,8 @@ def chains_from(kept: Mapping[str, Any]) -> dict[str, Chain]:
         return {name: Chain(str(one["stream"]), int(one["plan"]), int(one["offset"]), int(one["torn"]) if "torn" in one else None)
                 for name, one in kept.get("chains", {}).items()}
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("what is known of the streams is damaged") from error
+        raise ValueError("what is known of the streams is damaged; move the sink's directory in state_dir/spool away: what was "
+                         "planned is sent again from the buffer, some of it perhaps twice") from error
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ Invariants (tests/sinks/test_plan_store.py):
        manifest (temporary file, fsync, rename, fsync of the directory)
   PS2  the manifest goes first, then its files: what no manifest names is scratch, and is removed at the start
   PS3  all of it is 0600 in a directory 0700: it holds records
-  PS4  plans are given up newest first: one that stayed behind another that is gone would stand for the records of both
+  PS4  plans are given up newest first: one that stayed behind another that is gone would stand for the records of both. So who
+       is asked to help gives up all of them
 """
 from __future__ import annotations
 
@@ -136,7 +137,9 @@ class PlanStore:
             except ValueError:
                 found = None
         if not isinstance(found, dict):
-            raise ValueError(f"{path} is damaged; move it away, and what it planned is sent again from the buffer")
+            raise ValueError(                   # it alone would not do (PS4)
+                f"{path} is damaged; move {self.directory} away: what was planned is sent again from the buffer, some of it "
+                "perhaps twice")
         return found
 
     def _replace(self, name: str, data: bytes) -> None:

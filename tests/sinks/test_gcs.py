@@ -345,6 +345,27 @@ async def test_a_crash_while_plans_with_a_changed_file_are_given_up_loses_none_o
     world.assert_exactly_once()
 
 
+async def test_who_does_what_is_said_of_a_damaged_manifest_loses_no_record(world: GcsWorld, gcs: FakeGcs) -> None:
+    """To move that manifest alone away would lose its records: the next one would stand for them."""
+    gcs.schedule = iter(["503"] * 100_000)
+    world.run(age_s=0.05)
+    for count in (1, 2):
+        world.write(50)
+        await world.until(lambda count=count: sum(name.endswith("plan.json") for name in world.spool) == count)  # type: ignore[misc]
+    await world.stop()
+    spool = world.root / "spool" / "far"
+    (spool / world.spool[1]).write_bytes(b"{")
+    world.run()
+    await world.until(lambda: world.delivery.status()["state"] == "failed")
+    assert f"is damaged; move {spool} away" in world.delivery.status()["last_error"]
+    await world.stop()
+    spool.rename(world.root / "away")
+    gcs.schedule = iter(())
+    world.run()
+    await world.flushed()
+    world.assert_exactly_once()
+
+
 async def test_a_wiped_buffer_never_makes_a_false_already_there(world: GcsWorld, gcs: FakeGcs) -> None:
     world.write(10)
     world.run()
