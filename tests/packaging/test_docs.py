@@ -1,4 +1,4 @@
-"""README, CHANGELOG, docs/: links lead somewhere, what is named is there, commands take the options that are shown, YAML loads."""
+"""README, CHANGELOG, docs/: links lead somewhere, what is named is there, options that are shown exist, YAML is read."""
 from __future__ import annotations
 
 import re
