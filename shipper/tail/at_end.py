@@ -91,7 +91,7 @@ class Ends:
         lineage.files.remove(file)
         deleted = file.deleted_since_s is not None
         if file.compressed or deleted:
-            lineage.ignore(file)
+            lineage.ignored.add(file)
         else:
             lineage.done.append(file)
             self._attention.trail(name, now)

@@ -74,7 +74,7 @@ def copy_of(lineage: Lineage, file: TailFile) -> TailFile | None:
         except Refused:
             continue                                 # counted when it was looked at
         if _goes_on(lineage, file, copy):
-            lineage.ignored.pop(copy.node_id, None)
+            lineage.ignored.forget(copy.node_id)
             for files in (lineage.files, lineage.done):    # taken in while it was empty, and closed since
                 files[:] = [f for f in files if f.node_id != copy.node_id or f.ref is not None]
             return copy
@@ -133,7 +133,7 @@ def _is_shorter(lineage: Lineage, file: TailFile, copy: TailFile, mtime_ns: int)
 
 def _pass_by(lineage: Lineage, file: TailFile, copy: TailFile) -> None:
     assert file.ref is not None
-    lineage.ignore(copy, file.ref.key)
+    lineage.ignored.add(copy, file.ref.key)
     copy.close()
 
 
@@ -178,10 +178,9 @@ def open_again(lineage: Lineage, file: TailFile) -> TailFile | None:
 def open_ignored(lineage: Lineage, key: str) -> TailFile | None:
     """The copy, or the .gz, of a file that was read and is gone: ignored, but its content may be asked for again."""
     for seen in lineage.directory.siblings(lineage.source):
-        node_id = seen.device, seen.inode
-        if lineage.ignored_keys.get(node_id) != key or not lineage.is_ignored(seen):
+        if not lineage.ignored.holds(seen, key):
             continue
-        copy = TailFile(seen.path, *node_id, live=False, compressed=seen.compressed)
+        copy = TailFile(seen.path, seen.device, seen.inode, live=False, compressed=seen.compressed)
         try:
             copy.attach(lineage.directory.open(seen.path, lineage.settings))
         except Refused:

@@ -394,8 +394,8 @@ class Reader:
         self._ready(name, lineage)
         if any(file.deleted_since_s is not None for file in lineage.files):
             self._attention.deleted[name] = None
-        if any(looks.hard_linked for looks in lineage.ignored.values()):
-            self._attention.trail(name, self._now_s())    # nobody tells when its other name goes
+        if lineage.ignored.waits_for_a_link_to_go:
+            self._attention.trail(name, self._now_s())
         if lineage.look_due:                              # something was refused for now, or moved while we looked
             self._attention.again(name, self._now_s(), look=True)
 

@@ -12,7 +12,6 @@ Invariants:
 """
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,9 +24,10 @@ from . import copies
 from .cutter import Cutter, LineDecoder
 from .file import Changed, TailFile
 from .identity import HEAD_BYTES, digest, file_key, first_line, known_part
+from .ignored import Ignored
 from .looking import Look
 from .plan import KnownFile
-from .ports import Directory, Formats, FormerNames, KnownPositions, Seen, Settings
+from .ports import Directory, Formats, FormerNames, KnownPositions, Settings
 from .zeros import pass_over_zeros
 
 MOST_SALTED = 64
@@ -44,22 +44,12 @@ class Mark(NamedTuple):
     state: tuple[Open, ...]
 
 
-class Looks(NamedTuple):
-    """Of a file that is not to be read, as far as it could be opened: a rename changes none of it."""
-
-    live: bool
-    compressed: bool
-    size: int | None
-    mtime_ns: int | None
-    hard_linked: bool = False                            # refused for as long as it has another name
-
-
 class Lineage:
     """State of one stream. The Reader drives it; nothing here waits."""
 
     __slots__ = (
         "armed", "claim", "cutter", "decoder", "directory", "done", "elsewhere", "eof_ticks", "files", "ignored",
-        "ignored_keys", "last_ns", "look_due", "next_source", "outbox", "passed_over", "salted", "settings",
+        "last_ns", "look_due", "next_source", "outbox", "passed_over", "salted", "settings",
         "settings_due", "source", "truncations", "vanished", "wait_until_s",
     )
 
@@ -73,8 +63,7 @@ class Lineage:
         self.cutter = Cutter(decoder, self.reread)
         self.files: list[TailFile] = []
         self.done: list[TailFile] = []
-        self.ignored: dict[tuple[int, int], Looks] = {}
-        self.ignored_keys: dict[tuple[int, int], str] = {}
+        self.ignored = Ignored()
         self.outbox: list[Section] = []
         self.salted: dict[str, str] = {}
         self.last_ns = 0
@@ -140,27 +129,6 @@ class Lineage:
         form = formats.sniff(line)
         return form if form != "raw" or self.settings.host_file else "cri"
 
-    def ignore(self, file: TailFile, key: str = "", *, hard_linked: bool = False) -> None:
-        """Never to be read, or not before it has one name again. By its looks now, too: an inode that is freed comes again, as
-        a live file or another .gz.
-
-        `key`: of the file whose content it has; as long as it is there, that file's position must be kept.
-        """
-        stat = os.fstat(file.fd) if file.handle is not None else None
-        self.ignored[file.node_id] = Looks(
-            file.live, file.compressed, stat and stat.st_size, stat and stat.st_mtime_ns, hard_linked)
-        key = key or (file.ref.key if file.ref is not None else "")
-        if key:
-            self.ignored_keys[file.node_id] = key
-
-    def is_ignored(self, seen: Seen) -> bool:
-        looks = self.ignored.get((seen.device, seen.inode))
-        if looks is None or (looks.live, looks.compressed) != (seen.live, seen.compressed):
-            return False
-        if looks.hard_linked and seen.links == 1:
-            return False
-        return looks.size in (None, seen.size) and looks.mtime_ns in (None, seen.mtime_ns)
-
     def told_apart(self, file: TailFile, now_ns: int) -> bool:
         """Before a rotated file gets its key: is it what a live one has, or had until it was cut? Then it is no file of its
         own, `files` is another list, and this is True."""
@@ -172,7 +140,7 @@ class Lineage:
                 return True
         if copies.is_copy(self, file):
             self.files.remove(file)
-            self.ignore(file)
+            self.ignored.add(file)
             file.close()
             return True
         return False
@@ -415,7 +383,7 @@ class Lineage:
 
     def file_keys(self) -> list[str]:
         """Of every file that is there, also of those that are never to be read again."""
-        return [*(f.ref.key for f in [*self.files, *self.done] if f.ref is not None), *self.ignored_keys.values()]
+        return [*(f.ref.key for f in [*self.files, *self.done] if f.ref is not None), *self.ignored.keys]
 
     def file_of(self, key: str) -> TailFile | None:
         """The file with this key, as long as the lineage knows it."""

@@ -61,15 +61,14 @@ class Look:
             self._moved(file, entry)
         new = [
             s for s in seen
-            if (s.device, s.inode) not in tracked and not self._of.is_ignored(s)
+            if (s.device, s.inode) not in tracked and not self._of.ignored.has(s)
         ]
         if new or not tracked or again:                  # again: what is lost could not be told
             self._take_in(new, tracked)
         for file in [f for f in self._of.done if f.deleted_since_s == 0.0]:
             file.close()
             self._of.done.remove(file)
-        self._of.ignored = {n: looks for n, looks in self._of.ignored.items() if (s := by_node.get(n)) and self._of.is_ignored(s)}
-        self._of.ignored_keys = {node_id: key for node_id, key in self._of.ignored_keys.items() if node_id in self._of.ignored}
+        self._of.ignored.keep(by_node)
         return self._refusals
 
     def _looks_other(self, file: TailFile, seen: Seen) -> bool:
@@ -124,7 +123,7 @@ class Look:
             for copy in verdict.copies:
                 node_id = copy.device, copy.inode
                 if not self._replaces(by_node[node_id], verdict.copy_of[node_id]):
-                    self._of.ignore(by_node[node_id], verdict.copy_of[node_id])
+                    self._of.ignored.add(by_node[node_id], verdict.copy_of[node_id])
             first_found_ns = next((v.found.first_ns for v in verdict.files if isinstance(v, Begin)), 0)
             # A file that could not be opened now may be the one: nothing is called lost before it was looked at.
             if not self._refusals and not self._of.look_due:
@@ -195,7 +194,7 @@ class Look:
                 if refused.again or refused.reason == "vanished":    # gone, or under its next name by now
                     self._of.look_due = True
                 else:
-                    self._of.ignore(file, hard_linked=refused.reason == RefusedReason.HARD_LINKED)
+                    self._of.ignored.add(file, hard_linked=refused.reason == RefusedReason.HARD_LINKED)
                 continue
             stat = os.fstat(fd)
             if (stat.st_dev, stat.st_ino) != (seen.device, seen.inode):
@@ -257,7 +256,7 @@ class Look:
                     self._of.done.append(file)
                     continue
             elif is_copy(self._of, file, alive):
-                self._of.ignore(file)
+                self._of.ignored.add(file)
                 continue
             elif self._skip_old and file.live and file.size:
                 file.old_bytes = file.size

@@ -53,7 +53,7 @@ class Opener:
             self._attention.again(name, now, look=False)
         else:
             lineage.files.remove(file)
-            lineage.ignore(file, hard_linked=refused.reason == RefusedReason.HARD_LINKED)
+            lineage.ignored.add(file, hard_linked=refused.reason == RefusedReason.HARD_LINKED)
         self.refused([(refused.reason, str(refused))])
 
     def _without_name(self, name: str, lineage: Lineage, file: TailFile) -> None:
