@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import msgspec
 import pytest
 
 from shipper.errors import BufferLost
+from shipper.sinks._gcs_upload import Upload
+from shipper.sinks._http_status import Answer
 from shipper.sinks._plan_store import PlanStore
 from tests.sinks.gcs_world import GcsWorld, tokens
 from tests.support.fake_gcs import FakeGcs
@@ -41,9 +44,32 @@ async def test_records_are_one_object_whose_name_holds_buffer_range_and_checksum
     crc = int.from_bytes(__import__("base64").b64decode(stored.resource["crc32c"]), "big")
     assert key == f"logs/default/{world.buffer.uuid}-0-1-{crc:08x}.ndjson.gz"
     assert stored.resource["contentType"] == "application/gzip" and "contentEncoding" not in stored.resource
+    assert stored.resource["metadata"] == {
+        "shipper-node": "n1", "shipper-uncompressed-bytes": str(len(gzip.decompress(stored.data)))}
     assert tokens(stored.data) == world.expected, "in order"
     counters = world.delivery.status()["counters"]
     assert counters["delivered_records"] == 150 and counters["delivered_bytes"] == world.buffer.total_bytes
+
+
+@pytest.mark.parametrize("member", [{"crc32c": "AAAAAA=="}, {"size": "1"}])
+async def test_gu4_an_object_that_was_stored_otherwise_than_it_was_sent_does_not_count(
+    world: GcsWorld, gcs: FakeGcs, monkeypatch: pytest.MonkeyPatch, member: dict[str, str],
+) -> None:
+    """The first answer speaks of other content; then the object is looked at again before it counts."""
+    real, answers = Upload._multipart, []
+
+    async def once(self: Upload) -> Answer:
+        answer = await real(self)
+        answers.append(answer)
+        wrong = {**(answer.json() or {}), **member}
+        return Answer(200, answer.headers, json.dumps(wrong).encode()) if len(answers) == 1 else answer
+
+    monkeypatch.setattr(Upload, "_multipart", once)
+    world.write(10)
+    world.run()
+    await world.flushed()
+    world.assert_exactly_once()
+    assert [answer.status for answer in answers] == [200, 412]
 
 
 async def test_each_namespace_has_its_own_objects_and_one_manifest_holds_those_of_a_range(world: GcsWorld, gcs: FakeGcs) -> None:
