@@ -109,8 +109,8 @@ class Listings:
 
     def _list(self, path: str, seen: os.stat_result) -> Listing:
         taken_ns = self.now_ns()
-        with os.scandir(path) as entries:
-            found = sorted((entry.name, _kind(entry), entry.inode()) for entry in entries)
+        with os.scandir(path) as there:
+            found = sorted((entry.name, _kind(entry), entry.inode()) for entry in there)
         self.unreadable.pop(path, None)
         sure = seen.st_ctime_ns < taken_ns - UNSURE_NS
         (self.unsure.discard if sure else self.unsure.add)(path)
