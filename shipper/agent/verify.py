@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import re
 import sys
 import zlib
 from collections.abc import Iterator
@@ -23,15 +24,19 @@ from .verify_report import Report, Tally, human, make_report
 CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = 64 << 20
 MAX_LENGTH_DIGITS = 9
+_is_counted = re.compile(rb"[0-9]{1,9} <").match
+"""A receiver's own template may begin with a time, which is digits too."""
 
 
 def read_lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """The records of a stream: octet-counted frames where it begins with a digit, else lines. Empty ones are left out.
+    """The records of a stream: octet-counted frames where it begins with one (`LENGTH <PRI>`), else lines. Empty ones are left out.
 
     Raises Usage where a line is longer than 64 MiB or a frame has no length: then this is no such file.
     """
     chunk = stream.read(CHUNK_BYTES)
-    if chunk[:1].isdigit():
+    while len(chunk) < MAX_LENGTH_DIGITS + 2 and (more := stream.read(CHUNK_BYTES)):
+        chunk += more
+    if _is_counted(chunk):
         yield from _read_frames(stream, chunk)
         return
     rest: list[bytes] = []

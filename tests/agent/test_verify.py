@@ -305,9 +305,17 @@ def test_a_cut_frame_is_a_record_without_an_id():
     assert list(verify.read_lines(io.BytesIO(b"%d %s%d %s" % (len(frame), frame, len(frame), frame[:-1])))) == [frame, b""]
 
 
-def test_a_file_that_begins_with_a_digit_and_is_no_syslog_is_refused():
+def test_what_rsyslog_wrote_by_the_template_of_the_docs_begins_with_a_time_and_is_read_as_lines():
+    """docs/sinks/syslog.md; it was taken for the length of a frame, and refused."""
+    line = b'2026-11-21T18:07:11.360530+00:00 vm a [shipper@32473 id="k3v9q2f7abcdefgh:%x+72" file="/a.log"] line %d\n'
+    lines = list(verify.read_lines(io.BytesIO(line % (0, 1) + line % (0x72, 2))))
+    assert [id_in_line(each) for each in lines] == [b"k3v9q2f7abcdefgh:0+72", b"k3v9q2f7abcdefgh:72+72"]
+
+
+def test_frames_that_stop_being_frames_are_refused():
+    frame = syslog_line("0+1")
     with pytest.raises(Usage, match="frame"):
-        list(verify.read_lines(io.BytesIO(b"2026-11-20 09:04:05 hello\n")))
+        list(verify.read_lines(io.BytesIO(b"%d %s2026-11-20 09:04:05 hello\n" % (len(frame), frame))))
 
 
 def run(*argv: str) -> int:
