@@ -29,7 +29,8 @@ _is_counted = re.compile(rb"[0-9]{1,9} <").match
 
 
 def read_lines(stream: IO[bytes]) -> Iterator[bytes]:
-    """The records of a stream: octet-counted frames where it begins with one (`LENGTH <PRI>`), else lines. Empty ones are left out.
+    """The records of a stream: octet-counted frames where it begins with one (`LENGTH <PRI>`), else lines. Empty ones are left
+    out.
 
     Raises Usage where a line is longer than 64 MiB or a frame has no length: then this is no such file.
     """
