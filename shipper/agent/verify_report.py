@@ -259,6 +259,9 @@ def _about(file: FileReport) -> Iterator[str]:
 
 
 def _verdict(result: Report) -> str:
+    if not result.files and result.records:
+        return ("NOT whole: no record has an id. A syslog server writes it with the structured data alone "
+                "(docs/sinks/syslog.md has a template); container-logs and RFC 3164 have none")
     if not result.files:
         return "NOT whole: there are no records"
     if not result.whole:

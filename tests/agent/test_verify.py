@@ -312,6 +312,12 @@ def test_what_rsyslog_wrote_by_the_template_of_the_docs_begins_with_a_time_and_i
     assert [id_in_line(each) for each in lines] == [b"k3v9q2f7abcdefgh:0+72", b"k3v9q2f7abcdefgh:72+72"]
 
 
+def test_records_of_which_none_has_an_id_are_told_as_that_and_with_the_mend(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "a").write_bytes(b"2026-11-21T18:07:11+00:00 vm a hello\n" * 2)
+    assert run(str(tmp_path / "a")) == 1
+    assert "NOT whole: no record has an id. A syslog server writes it with the structured data" in capsys.readouterr().out
+
+
 def test_frames_that_stop_being_frames_are_refused():
     frame = syslog_line("0+1")
     with pytest.raises(Usage, match="frame"):
