@@ -159,3 +159,18 @@ def test_what_fluentd_had_not_shipped_arrives_as_log_entries(
     assert (node["logName"], node["severity"]) == ("projects/p1/logs/kubelet-log", "ERROR")
     assert node["resource"]["labels"]["node_name"] == "n1" and node["jsonPayload"]["message"] == "large\nobject"
     assert len({e["insertId"] for e in entries}) == len(entries) == 3
+
+
+def test_what_fluentd_gcp_did_wrong_with_dockers_lines_is_not_copied(
+    tmp_path: Path, google: Any, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each kept its newline, each piece of a long one was an entry, and what stood before ` stdout F ` was lost."""
+    url, entries = google
+    tree = Tree(tmp_path / "log")
+    texts = ["plain\n", "half ", "whole\n", "half stdout F way\n", '{"severity":"error","message":"boom"}\n']
+    tree.write(*(json.dumps({"log": text, "stream": "stdout", "time": f"2026-11-20T09:00:0{n}.5Z"}).encode() + b"\n"
+                 for n, text in enumerate(texts)))
+    monkeypatch.setenv("NODE_NAME", "n1")
+    assert main(["run", "-c", str(config_here(tmp_path, tree, url)), "--once", "--timeout", "20s"]) == 0
+    found = [(entry["textPayload"], entry["severity"]) for entry in sorted(entries, key=lambda entry: entry["timestamp"])]
+    assert found == [("plain", "INFO"), ("half whole", "INFO"), ("half stdout F way", "INFO"), ("boom", "ERROR")]
