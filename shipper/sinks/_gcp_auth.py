@@ -146,7 +146,8 @@ class GcpCredentials:
         except ValueError as error:
             raise Retryable(f"no token: {found.blame(str(error))}") from None
         for name in _gcp_key.SECRET_FIELDS:
-            self._telemetry.keep_secret(str(data.get(name) or ""))
+            for part in (data, data.get("source_credentials") or {}):
+                self._telemetry.keep_secret(str(part.get(name) or ""))
         quota = data.get("quota_project_id")
         self._more = {"X-Goog-User-Project": str(quota)} if quota else {}
         return data

@@ -125,6 +125,8 @@ async def test_a_login_impersonates_a_service_account_through_its_delegates(goog
     assert _gcp_config.problems(GcpConfig(credentials_file=str(path)), "storage", {}) == []
     async with Held(google, path) as held:
         assert (await held.token()).startswith("ya29.impersonated")
+        for secret in ("user-secret", "1//refresh"):
+            assert secret not in held.telemetry.scrub(f"a server quotes {secret}")
         assert google.asked == ["token", "impersonate"] and google.delegates == ["projects/-/serviceAccounts/b@p1"]
 
 
