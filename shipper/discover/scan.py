@@ -262,7 +262,10 @@ class Discoverer:
             match.resolved = resolved = self._resolved(match)
             _check_inside(match.path, resolved.path, match.configured.roots, match.configured.spec.kind)
         except FileRefused as refusal:
-            self._refuse(match.configured.spec.name, refusal)
+            if os.path.lexists(match.path):
+                self._refuse(match.configured.spec.name, refusal)
+            else:                                        # gone since it was listed: what was a link looked like a file there
+                match.resolved = None
             return
         for hop in resolved.hops[1:-1]:
             self._hop_directories.setdefault(os.path.dirname(hop), set()).add(match)

@@ -227,6 +227,26 @@ def test_a_link_that_leads_outside_the_roots_is_no_lineage(node):
     assert node.telemetry.value("shipper_refused_files_total", "outside_roots") == 1
 
 
+def test_a_link_that_goes_between_the_listing_and_the_look_at_it_is_no_refused_file(node, monkeypatch):
+    """A pod that ended in that moment raised the alert for files that lie outside allowed_roots."""
+    log, link = node.pod_log("web-0"), node.link("web-0")
+    readlink = os.readlink
+
+    def too_late(path, *rest):
+        if str(path) == str(link) and link.is_symlink():
+            link.unlink()
+        return readlink(path, *rest)
+
+    monkeypatch.setattr(os, "readlink", too_late)
+    discoverer = node.discoverer()
+    assert not discoverer.scan()
+    assert not node.said("file_refused")
+    monkeypatch.undo()
+    discoverer.scan()
+    link.symlink_to(log)
+    assert len(discoverer.scan().appeared) == 1
+
+
 def test_a_containers_log_behind_a_link_that_a_source_of_files_took_is_told_as_that(node):
     for path, told in (("pods/shop_web-0_u/web/0.log", True), ("docker/c1-json.log", True), ("secrets/0.log", False)):
         target = node.root / "elsewhere" / path
