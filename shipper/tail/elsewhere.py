@@ -8,12 +8,13 @@ Invariants:
   E1  what was read under the former name is not read again, also where the rename was while no agent ran (positions)
   E2  one lineage reads a file: as long as the other has something unread or unfinished of it, it is looked at again later
   E3  an inode says where to look, content decides; a file with two names (hard links) is nobody's but its own
-  E4  thousands of new files at once cost one pass over the positions, not one each
+  E4  what is remembered is bounded by twice the files that there are; thousands of new files at once cost one pass over the
+      positions, not one each
 """
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..model import FileRef, Section
@@ -23,6 +24,9 @@ from .ports import Known, KnownPositions
 
 if TYPE_CHECKING:
     from .lineage import Lineage
+
+
+MOST_NOTED = 10_000
 
 
 class Busy(Exception):
@@ -46,14 +50,15 @@ class Elsewhere:
         self._lineages, self._positions, self._complete = lineages, positions, complete
         self._index: dict[tuple[int, int], list[str]] = {}
         self._index_of: tuple[int, str] | None = None
+        self._owner: dict[tuple[int, int], str] = {}      # of what was looked at: who had it last
+        self._most = MOST_NOTED
 
     def take(self, mine: Lineage, file: TailFile) -> Section | None:
         """Makes `file`, which is open and has no key, go on where it stood; the section that says so. None where it is nobody's.
         Raises Busy."""
         if not mine.settings.host_file or file.compressed or os.fstat(file.fd).st_nlink > 1:
             return None
-        keys = self._keys_at(file.node_id)               # who has read anything of it stands in the positions
-        former = (self._tracked(mine, file) or self._known(mine, file, keys)) if keys else None
+        former = self._tracked(mine, file) or self._known(mine, file)
         if former is None:
             return None
         key, head_bytes, head_hash = former.ref.key, former.ref.head_bytes, former.ref.head_hash
@@ -65,32 +70,37 @@ class Elsewhere:
         """Does another lineage go on with this file of ours? True too where nobody can say yet."""
         if not self._complete():
             return mine.settings.host_file
-        return any(key in other.file_keys() for other in self._others(mine))
+        others = [other for other in self._lineages.values() if other is not mine and other.settings.host_file]
+        return any(key in other.file_keys() for other in others)
 
-    def _others(self, mine: Lineage) -> Iterable[Lineage]:
-        return [other for other in self._lineages.values() if other is not mine and other.settings.host_file]
+    def note(self, mine: Lineage) -> None:
+        """After a look: these files are this lineage's."""
+        for file in [*mine.files, *mine.done]:
+            self._owner[file.node_id] = mine.source.lineage
+        if len(self._owner) > self._most:                # of files that are gone
+            hosts = {name: x for name, x in self._lineages.items() if x.settings.host_file}
+            self._owner = {f.node_id: name for name, x in hosts.items() for f in [*x.files, *x.done]}
+            self._most = max(MOST_NOTED, 2 * len(self._owner))
 
     def _tracked(self, mine: Lineage, file: TailFile) -> Former | None:
-        if not self._complete():
-            return None                                   # who was looked at before has found its files by their names
-        for other in self._others(mine):
-            for tracked in [f for f in [*other.files, *other.done] if f.node_id == file.node_id and f.ref is not None]:
-                former = _former(tracked)
-                if not _holds(former, file):
-                    continue
-                if tracked in other.files:
-                    if not _is_read(other, tracked):
-                        raise Busy
-                    other.files.remove(tracked)
-                else:
-                    other.done.remove(tracked)
-                tracked.close()
+        other = self._lineages.get(self._owner.get(file.node_id, ""))
+        if other is None or other is mine:
+            return None
+        for tracked in [f for f in [*other.files, *other.done] if f.node_id == file.node_id]:
+            former = _former(tracked)
+            if former is not None and not _holds(former, file):
+                continue
+            if former is not None and tracked in other.files and not _is_read(other, tracked):
+                raise Busy
+            (other.files if tracked in other.files else other.done).remove(tracked)
+            tracked.close()
+            if former is not None:
                 return former
         return None
 
-    def _known(self, mine: Lineage, file: TailFile, keys: Iterable[str]) -> Former | None:
+    def _known(self, mine: Lineage, file: TailFile) -> Former | None:
         files = self._positions().files
-        for key in keys:
+        for key in self._keys_at(file.node_id):
             known = files.get(key)
             if known is None or known.file.source.kind != "files" or known.file.source.lineage == mine.source.lineage:
                 continue
@@ -109,8 +119,10 @@ class Elsewhere:
         return self._index.get(node_id, [])
 
 
-def _former(tracked: TailFile) -> Former:
-    assert tracked.ref is not None
+def _former(tracked: TailFile) -> Former | None:
+    """None where nothing was read of it that counts."""
+    if tracked.ref is None:
+        return None
     guard = digest(tracked.guard) if tracked.guard is not None else tracked.guard_hash
     return Former(tracked.ref, tracked.offset, guard)
 

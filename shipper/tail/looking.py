@@ -69,6 +69,8 @@ class Look:
             file.close()
             self._of.done.remove(file)
         self._of.ignored.keep(by_node)
+        if self._of.elsewhere is not None and self._of.settings.host_file:
+            self._of.elsewhere.note(self._of)
         return self._refusals
 
     def _looks_other(self, file: TailFile, seen: Seen) -> bool:

@@ -3,6 +3,7 @@ log4j and logback rotate; or into a directory that is read as well) came a secon
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -173,3 +174,38 @@ async def test_two_names_of_one_file_take_nothing_from_each_other(logs: Logs) ->
     node.reader.written(str(logs.app))
     assert (await node.run()).count(b"more") >= 1
     assert not gaps(node.buffer)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_any_order_of_writes_renames_looks_and_kills_ships_each_line_that_stays_once(tmp_path: Path, seed: int) -> None:
+    rng, logs = random.Random(seed), Logs(tmp_path)
+    node, held, number, unread_gone = logs.node(), dict[str, list[bytes]](), 0, set[bytes]()
+    wanted: list[bytes] = []
+    for _ in range(60):
+        action = rng.choice(["write", "write", "late", "rotate", "rotate", "half a chain", "kill", "run", "run"])
+        names = sorted(path.name for path in logs.dir.iterdir())
+        if action == "write" or (action == "late" and names):
+            name = "app.log" if action == "write" else rng.choice(names)
+            texts = [b"line %d of %s" % (number + n, name.encode()) for n in range(rng.randint(1, 40))]
+            number += len(texts)
+            logs.tree.write(*(text + b"\n" for text in texts), path=logs.dir / name)
+            wanted += texts
+            held.setdefault(name, []).extend(texts)
+        elif action in ("rotate", "half a chain"):
+            for shift in range(4, 0, -1):
+                old, new = f"app.{shift - 1}.log" if shift > 1 else "app.log", f"app.{shift}.log"
+                if (logs.dir / old).exists():
+                    unread_gone |= set(held.get(new, [])) - set(node.buffer.messages)
+                    held[new] = held.pop(old, [])
+                logs.rename(shift)
+                if action == "half a chain" and rng.random() < 0.5:
+                    await node.run(0.1)
+        elif action == "kill":
+            node.restart()
+        else:
+            await node.run(rng.choice([0.1, 0.5, 3.0]))
+    got = await node.run(40.0)
+    node.restart()
+    got = await node.run(3.0)
+    assert len(got) == len(set(got)), sorted(text for text in set(got) if got.count(text) > 1)[:3]
+    assert set(wanted) - set(got) <= unread_gone
