@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 
-from shipper.sinks._http_body import THREAD_FROM_BYTES, Body, compress
+from shipper.sinks._http_body import HERE_BYTES, THREAD_FROM_BYTES, Body, compress
 from tests.support.bad_http import BadServer
 
 from .codecs import CODECS
@@ -43,6 +43,39 @@ async def test_a_body_that_is_sent_once_and_compressed_keeps_only_what_it_was_co
     wire = await body.wire("gzip")
     assert zlib.decompress(b"".join(wire), 31) == WHOLE
     assert not body.spent and not body.pieces and await body.wire("gzip") is wire
+
+
+@pytest.mark.parametrize(("library", "threads"), [("isal", 0), ("zlib", 1)])
+async def test_isal_compresses_where_it_is_and_what_is_slower_on_a_thread(monkeypatch, library, threads):
+    """HB3."""
+    hops = []
+
+    async def to_thread(work, *args):
+        hops.append(work)
+        return work(*args)
+
+    monkeypatch.setattr(asyncio, "to_thread", to_thread)
+    if library == "zlib":
+        monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)
+    assert zlib.decompress(b"".join(await Body(PIECES).wire("gzip")), 31) == WHOLE
+    assert len(hops) == threads
+
+
+async def test_a_large_body_is_compressed_in_turns_with_others():
+    """HB3."""
+    pieces = [bytes(100_000)] * 200
+    others = 0
+
+    async def count():
+        nonlocal others
+        while True:
+            await asyncio.sleep(0)
+            others += 1
+
+    task = asyncio.create_task(count())
+    wire = await Body(pieces).wire("gzip")
+    task.cancel()
+    assert others + 1 >= 100_000 * 200 // HERE_BYTES and zlib.decompress(b"".join(wire), 31) == b"".join(pieces)
 
 
 async def test_a_body_that_was_called_off_while_it_was_compressed_is_spent_only_where_it_may_be_sent_once():
