@@ -68,6 +68,13 @@ def test_every_file_of_ours_that_a_page_names_is_there(page: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists() and not (ROOT / "shipper" / path).exists()] == []
 
 
+def test_the_list_of_pages_has_every_page() -> None:
+    index, runbooks = ROOT / "docs/README.md", ROOT / "docs/runbooks/README.md"
+    links = [(page, path) for page in (index, runbooks) for path in re.findall(r"\]\(([^)#]+)", page.read_text())]
+    listed = {(page.parent / path).resolve() for page, path in links}
+    assert {str(page.relative_to(ROOT)) for page in PAGES if page.resolve() not in listed} <= {"CHANGELOG.md", "docs/README.md"}
+
+
 def test_every_module_that_is_named_is_there() -> None:
     """Below shipper/, or beside a module that the same line names with its directory (`sinks/_a.py`, `_b.py`), or a sink's."""
     wrong = []
