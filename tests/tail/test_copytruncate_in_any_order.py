@@ -1,4 +1,5 @@
-"""copytruncate, gzip of the copies, looks and kills in any order: nothing comes twice, and only lines that are in no file are missing."""
+"""copytruncate, gzip of the copies, looks and kills in any order: nothing comes twice, and only lines that are in no file are
+missing."""
 from __future__ import annotations
 
 import gzip
