@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -58,3 +60,19 @@ def test_the_releases_are_those_that_the_image_brings() -> None:
     both = rows().keys() & locked.keys()
     assert len(both) >= 10
     assert {name: rows()[name][2] for name in both if not rows()[name][2].startswith(locked[name])} == {}
+
+
+def test_what_is_said_to_be_imported_always_is_and_the_rest_is_not(tmp_path: Path) -> None:
+    """A run from a file to a file, with the log as JSON."""
+    (tmp_path / "app.log").write_text("hello\n")
+    (tmp_path / "c.yaml").write_text(
+        f"state_dir: {tmp_path}/state\nadmin: {{listen: null}}\nsources: {{app: {{type: files, include: [{tmp_path}/*.log]}}}}\n"
+        f"sinks: {{out: {{type: file, path: {tmp_path}/out.ndjson, start_at: oldest}}}}\n")
+    command = [sys.executable, "-X", "importtime", "-m", "shipper", "run", "-c", str(tmp_path / "c.yaml"), "--once"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    imported = set(re.findall(r"^import time:.*\| +(\w+)$", ended.stderr, re.M))
+    module = {"pyyaml": "yaml", "google-re2": "re2", "google-crc32c": "google_crc32c", "grpcio": "grpc"}
+    used = {name: module.get(name, name.replace("-", "_")) for name, cells in rows().items() if len(cells) == 7}
+    assert len(used) > 12
+    always = {name for name in used if rows()[name][6].startswith(("always", "with a sink"))}
+    assert {name for name, its in used.items() if its in imported} == always
