@@ -98,7 +98,7 @@ class Look:
             if file.deleted_since_s is None and (file.handle is None or file.unlinked):
                 file.deleted_since_s = 0.0               # the reader sets the time when it gets there
             return
-        file.path, file.live = seen.path, seen.live
+        file.path, file.live, file.deleted_since_s = seen.path, seen.live, None      # back, if it was out of sight
         if not file.compressed:
             file.size = max(seen.size, file.offset)
         if file in self._of.done and seen.size > file.offset and not file.compressed:

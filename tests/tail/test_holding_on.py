@@ -456,3 +456,28 @@ async def test_a_log_that_had_a_second_name_for_a_while_is_read_when_it_has_one_
     assert refused == 1 and b"two" not in node.buffer.messages
     snapshot.unlink()
     assert await node.run() == [b"one", b"two"]
+
+
+async def test_a_log_that_was_not_to_be_seen_for_a_moment_is_not_held_as_a_deleted_one(tree: Tree, monkeypatch) -> None:
+    """Its directory could not be searched, or was moved away and back. 10 minutes of a full buffer later it was let go unread."""
+    tree.write(*lines(0, 3))
+    node = Node(tree, max_open=1)
+    await node.run()
+    node.reader._handles.close_quiet(node.now + 1000)     # quiet for long: closed
+    name = str(tree.log)
+    assert node.reader.lineages[name].files[0].handle is None
+    siblings = node.directory.siblings
+    monkeypatch.setattr(node.directory, "siblings", lambda source: [])
+    node.reader.changed(name)
+    node.reader.prepare(node.now)
+    monkeypatch.setattr(node.directory, "siblings", siblings)
+    tree.write(*lines(3, 6))
+    node.reader.changed(name)
+    node.reader.prepare(node.now)
+    file = node.reader.lineages[name].files[0]
+    assert node.reader._opener.open(name, node.reader.lineages[name], file, node.now)
+    for _ in range(700):                                  # a full buffer: nothing is read, time goes on
+        node.now += 1
+        node.reader.prepare(node.now)
+    assert await node.run() == texts(0, 6)
+    assert not [gap for section in node.buffer.sections for gap in section.gaps]
