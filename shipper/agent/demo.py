@@ -52,7 +52,7 @@ sources:
   pods:
     type: containers
     include: ["{node}/containers/*.log"]
-    allowed_roots: ["{node}/pods", "{node}/docker/containers"]
+    allowed_roots: ["{node}/containers", "{node}/pods", "{node}/docker/containers"]
   host:
     type: files
     include: ["{node}/host/*.log"]

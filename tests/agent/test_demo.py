@@ -18,6 +18,7 @@ from shipper.agent.demo_children import Agent, Delivered, Writer, writer_command
 from shipper.agent.demo_view import BAR_CELLS, Live, Outcome, bar, line, panel, redraw, result
 from shipper.agent.simulator import Count, Counted
 from shipper.agent.verify_report import Tally, make_report
+from shipper.config.loader import load_text
 from shipper.errors import Usage
 
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -196,3 +197,14 @@ def test_the_hint_names_this_very_program_where_it_is_not_on_the_path(monkeypatc
     monkeypatch.setattr("sys.argv", ["/opt/venv/bin/shipper", "demo"])
     monkeypatch.setenv("PATH", "/nowhere")
     assert f"look again:  /opt/venv/bin/shipper verify --ledger {tmp_path}/audit.json" in demo._what_is_kept(tmp_path)
+
+
+def test_the_demos_own_config_is_warned_of_nothing(tmp_path):
+    """Whoever looks at what --keep kept reads agent.log first."""
+    for name in ("node/containers", "node/host", "delivered", "state"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "node/host/app.log").touch()
+    (tmp_path / "node/containers/web.log").touch()
+    text = demo.CONFIG.format(config=tmp_path / "demo.yaml", node=tmp_path / "node", state=tmp_path / "state",
+                              delivered=tmp_path / "delivered")
+    assert load_text(text, "demo.yaml", {}).warnings == []
