@@ -48,9 +48,9 @@ class Lineage:
     """State of one stream. The Reader drives it; nothing here waits."""
 
     __slots__ = (
-        "armed", "claim", "cutter", "decoder", "directory", "done", "elsewhere", "eof_ticks", "files", "ignored",
-        "last_ns", "look_due", "next_source", "outbox", "passed_over", "salted", "settings",
-        "settings_due", "source", "truncations", "vanished", "wait_until_s",
+        "armed", "claim", "cutter", "decoder", "directory", "done", "elsewhere", "eof_ticks", "files", "ignored", "last_ns",
+        "look_due", "lost_due", "next_source", "outbox", "passed_over", "salted", "settings", "settings_due", "source",
+        "truncations", "vanished", "wait_until_s",
     )
 
     def __init__(
@@ -71,6 +71,7 @@ class Lineage:
         self.armed: TailFile | None = None               # of whose next write the kernel tells
         self.vanished = False
         self.look_due = True
+        self.lost_due = False                            # another lineage's file was renamed to here: who stood here is untold
         self.passed_over = self.settings_due = False
         self.next_source: Source | None = None           # more is known of it: from the next read on
         self.wait_until_s = 0.0                          # not read before then: a rule asks for what is not known yet

@@ -117,6 +117,7 @@ class Look:
         by_node = {file.node_id: file for file, _ in opened}
         try:
             renamed, opened = self._told_by_former_names(opened)
+            self._of.lost_due |= bool(renamed)
             if len(opened) == 1 and not known and not renamed and self._begin_alone(*opened[0]):
                 return
             found = [self._found(file, seen) for file, seen in opened]
@@ -130,13 +131,17 @@ class Look:
             # A file that could not be opened now may be the one: nothing is called lost before it was looked at.
             if not self._refusals and not self._of.look_due:
                 for lost in verdict.lost:
-                    if lost.key in open_keys or (renamed and lost.closed):
+                    if lost.key in open_keys or (self._of.lost_due and lost.closed):
                         continue                         # renamed: one stands here that another lineage had; none is missing
                     if self._of.elsewhere is not None and self._of.elsewhere.holds(self._of, lost.key):
                         self._of.look_due = True
                     else:
+                        # Where one was renamed to, who stood there was read and was the oldest of a chain (app.4.log).
+                        pushed_out = self._of.lost_due and lost.size <= lost.offset
                         self._of.report_lost(
-                            self._positions.files[lost.key].file, lost, first_found_ns, torn=lost.key in verdict.torn)
+                            self._positions.files[lost.key].file, lost, first_found_ns,
+                            torn=pushed_out or lost.key in verdict.torn)
+            self._of.lost_due &= self._of.look_due
             self._queue(verdict.files, by_node, renamed)
         finally:                                         # also where a disk answers EIO to a look: each try would keep one
             kept = {f.node_id for f in [*self._of.files, *self._of.done]}

@@ -99,6 +99,22 @@ async def test_a_chain_that_was_renamed_away_while_no_agent_ran_is_told_once(log
     assert len(texts) == len(set(texts)) == (10 + 9 + 10) * 60
 
 
+async def test_the_oldest_of_a_chain_that_is_overwritten_while_no_agent_runs_is_no_loss(logs: Logs) -> None:
+    """All of it was read, and it stood there for long: as of app.log.5 that is removed, nothing is to be told."""
+    node = logs.node()
+    for number in range(8):
+        logs.rotate(keep=4)
+        logs.tree.write(*lines(f"log{number}", 60), path=logs.app)
+        if number != 5:                                    # two rotations while it is stopped
+            await node.run()
+        if number in (4, 5):
+            node.restart()
+        if number == 5:
+            await node.run(40.0)
+    assert gaps(node.buffer) == []
+    assert len(node.buffer.messages) == 8 * 60
+
+
 @pytest.mark.parametrize("stopped", [False, True], ids=["while it is read", "while no agent runs"])
 async def test_what_comes_behind_the_rename_is_read_once_by_its_new_name(logs: Logs, stopped: bool) -> None:
     logs.tree.write(*lines("a", 5), path=logs.app)
