@@ -7,7 +7,7 @@ from its neighbours: the next section of a file begins beyond the end of the las
                                              frames of the file are whole, the hole between is lost
     ... is covered by positions.json         its ranges are lost, unless every cursor is beyond it
 
-Invariants (tests/buffer/test_damage.py, test_recovery.py):
+Invariants (tests/buffer/test_recovery.py):
   D1  a range is reported lost only where no whole frame holds it
   D2  a damaged frame that every cursor has passed costs nothing
   D3  damage that was accounted for before (positions_json `damaged`) is not again

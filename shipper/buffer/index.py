@@ -3,7 +3,7 @@
 Kept by the writer while it writes; built from the headers (never the bodies) when a closed segment is read first.
 32 bytes per frame, and one entry per file that the segment defines.
 
-Invariants (tests/buffer/test_index.py):
+Invariants (tests/buffer/test_log.py):
   X1  a built index says the same as the one that the writer kept
   X2  `definitions_at(seq)` holds what the frames up to `seq` defined, and not what later ones redefined
   X3  reading frame n reads the bytes of frame n (and its neighbours up to max_bytes), nothing else

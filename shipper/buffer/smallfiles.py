@@ -1,6 +1,6 @@
 """The small files of the state directory (cursors, positions) and the ballast that lets them be written on a full disk.
 
-Invariants (tests/buffer/test_smallfiles.py):
+Invariants (tests/buffer/test_engine.py):
   S1  a write that finds no room releases the ballast and is tried once more: so sinks can always drain a full disk
   S2  the ballast is made again only where it leaves as much room as it takes
 Plane: driver, on the writer thread.

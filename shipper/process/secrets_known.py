@@ -7,7 +7,7 @@ ns for a line of 238 bytes, where a class or a word in front costs 20 to 100 tim
 
 Invariants:
   K1  linear in len(blob), whatever the bytes: every look around a hit is bounded, and no search begins inside a run that an
-      earlier one has read (tests/process/test_redact_linear.py counts)
+      earlier one has read (tests/process/test_redact.py measures)
   K2  no span crosses `edge`, the byte that stands between messages; b"" where there is one alone
   K3  on a batch without a hit nothing is done per line
 Sources: RFC 5321 4.5.3.1 and RFC 1035 2.3.4 (lengths of addresses), ISO/IEC 7812 (card numbers), RFC 4291 2.2 (IPv6 text),

@@ -13,7 +13,7 @@ A sink gives at least `pieces(batches)`; it may override
     page_is_no_answer  True: a 2xx with an HTML page is a proxy's login page, and proves nothing (False)
     max_answer_bytes how much of an answer is read                       (64 KiB)
 
-Invariants (tests/sinks/contract.py, for every sink):
+Invariants (tests/sinks/test_http_contract.py, for every sink):
   HS1  encode is pure; a repeat has equal headers and equal bytes
   HS2  a body over `max_body_bytes`, or of more than `max_records` records, is TooLarge before the first byte is sent
   HS3  what the far side says is bounded and scrubbed before it is in an error

@@ -75,6 +75,13 @@ def test_the_list_of_pages_has_every_page() -> None:
     assert {str(page.relative_to(ROOT)) for page in PAGES if page.resolve() not in listed} <= {"CHANGELOG.md", "docs/README.md"}
 
 
+def test_the_tests_that_a_module_names_for_its_invariants_are_there() -> None:
+    named = {(path, name) for path in ROOT.glob("shipper/**/*.py")
+             for name in re.findall(r"\btests/[\w/]+\.py\b", path.read_text())}
+    assert len(named) > 100
+    assert not sorted((str(path.relative_to(ROOT)), name) for path, name in named if not (ROOT / name).exists())
+
+
 def test_every_module_that_is_named_is_there() -> None:
     """Below shipper/, or beside a module that the same line names with its directory (`sinks/_a.py`, `_b.py`), or a sink's."""
     wrong = []
