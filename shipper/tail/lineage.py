@@ -50,7 +50,7 @@ class Lineage:
     __slots__ = (
         "armed", "claim", "cutter", "decoder", "directory", "done", "elsewhere", "eof_ticks", "files", "ignored", "last_ns",
         "look_due", "lost_due", "next_source", "outbox", "passed_over", "salted", "settings", "settings_due", "source",
-        "truncations", "vanished", "wait_until_s",
+        "torn", "truncations", "vanished", "wait_until_s",
     )
 
     def __init__(
@@ -66,6 +66,7 @@ class Lineage:
         self.ignored = Ignored()
         self.outbox: list[Section] = []
         self.salted: dict[str, str] = {}
+        self.torn: set[str] = set()                      # keys of files that a power cut took the end of
         self.last_ns = 0
         self.eof_ticks = self.truncations = 0
         self.armed: TailFile | None = None               # of whose next write the kernel tells

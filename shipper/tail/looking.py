@@ -127,6 +127,7 @@ class Look:
                 node_id = copy.device, copy.inode
                 if not self._replaces(by_node[node_id], verdict.copy_of[node_id]):
                     self._of.ignored.add(by_node[node_id], verdict.copy_of[node_id])
+            self._of.torn |= verdict.torn                # this look may leave it to the next one to say so
             first_found_ns = next((v.found.first_ns for v in verdict.files if isinstance(v, Begin)), 0)
             # A file that could not be opened now may be the one: nothing is called lost before it was looked at.
             if not self._refusals and not self._of.look_due:
@@ -140,7 +141,7 @@ class Look:
                         pushed_out = self._of.lost_due and lost.size <= lost.offset
                         self._of.report_lost(
                             self._positions.files[lost.key].file, lost, first_found_ns,
-                            torn=pushed_out or lost.key in verdict.torn)
+                            torn=pushed_out or lost.key in self._of.torn)
             self._of.lost_due &= self._of.look_due
             self._queue(verdict.files, by_node, renamed)
         finally:                                         # also where a disk answers EIO to a look: each try would keep one
