@@ -16,8 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import GapReason
 from ..model import Gap
 from .text import printable, size, table
+
+NEVER_READ = frozenset(map(str, GapReason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +201,8 @@ def human(audit: Mapping[str, Any], all_files: bool = False) -> str:
                  f"unread {totals['unread_bytes']}, open {totals['open_bytes']}")
     unknown = {gap["reason"] for file in audit["files"] for gap in file["gaps"] if gap["end"] < 0}
     dropped: Counter[str] = Counter()
-    for file in audit["files"]:
-        dropped.update(file["dropped"])
+    for file in audit["files"]:                        # what was jumped over inside a file stands there too, and was never read
+        dropped.update({reason: count for reason, count in file["dropped"].items() if reason not in NEVER_READ})
     lines += [f"never read, {reason}: {'at least ' if reason in unknown else ''}{count - dropped[reason]} bytes"
               for reason, count in totals["gap_bytes"].items() if count > dropped[reason] or reason not in dropped]
     lines += [f"read and dropped in front of the buffer, {reason}: {count} bytes (in DELIVERED, with the records around them)"

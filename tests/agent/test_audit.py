@@ -72,6 +72,12 @@ def test_the_text_says_what_is_off_and_shows_files_that_need_a_word() -> None:
     assert "NOT BALANCED: files: read + retired = 100 bytes, which is 1 more than the buffer's total of 99" in off
 
 
+def test_a_hole_that_was_passed_over_is_not_told_as_dropped_records() -> None:
+    file = replace(FILE, dropped={"zeros": 4096}, skipped_bytes=4096)
+    text = human(to_json(replace(GOOD, files=[file])))
+    assert "never read, zeros: 4096 bytes" in text and "in DELIVERED" not in text
+
+
 def test_what_was_dropped_on_purpose_is_not_told_as_never_read() -> None:
     file = replace(FILE, dropped={"rate_limited": 40})
     text = human(to_json(replace(GOOD, files=[file])))
