@@ -36,6 +36,7 @@ _KEPT_SEVERITIES = 512
 _LONGEST_SEVERITY = 32
 _LATER = b"later"
 _NUMBERS = frozenset((int, float))
+_LEVELS = frozenset((int, str))
 
 
 class _Severities(dict[Any, bytes]):
@@ -95,15 +96,11 @@ class JsonParser:
         made = self._plain(batch, objects)
         messages, times, severities, fields = made[:4]
         places = list(compress(range(len(objects)), objects))
-        for at, text, time, severity, rest in zip(places, *found[:4]):
-            messages[at], times[at], severities[at], fields[at] = text, time, severity, rest
-        values: list[dict[str, Any] | None] | None = None
-        if self._others is None:
-            values = [None] * len(objects)
-            for at, value in zip(places, found.values or ()):
-                values[at] = value
+        values: list[dict[str, Any] | None] = [None] * len(objects)
+        for at, text, time, severity, rest, value in zip(places, *found[:4], found.values or ()):
+            messages[at], times[at], severities[at], fields[at], values[at] = text, time, severity, rest, value
         return made._replace(
-            values=values, unparsed=made.unparsed - len(places), utc=made.utc and found.utc,
+            values=values if self._others is None else None, unparsed=made.unparsed - len(places), utc=made.utc and found.utc,
             newlines=made.newlines or found.newlines)
 
     def _plain(self, batch: Batch, objects: Sequence[bool]) -> Parsed:
@@ -124,15 +121,16 @@ class JsonParser:
             return None
         try:
             values = list(map(orjson.loads, lines))
-            first = values[0]
-            text_key = _key_of(first, self.message_keys, blob)
-            level_key = _key_of(first, self.severity_keys, blob)
-            time_key = _key_of(first, self.time_keys, blob)
+            text_key, level_key, time_key = (
+                _key_of(values, keys) for keys in (self.message_keys, self.severity_keys, self.time_keys))
             if not (text_key and level_key and time_key):
                 return None
             texts = [value.pop(text_key).encode() for value in values]
-            found = self.severities
-            severities = [found[value.pop(level_key)] for value in values]
+            levels = [value.pop(level_key) for value in values]
+            if not _LEVELS.issuperset(map(type, levels)):    # 30.0 is equal to 30, and no severity
+                return None
+            found = {level: self.severities[level] for level in set(levels)}     # an item of a subclass of dict costs twice that
+            severities = [found[level] for level in levels]
             times = [value.pop(time_key) for value in values]
             stamps, colons = self._stamps(times)
             if not all(severities) or not all(stamps):
@@ -316,12 +314,12 @@ def _integer(digits: str) -> int:
     return number
 
 
-def _key_of(first: dict[str, Any], keys: Sequence[str], blob: bytes) -> str | None:
-    """The key that is taken from all messages, as the first one says; None where another may have a word in it."""
-    found = next((key for key in keys if key in first), None)
+def _key_of(values: Sequence[dict[str, Any]], keys: Sequence[str]) -> str | None:
+    """The key that is taken from all values, as the first one says; None where another has one that goes in front of it."""
+    found = next((key for key in keys if key in values[0]), None)
     if found is None:
         return None
-    return None if any(b'"%b"' % key.encode() in blob for key in keys[:keys.index(found)]) else found
+    return None if any(True in [key in value for value in values] for key in keys[:keys.index(found)]) else found
 
 
 def _dumped(values: Sequence[dict[str, Any]]) -> list[bytes]:

@@ -281,6 +281,19 @@ def test_what_is_said_of_a_batch_is_true_of_each_of_its_records():
     assert not elsewhere.utc, "the line that is no JSON kept its time"
 
 
+def test_a_key_written_with_an_escape_is_the_key_that_it_means_whatever_stands_before_it():
+    usual = b'{"level":"info","ts":1795165445.25,"msg":"m"}'
+    line = b'{"level":"info","ts":1795165445.25,"m\\u0065ssage":"a","msg":"b"}'
+    assert rows("json", usual, line)[1] == one("json", line) == (
+        b"a", b"2026-11-20T09:04:05.250000000Z", b"INFO", b'{"msg":"b"}')
+
+
+def test_a_level_that_is_a_float_is_none_whatever_levels_came_before_it():
+    before, line = (b'{"level":%b,"ts":1795165445.25,"msg":"m"}' % level for level in (b"30", b"30.0"))
+    for lines in ((before,), (line,), (before, line)):
+        assert rows("json", *lines)[-1][2:] == ((b"INFO", b"") if lines[-1] is before else (b"", b'{"level":30.0}'))
+
+
 def test_a_key_that_stands_twice_is_seen_also_where_a_blank_stands_before_its_colon():
     line = b'{"msg":"m","level":"info","a":1,"a" :2}'
     found = JsonParser(UTC)(batch(line))
