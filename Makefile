@@ -15,6 +15,7 @@ help: ## what there is
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "shipper needs Python 3.11 or later; run: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
+	@echo 'installing into $(VENV), once: half a minute'
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev,fast]'
 	@touch $(STAMP)
 
