@@ -29,9 +29,13 @@ class Supply:
         self._since_s: float | None = None                # since when what is there waits for more
 
     async def next(self, *, hurried: bool) -> Span | None:
-        """The next span; None where there is nothing to send yet. `hurried`: nothing waits for more."""
+        """The next span; None where there is nothing to send yet. `hurried`: nothing waits for more. Raises what ended the wait:
+        Fatal, where the buffer's writer has stopped."""
+        if self._waiting is not None and self._waiting.done():
+            self._waiting.result()
+            self._waiting = None
         span = self._former.take(force=False)
-        while span is None and (self._waiting is None or self._waiting.done()):
+        while span is None and self._waiting is None:
             frames = await self._buffer.read(self._former.next_seq, max(READ_BYTES, self._former.limit_bytes))
             if not frames:
                 self._waiting = asyncio.create_task(self._buffer.wait_beyond(self._former.next_seq))

@@ -482,3 +482,20 @@ async def test_after_a_restart_delivery_goes_on_in_the_middle_of_a_frame():
         await again.until_done()
         assert again.sink.messages == [b"2", b"3", b"4"]
         assert again.delivery.status()["counters"]["delivered_records"] == 5
+
+
+async def test_a_buffer_whose_writer_is_dead_ends_the_sink_and_does_not_spin() -> None:
+    rig, asked = Rig(), []
+
+    async def wait_beyond(seq: int) -> None:
+        asked.append(seq)
+        raise Fatal("the buffer's writer stopped")
+
+    rig.buffer.wait_beyond = wait_beyond  # type: ignore[method-assign]
+    rig.start()
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert len(asked) == 1
+    with pytest.raises(Fatal, match="writer stopped"):
+        await rig.task  # type: ignore[misc]
+    assert rig.sink.closed
