@@ -25,7 +25,6 @@ from .export import MESSAGE, SIZE, Entry
 CURSOR = b"__CURSOR"
 REALTIME = b"__REALTIME_TIMESTAMP"
 PRIORITY = b"PRIORITY"
-DEFAULT_FIELDS = ("SYSLOG_IDENTIFIER", "_SYSTEMD_UNIT", "_PID", "_UID", "_COMM", "_TRANSPORT", "_HOSTNAME")
 MOST_FIELD_BYTES = 4096
 """Of a value under `fields`; journald takes 768 MiB."""
 _SEVERITY = {b"%d" % (7 - index): name for index, name in enumerate(SEVERITIES)}

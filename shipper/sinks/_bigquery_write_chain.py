@@ -136,10 +136,6 @@ class Chain:
             row_count = self.offset_of(plans, first, first.acked)
         return Chain(stream, first.number, min(begins - row_count, 0))
 
-    def lacks(self, plans: Sequence[Plan], first: Plan, row_count: int) -> int:
-        """Rows that were acknowledged and that the stream does not have."""
-        return max(self.offset_of(plans, first, first.acked) - row_count, 0)
-
 
 def chains_from(kept: Mapping[str, Any]) -> dict[str, Chain]:
     """What the store kept. ValueError where that is something else."""

@@ -6,9 +6,8 @@ A sink's Struct inherits from HttpConfig and adds its own keys; its `check` begi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -186,8 +185,3 @@ def _installed(*modules: str) -> bool:
         except ModuleNotFoundError:         # its parent is not there either
             return False
     return any(map(there, modules))
-
-
-def spec_parts() -> dict[str, Callable[[Any], Problems]]:
-    """`SinkSpec(..., **spec_parts())` for a sink that has no rules of its own."""
-    return {"check": problems, "warn": warnings}
