@@ -4,9 +4,9 @@ Invariants (tests/sinks/test_http_body.py, test_http_contract.py):
   HB1  `wire` gives the same object each time: what was compressed once is not compressed again
   HB2  equal pieces give equal wire bytes, also in another process (no time, no name in the gzip header)
   HB3  isal compresses on the loop, HERE_BYTES (4 ms) in a turn: on a thread it waits for the interpreter's lock between any two
-       calls, and the loop for it. Measured in catch-up on 2 quiet cores, 6 pairs: 0.88 of the CPU, 1.13 times the lines a
-       second, 4 MB less. What is slower is compressed on a thread from THREAD_FROM_BYTES on; below, the hop (50 us) costs more
-       than it spares
+       calls, and the loop for it. Measured in catch-up, two series of 6 pairs: 0.88 and 1.0 of the CPU, 1.13 and 1.06 times
+       the lines a second, 4 MB less. What is slower is compressed on a thread from THREAD_FROM_BYTES on; below, the hop
+       (50 us) costs more than it spares
   HB4  with `once`, pieces are let go one by one as they are written or compressed; from the first one on the body is `spent`,
        until it is compressed: what comes of that is small, and kept
 Driver: once per request.
