@@ -123,4 +123,3 @@ async def test_replayed_dead_letters_are_in_no_buffer_and_are_held():
         assert await rig.clock.finish(task) == []
         assert rig.sink.bodies == [b"old", b"old"] and not rig.sink.payloads[0].once
         assert rig.sink.requests[0] == (1, [batch])
-
