@@ -21,7 +21,6 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -92,7 +91,6 @@ class HttpClient:
 
         needs_body  False: a 2xx is enough; what of its body is not there within IDLE_BODY_S is left unread
         """
-        await _import_aiohttp()
         where = place(url)
         all_headers = {**(headers or {}), **self._config.headers, **await self._credentials.headers()}
         pool = self._take()
@@ -252,15 +250,6 @@ class HttpClient:
             why = os.strerror(number) if number and number > 0 else type(inner).__name__
             return Retryable(f"{where}: {why}{_perhaps_tls(where)}")
         return Retryable(f"{where}: unexpected {type(error).__name__}")
-
-
-async def _import_aiohttp() -> None:
-    """On a thread: it takes 0.2 s, in which the loop, and with it every other sink, would stand still."""
-    if not _imported:
-        _imported.append(await asyncio.to_thread(import_module, "aiohttp"))
-
-
-_imported: list[Any] = []
 
 
 def _perhaps_tls(where: str) -> str:

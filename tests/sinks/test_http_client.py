@@ -330,36 +330,6 @@ def test_a_config_with_an_http_sink_is_checked_without_importing_aiohttp():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_other_sinks_are_not_held_up_while_the_first_request_imports_aiohttp():
-    """By itself in a process, where nobody has imported it."""
-    code = """if True:
-        import asyncio, sys, threading
-        from shipper.errors import Retryable
-        from shipper.sinks.http import HttpSinkConfig
-        from shipper.sinks._http_client import HttpClient
-        from shipper.telemetry import Telemetry
-        threads = set()
-
-        class Watch:
-            def find_spec(self, name, path=None, target=None):
-                threads.update({threading.current_thread()} if name.startswith("aiohttp") else ())
-
-        sys.meta_path.insert(0, Watch())
-        client = HttpClient(HttpSinkConfig(url="http://127.0.0.1:1/", proxy="none"), "far", Telemetry())
-
-        async def ask():
-            try:
-                await client.request("POST", "http://127.0.0.1:1/", body=[b"x"])
-            except Retryable as error:
-                print(error, "aiohttp" in sys.modules, len(threads), threading.main_thread() in threads)
-            await client.close()
-
-        asyncio.run(ask())
-    """
-    said = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout
-    assert said.startswith("cannot connect to http://127.0.0.1:1/") and said.endswith("True 1 False\n"), said
-
-
 def test_the_idempotency_key_is_equal_for_equal_records_alone():
     sink = find("http").build(entry_of("type: http, url: 'https://far/'").config, SinkContext("far", "n", "/x", Telemetry()))
     whole, again, other = batch([b"a", b"b"]), batch([b"a", b"b"]), batch([b"a", b"b"], first=1)
