@@ -61,12 +61,15 @@ def _rsyslog(text: str, shown: str) -> Draft:
 
 
 def files_of(text: str, shown: str) -> dict[str, str]:
-    """The files of a ConfigMap by name; else the one file. Usage where a ConfigMap has none.
+    """The files of a ConfigMap by name; else the one file. Usage where neither has a directive of fluentd's.
 
     In the order of their names, as `@include config.d/*.conf` reads them; but one that takes everything (<match **>) last: what
     stood behind it would never be reached.
     """
     if not _is_yaml(text):
+        if not _is_fluentd(text):
+            raise Usage(f"{shown}: nothing in it reads or sends logs (<source>, <match>), nor includes what does; is this the "
+                        "fluentd config?")
         return {shown: text}
     data = _config_map(text, shown)
     ordered = sorted(data.items(), key=lambda pair: ("<match **>" in str(pair[1]), str(pair[0])))

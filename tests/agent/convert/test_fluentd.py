@@ -505,6 +505,8 @@ def test_an_include_is_reported_unless_it_is_converted_with_it():
     ("kind: ConfigMap\napiVersion: v1\ndata: {}\n", "a ConfigMap without a fluentd config under data:"),
     ("apiVersion: v1\n  x: [\n", "is no YAML"),
     ("[SERVICE]\n    Flush 1\n<", "neither a directive nor a parameter"),
+    ("", "nothing in it reads or sends logs"),
+    ("# a comment\n", "nothing in it reads or sends logs"),
 ])
 def test_what_is_no_fluentd_config_is_refused(tmp_path: Path, capsys, text: str, message: str):
     path = tmp_path / "f"
