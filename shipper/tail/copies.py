@@ -61,17 +61,15 @@ def _has(lineage: Lineage, other: TailFile, file: TailFile, seen: os.stat_result
 def copy_of(lineage: Lineage, file: TailFile) -> TailFile | None:
     """Where its content goes on: in a file that was taken in while it was empty (and may be unlinked by now), or beside."""
     begun = [f for f in [*lineage.files, *lineage.done] if f.ref is None and f.handle is not None and not f.live]
-    for copy in begun:
-        if copy is not file and _goes_on(lineage, file, copy):
-            (lineage.files if copy in lineage.files else lineage.done).remove(copy)
-            return copy
+    for taken in begun:
+        if taken is not file and _goes_on(lineage, file, taken):
+            (lineage.files if taken in lineage.files else lineage.done).remove(taken)
+            return taken
     for seen in lineage.directory.siblings(lineage.source):
         if (seen.device, seen.inode) == file.node_id:
             continue
-        copy = TailFile(seen.path, seen.device, seen.inode, live=False, compressed=seen.compressed)
-        try:
-            copy.attach(lineage.directory.open(seen.path, lineage.settings))
-        except Refused:
+        copy = _opened(lineage, seen.path, (seen.device, seen.inode), seen.compressed)
+        if copy is None:
             continue                                 # counted when it was looked at
         if _goes_on(lineage, file, copy):
             lineage.ignored.forget(copy.node_id)
@@ -112,10 +110,8 @@ def ignore_shorter(lineage: Lineage, file: TailFile) -> None:
     for seen in lineage.directory.siblings(lineage.source):
         if seen.live or (seen.device, seen.inode) == file.node_id:
             continue
-        copy = TailFile(seen.path, seen.device, seen.inode, live=False, compressed=seen.compressed)
-        try:
-            copy.attach(lineage.directory.open(seen.path, lineage.settings))
-        except Refused:
+        copy = _opened(lineage, seen.path, (seen.device, seen.inode), seen.compressed)
+        if copy is None:
             continue
         if _is_shorter(lineage, file, copy, seen.mtime_ns):
             _pass_by(lineage, file, copy)
@@ -164,10 +160,8 @@ def open_again(lineage: Lineage, file: TailFile) -> TailFile | None:
     places = [(file.path, file.compressed)]
     places += [(seen.path, seen.compressed) for seen in lineage.directory.siblings(lineage.source)]
     for path, compressed in places:
-        again = TailFile(path, file.device, file.inode, live=False, compressed=compressed)
-        try:
-            again.attach(lineage.directory.open(path, lineage.settings))
-        except Refused:
+        again = _opened(lineage, path, file.node_id, compressed)
+        if again is None:
             continue
         if _holds(file, again):
             return again
@@ -178,12 +172,18 @@ def open_again(lineage: Lineage, file: TailFile) -> TailFile | None:
 def open_ignored(lineage: Lineage, key: str) -> TailFile | None:
     """The copy, or the .gz, of a file that was read and is gone: ignored, but its content may be asked for again."""
     for seen in lineage.directory.siblings(lineage.source):
-        if not lineage.ignored.holds(seen, key):
-            continue
-        copy = TailFile(seen.path, seen.device, seen.inode, live=False, compressed=seen.compressed)
-        try:
-            copy.attach(lineage.directory.open(seen.path, lineage.settings))
-        except Refused:
-            continue
-        return copy
+        if lineage.ignored.holds(seen, key):
+            copy = _opened(lineage, seen.path, (seen.device, seen.inode), seen.compressed)
+            if copy is not None:
+                return copy
     return None
+
+
+def _opened(lineage: Lineage, path: str, node_id: tuple[int, int], compressed: bool) -> TailFile | None:
+    """The file there, open for a look; None where it may not be opened. Whoever asks closes it, or keeps it."""
+    file = TailFile(path, *node_id, live=False, compressed=compressed)
+    try:
+        file.attach(lineage.directory.open(path, lineage.settings))
+    except Refused:
+        return None
+    return file
