@@ -151,7 +151,9 @@ async def test_a_rotated_token_is_read_again(api: FakeApi) -> None:
     async with Rig(api).running() as rig:
         await rig.listed()
         watches = rig.pods.watches
-        api.new_token("token-two-of-them")
+        api.new_token("token-two-of-them", old_too=True)
+        await rig.until("no request with the old one is on its way", lambda: rig.pods.watches > watches + 1)
+        api.tokens, watches = {"token-two-of-them"}, rig.pods.watches
         found = api.put(pod("web-1"))
         uid = found["metadata"]["uid"]
         await rig.until("the next watch with it", lambda: rig.pods.watches > watches and rig.labels(uid) == {})

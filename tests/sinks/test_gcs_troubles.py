@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -273,7 +273,14 @@ async def test_a_spool_file_that_changes_while_the_agent_runs_is_said_and_mended
     world: GcsWorld, gcs: FakeGcs, keys: dict[str, str],
 ) -> None:
     """Cloud Storage refuses it by its checksum, each time: that alone said nothing of the disk. In one request, and in pieces."""
-    gcs.schedule = iter(["503"] * 100_000)
+    changed = asyncio.Event()
+
+    def answers() -> Iterator[str]:
+        while not changed.is_set():
+            yield "503"
+        yield "503"                                  # what is on its way was read before the change
+
+    gcs.schedule = answers()
     for _ in range(3):
         world.write(700, padding=5000 if keys else 0)
     world.run(**keys)
@@ -282,7 +289,7 @@ async def test_a_spool_file_that_changes_while_the_agent_runs_is_said_and_mended
     [part] = [name for name in world.spool if name.endswith(".part")]
     path = world.root / "spool" / "far" / part
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    gcs.schedule = iter(())
+    changed.set()
     await world.until(lambda: world.delivery.status()["state"] == "failed", "said")
     assert "restart" in world.delivery.status()["last_error"] and part in world.delivery.status()["last_error"]
     flushing.cancel()

@@ -90,9 +90,9 @@ class FakeApi:
 
     # ------------------------------------------------------------ what the cluster does
 
-    def new_token(self, token: str) -> None:
-        """The old ones are not taken any more; the file has the new one, as the kubelet writes it."""
-        self.tokens = {token}
+    def new_token(self, token: str, old_too: bool = False) -> None:
+        """The file has the new one, as the kubelet writes it. The old ones are taken for a while (`old_too`), or no more."""
+        self.tokens = {token, *self.tokens} if old_too else {token}
         self.token_file.write_text(token)
 
     def put(self, found: dict[str, Any]) -> dict[str, Any]:
