@@ -246,4 +246,4 @@ def _sinks_text(sinks: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for name, s in sinks.items()
     ]
     head = ("SINK", "DELIVERED", "HELD", "DEAD", "DROPPED", "UNROUTED", "BEFORE START", "DROPPED BY")
-    return table(head, rows) if rows else ["no sinks"]
+    return table(head, rows) if rows else ["no sink has a position on disk yet"]

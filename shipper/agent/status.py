@@ -160,7 +160,7 @@ def _sinks(sinks: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
          duration(facts.get("oldest_s")))
         for name, facts in sorted(sinks.items())
     ]
-    return table(("SINK", "TYPE", "STATE", "BACKLOG", "OLDEST"), rows) if rows else ["no sinks"]
+    return table(("SINK", "TYPE", "STATE", "BACKLOG", "OLDEST"), rows) if rows else ["no sink has a position on disk yet"]
 
 
 def _undelivered(sinks: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:

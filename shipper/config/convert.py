@@ -17,7 +17,20 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
-from .scalars import Scalar, Unfit, as_any, as_bool, as_custom, as_float, as_int, as_one_of, as_text, expand, suggest
+from .scalars import (
+    Scalar,
+    Unfit,
+    as_any,
+    as_bool,
+    as_custom,
+    as_float,
+    as_int,
+    as_one_of,
+    as_text,
+    did_you_mean,
+    expand,
+    suggest,
+)
 from .secrets import is_secret, scrub
 from .tree import Node, Path, Place, Problem
 
@@ -71,16 +84,19 @@ class Converter:
         known = {f.encode_name: f for f in wanted.fields}
         beside = [*beside, wanted.tag_field] if wanted.tag_field else beside
         values: dict[str, Any] = {}
+        meant: list[str] = []
         for key, place, child in node.entries:
             if key in skip or key == wanted.tag_field:
                 continue
             self.places[*path, key] = place
             if key not in known:
-                self.unknown(place, (*path, key), [*known, *beside], wanted)
+                meant.append(self.unknown(place, (*path, key), [*known, *beside], wanted))
                 continue
             values[known[key].name] = self.convert(child, known[key].type, (*path, key))
         for missing in (f for f in wanted.fields if f.required and f.name not in values):
-            values[missing.name] = self.wrong(self.place(path), (*path, missing.encode_name), "missing; add this key")
+            is_told = did_you_mean(missing.encode_name) in meant          # it stands there, misspelt: one mistake, one message
+            values[missing.name] = WRONG if is_told else self.wrong(
+                self.place(path), (*path, missing.encode_name), "missing; add this key")
         if any(value is WRONG for value in values.values()):
             return WRONG
         try:
@@ -88,13 +104,15 @@ class Converter:
         except (ValueError, TypeError) as error:     # what the Struct's own __post_init__ refuses
             return self.wrong(self.place(path), path, scrub(str(error), self.secrets))
 
-    def unknown(self, place: Place, path: Path, known: Collection[str], wanted: inspect.StructType | None = None) -> None:
-        """Note an unknown key, with the nearest known one (of `wanted` also one level down) or with all of them."""
+    def unknown(self, place: Place, path: Path, known: Collection[str], wanted: inspect.StructType | None = None) -> str:
+        """Note an unknown key, with the nearest known one (of `wanted` also one level down) or with all of them. What it
+        suggests, as `suggest` says it."""
         if "${" in path[-1]:
             self.wrong(place, path, "unknown key: a variable stands in it, and they are put into values only; write the key out")
-            return
+            return ""
         close = _one_level_down(path[-1], wanted) or suggest(path[-1], known)
         self.wrong(place, path, f"unknown key{close}" if close else f"unknown key; known here: {', '.join(known)}")
+        return close
 
     def without_tag(self, node: Node, tag_path: Path, missing: str) -> Any:
         """Note that `node` has not the key that says what it is: the misspelt one where there is one, else `missing`."""

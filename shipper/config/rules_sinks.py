@@ -106,16 +106,19 @@ def _dead_sink(draft: Draft, say: Findings) -> None:
     buffer = draft.buffer
     if buffer is None:
         return
+    blocking = []
     for name, common in draft.commons.items():
         if common.max_backlog is not None and common.max_backlog >= buffer.max_size:
             say.warn(("sinks", name, "max_backlog"), f"has no effect: the buffer ({size(buffer.max_size)}) is full before; "
                      "lower it")
-            continue
-        bounded = common.max_backlog or common.max_backlog_age or common.give_up_after
-        if len(draft.sink_names) > 1 and common.when_full == "block" and not bounded:
-            say.warn(("sinks", name, "when_full"), f"block: while this sink is down the buffer fills ({size(buffer.max_size)}, "
-                     f"at 1 MB/s in {duration(buffer.max_size / RATE_BYTES_S)}), and then reading stops for the other sinks "
-                     "too; raise buffer.max_size, or set when_full: drop_oldest or max_backlog here")
+        elif common.when_full == "block" and not (common.max_backlog or common.max_backlog_age or common.give_up_after):
+            blocking.append(name)
+    if blocking and len(draft.sink_names) > 1:
+        first, *rest = blocking
+        others = f" (or {' or '.join(rest)})" if rest else ""
+        say.warn(("sinks", first, "when_full"), f"block: while this sink{others} is down the buffer fills "
+                 f"({size(buffer.max_size)}, at 1 MB/s in {duration(buffer.max_size / RATE_BYTES_S)}), and then reading stops for the other sinks "
+                 "too; raise buffer.max_size, or set when_full: drop_oldest or max_backlog here")
 
 
 SINK_RULES = (_sink_checks, _targets, _raw, _when, _previously, _dead_sink)

@@ -167,7 +167,11 @@ def suggest(word: str, known: Iterable[str]) -> str:
     known, word = list(known), word[:64].lower().replace("-", "_")
     close = difflib.get_close_matches(word, known, 1, 0.6) or \
         [name for name in known if word.startswith(f"{name}_") or word.endswith(f"_{name}")]
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return did_you_mean(close[0]) if close else ""
+
+
+def did_you_mean(word: str) -> str:
+    return f"; did you mean {word!r}?"
 
 
 def _guess_of_yaml_11(text: str) -> str | None:

@@ -104,6 +104,7 @@ def test_records_that_were_not_delivered_are_seen_at_a_glance() -> None:
 def test_where_no_file_is_known_it_says_whether_anyone_looks() -> None:
     assert "nothing matches the sources' `include`" in human(assemble(AGENT, StatusFacts()))
     assert human(offline(StatusFacts(), "/x")).endswith("no files are known")
+    assert "no sink has a position on disk yet" in human(offline(StatusFacts(), "/x"))      # killed in its first second
 
 
 def test_where_pods_are_asked_for_it_says_how_many_are_known_and_who_waits() -> None:

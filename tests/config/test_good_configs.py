@@ -154,6 +154,13 @@ class TestWarnings:
             "4:3: sinks.a.when_full: block: while this sink is down the buffer fills (1GiB, at 1 MB/s in 18 minutes), and then "
             "reading stops for the other sinks too; raise buffer.max_size, or set when_full: drop_oldest or max_backlog here"]
 
+    def test_sinks_that_would_each_stop_the_others_are_told_in_one_warning(self):
+        text = S + "sinks:\n" + "".join(f"  {n}: {{type: fake, address: {n}}}\n" for n in "abc")
+        assert warnings(text) == [
+            "4:3: sinks.a.when_full: block: while this sink (or b or c) is down the buffer fills (1GiB, at 1 MB/s in "
+            "18 minutes), and then reading stops for the other sinks too; raise buffer.max_size, or set when_full: drop_oldest or "
+            "max_backlog here"]
+
     def test_a_single_sink_may_block(self):
         assert warnings(S + K) == []
 

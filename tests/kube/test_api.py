@@ -210,8 +210,8 @@ async def test_a_server_of_another_ca_never_sees_the_token(api: FakeApi, tmp_pat
     other = FakeApi(tmp_path / "other")
     async with Rig(api).running() as rig:
         await rig.listed()
+        await rig.until("the watch", lambda: ("watch", "pods") in api.requests)      # else it is refused before it is asked
         rig.client._ca_file = str(other.ca_file)
-        await rig.until("the watch", lambda: ("watch", "pods") in api.requests)
         requests = len(api.requests)
         await rig.until("refused", lambda: rig.pods.ask() or rig.telemetry.value("shipper_metadata_errors_total", "tls") >= 1)
         assert len(api.requests) == requests
