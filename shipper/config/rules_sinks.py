@@ -116,8 +116,9 @@ def _dead_sink(draft: Draft, say: Findings) -> None:
     if blocking and len(draft.sink_names) > 1:
         first, *rest = blocking
         others = f" (or {' or '.join(rest)})" if rest else ""
-        say.warn(("sinks", first, "when_full"), f"block: while this sink{others} is down the buffer fills "
-                 f"({size(buffer.max_size)}, at 1 MB/s in {duration(buffer.max_size / RATE_BYTES_S)}), and then reading stops for the other sinks "
+        fills = f"{size(buffer.max_size)}, at 1 MB/s in {duration(buffer.max_size / RATE_BYTES_S)}"
+        say.warn(("sinks", first, "when_full"),
+                 f"block: while this sink{others} is down the buffer fills ({fills}), and then reading stops for the other sinks "
                  "too; raise buffer.max_size, or set when_full: drop_oldest or max_backlog here")
 
 

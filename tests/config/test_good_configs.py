@@ -158,8 +158,8 @@ class TestWarnings:
         text = S + "sinks:\n" + "".join(f"  {n}: {{type: fake, address: {n}}}\n" for n in "abc")
         assert warnings(text) == [
             "4:3: sinks.a.when_full: block: while this sink (or b or c) is down the buffer fills (1GiB, at 1 MB/s in "
-            "18 minutes), and then reading stops for the other sinks too; raise buffer.max_size, or set when_full: drop_oldest or "
-            "max_backlog here"]
+            "18 minutes), and then reading stops for the other sinks too; raise buffer.max_size, or set when_full: drop_oldest "
+            "or max_backlog here"]
 
     def test_a_single_sink_may_block(self):
         assert warnings(S + K) == []
