@@ -29,6 +29,9 @@ _ENV = re.compile(r"#\{\s*ENV(?:\[\s*[\"']([A-Za-z_]\w*)[\"']\s*\]|"
                   r"(?:\s*\|\|\s*(?:[\"']([^\"'}]*)[\"']|(true|false|\d+)|nil))?\s*\}")
 _UNLESS = re.compile(r"[\"']?#\{\s*ENV\[\s*[\"']([A-Za-z_]\w*)[\"']\s*\]\s*\|\|\s*(?:use_default|use_nil|nil)\s*\}[\"']?")
 _ASSUMED = re.compile(r"\$\{[A-Za-z_]\w*:-([^}]*)\}")
+_COMMENT = re.compile(r"\s+#(?!\{)")
+_EXPRESSION = re.compile(r"/.*[\^$(\[\\].*/[imx]*")
+_JSON_COMMENT = re.compile(r"((?:[^\"#]|\"(?:[^\"\\]|\\.)*\")*)#.*")
 MOST_INCLUDES = 20
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "b": "\b", "0": "\0"}
 
@@ -203,9 +206,7 @@ class _Parser:
             return self._quoted(text, number)
         if text[:1] in ("[", "{") and not text.startswith("{{"):
             return self._json(text, number)
-        if text.startswith("/"):
-            return environment(text)                      # an expression may hold blanks and #
-        return environment(re.split(r"\s+#(?!\{)", text, maxsplit=1)[0].rstrip())
+        return environment(_without_comment(text))
 
     def _quoted(self, text: str, number: int) -> str:
         quote, end = text[0], None
@@ -219,7 +220,8 @@ class _Parser:
 
     def _json(self, text: str, number: int) -> str:
         """Until it is whole; what never is (a regular expression in brackets, a template) stays the line that it was."""
-        first, at = re.split(r"\s+#(?!\{)", text, maxsplit=1)[0].rstrip(), self._at
+        first, at = _without_comment(text), self._at
+        text = _without_json_comment(text)
         while at <= len(self._lines):
             try:
                 json.JSONDecoder().raw_decode(text)
@@ -228,9 +230,20 @@ class _Parser:
             except ValueError:
                 if at == len(self._lines):
                     break
-                text += "\n" + self._lines[at]
+                text += "\n" + _without_json_comment(self._lines[at])
                 at += 1
         return environment(first)
+
+
+def _without_comment(text: str) -> str:
+    """As fluentd: a # with a blank in front of it begins a comment. But a whole expression with both in it stays one."""
+    cut = _COMMENT.split(text, maxsplit=1)[0].rstrip()
+    return text if _EXPRESSION.fullmatch(text) and not _EXPRESSION.fullmatch(cut) else cut
+
+
+def _without_json_comment(line: str) -> str:
+    found = _JSON_COMMENT.fullmatch(line)
+    return line if found is None else found[1].rstrip()
 
 
 def _end_of_string(text: str, quote: str) -> int | None:
