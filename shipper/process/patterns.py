@@ -18,7 +18,8 @@ from functools import lru_cache
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any, Protocol
 
-from ._blow_up import EXPONENTIAL, POLYNOMIAL, RESTARTED, TOO_MANY, UNBOUNDED, blow_up
+from ._automaton import UNBOUNDED
+from ._blow_up import EXPONENTIAL, POLYNOMIAL, RESTARTED, TOO_MANY, blow_up
 
 LONGEST_PATTERN = 4096
 MOST_REPEATS = 1000

@@ -9,7 +9,8 @@ import msgspec
 
 from ..config.process_redact import RedactRule
 from ..config.processing import Processing as Settings
-from ._blow_up import ALL, NEWLINE, blow_up, byte_class
+from ._automaton import ALL, NEWLINE, byte_class
+from ._blow_up import blow_up
 from .patterns import compile_pattern, tree_of
 from .redact import Redactor, Rule, builtin_rules, own_finder, replacement
 from .secrets_known import FINDERS, NAMES
