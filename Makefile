@@ -45,7 +45,7 @@ check: $(STAMP) ## ruff, mypy --strict, import-linter
 # What is measured is what a user installs: not editable, without the development tools (the agent's imports find fewer packages).
 $(BENCH_STAMP): pyproject.toml $(shell find shipper config -type f -not -name '*.pyc')
 	@test -x $(BENCH_VENV)/bin/pip || $(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade '.[fast]'
+	$(BENCH_VENV)/bin/pip install --quiet --disable-pip-version-check --upgrade '.[fast,bigquery]'
 	@touch $(BENCH_STAMP)
 
 bench: $(STAMP) $(BENCH_STAMP) ## side by side with rsyslogd; results in tests/bench/results/

@@ -48,7 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         say(f"warning: {busy}")
     options = Options(args.rounds or (1 if args.quick else 3), args.quick, args.long)
     with FarSide() as far:
-        bench = Bench(options, contenders(args.shipper, args.also, with_rsyslogd=not args.no_rsyslogd), far, cache_directory())
+        every = contenders(args.shipper, args.also, with_rsyslogd=not args.no_rsyslogd)
+        bench = Bench(options, args.shipper, every, far, cache_directory())
         facts["ceiling"] = _ceiling(bench)
         chosen = [s for s in scenarios().values() if (s.name in args.only if args.only else s.default)]
         for scenario in chosen:

@@ -44,7 +44,10 @@ class Options:
 
 @dataclass
 class Bench:
+    """shipper: the program of ours that is measured."""
+
     options: Options
+    shipper: str
     contenders: dict[str, Prepare]
     far: FarSide
     cache: Path

@@ -1,50 +1,43 @@
 """The fake of BigQuery's Storage Write API as a process of its own: takes rows, counts marks. Driver.
 
-    python -m tests.bench.bigquery_receiver EXPECTED    prints {"port": n}, and {"done": {...}} when EXPECTED rows are there
+    python -m tests.bench.bigquery_receiver EXPECTED        its words: tally.py
 
 Rows are not read one by one (that would be the slowest thing in the room), but each row's number is looked for in its bytes.
 """
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import sys
-import time
 from typing import Any
 
 from tests.support.fake_bigquery_write import FakeBigQueryWrite
 
-_NUMBER = re.compile(rb"~(\d{7})")
+from .tally import DRAINED_S, NUMBER, Tally, say, told_to_end
 
 
 class Counting(FakeBigQueryWrite):
     """`found`: the numbers, once per row that has one."""
 
-    def __init__(self) -> None:
+    def __init__(self, tally: Tally) -> None:
         super().__init__(keep=False)
-        self.found: list[int] = []
-        self.wire_bytes = self.last_ns = 0
+        self._tally, self.found, self.wire_bytes = tally, list[int](), 0
 
     def _rows(self, connection: Any, table: Any, serialized: Any) -> list[dict[str, Any]]:
         data = b"\n".join(serialized)
-        self.found += map(int, _NUMBER.findall(data))
+        found = list(map(int, NUMBER.findall(data)))
+        self.found += found
         self.wire_bytes += len(data)
-        self.last_ns = time.monotonic_ns()
+        self._tally.add(len(found))
         return super()._rows(connection, table, serialized)
 
 
 async def serve(expected: int) -> None:
-    async with Counting() as fake:
-        print(json.dumps({"port": fake.port}), flush=True)
-        while len(fake.found) < expected:
-            await asyncio.sleep(0.02)
-        await asyncio.sleep(1.0)
-        rows, distinct = len(fake.found), len(set(fake.found))
-        print(json.dumps({"done": {
-            "last_ns": fake.last_ns, "missing": expected - distinct, "repeated": rows - distinct,
-            "wire_bytes": fake.wire_bytes, "requests": len(fake.seen), "wrong": fake.wrong, "cpu_s": time.process_time(),
-        }}), flush=True)
+    tally = Tally(expected)
+    async with Counting(tally) as fake:
+        say(port=fake.port)
+        await told_to_end()
+        await fake.server.stop(DRAINED_S)               # the calls that are still open are read to their end
+        say(totals=tally.totals(fake.found, wire_bytes=fake.wire_bytes, requests=len(fake.seen), wrong=len(fake.wrong)))
 
 
 if __name__ == "__main__":

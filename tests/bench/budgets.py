@@ -55,9 +55,9 @@ BUDGETS = tuple(
     )
 ) + (
     Budget("gcs", "isal", "klines_s", 250, at_least=True), Budget("gcs", "isal", "rss_mb", 75),
-    Budget("gcs", "isal", "missing", 0), Budget("gcs", "isal", "repeated", 0),
+    Budget("gcs", "isal", "missing", 0), Budget("gcs", "isal", "repeated", 0), Budget("gcs", "isal", "wrong", 0),
     Budget("bigquery", "storage_write", "rss_mb", 100), Budget("bigquery", "storage_write", "missing", 0),
-    Budget("bigquery", "storage_write", "repeated", 0),
+    Budget("bigquery", "storage_write", "repeated", 0), Budget("bigquery", "storage_write", "wrong", 0),
 )
 
 

@@ -1,11 +1,13 @@
 """The bench tells the truth: its corpus is what it says, and its proof finds what is missing, repeated or out of order."""
 from __future__ import annotations
 
+import http.client
 import re
 from pathlib import Path
 
 import pytest
 
+from .backlog import Receiver
 from .bench import Sample
 from .budgets import Budget
 from .corpus import Shape, lay_out, make_corpus
@@ -56,6 +58,27 @@ def test_equal_shapes_give_equal_bytes(tmp_path: Path) -> None:
 ])
 def test_what_is_missing_repeated_or_out_of_order_is_counted(arrived: list[int], found: Proof) -> None:
     assert prove(arrived, 6, [3, 6]) == found
+
+
+def test_what_came_behind_the_last_line_that_was_missing_is_counted_too() -> None:
+    with Receiver("http_receiver", "2", "0") as receiver:
+        for numbers in ("~0000000", "~0000001", "~0000001"):
+            far = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=20)
+            far.request("POST", "/in", numbers)
+            assert far.getresponse().read() == b"ok"
+            far.close()
+        assert receiver.hear(20.0) == {"all": True}
+        totals = receiver.totals()
+    assert (totals["missing"], totals["repeated"], totals["requests"]) == (0, 1, 3)
+
+
+def test_of_a_sender_that_ends_too_soon_the_lines_that_did_not_come_are_counted() -> None:
+    with Receiver("http_receiver", "3", "0") as receiver:
+        far = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=20)
+        far.request("POST", "/in", "~0000002")
+        far.close()                                     # does not wait for its answer
+        totals = receiver.totals()
+    assert (totals["missing"], totals["repeated"], totals["requests"]) == (2, 0, 1)
 
 
 def test_the_report_takes_medians_and_says_by_how_much_a_budget_is_missed() -> None:

@@ -88,6 +88,11 @@ class FakeGcs:
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
 
+    @property
+    def connections(self) -> int:
+        """How many are open now."""
+        return 0 if self._runner.server is None else len(self._runner.server.connections)
+
     # ------------------------------------------------------------ requests
 
     async def _enter(self, request: web.Request, kind: str) -> tuple[str, web.Response | None]:

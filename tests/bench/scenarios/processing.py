@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from tests.process import ordinary
 
-from ..agents import Setting
 from ..bench import ENVIRON, Bench, Scenario
 from ..process import Measured
 
@@ -47,12 +46,11 @@ CASES = (
 
 def run(bench: Bench) -> None:
     lines = QUICK_LINES if bench.options.quick else LINES
-    shipper = next(iter(bench.contenders))
     with bench.work() as root:
         _write(root, lines)
         for number in range(bench.options.rounds):
             for case in CASES:
-                _once(bench, root, case, shipper, number, lines)
+                _once(bench, root, case, number, lines)
 
 
 def _write(root: Path, lines: int) -> None:
@@ -73,9 +71,8 @@ def _cri(text: bytes) -> bytes:
     return b"2026-11-20T09:04:05.123456789Z stdout F " + text + b"\n"
 
 
-def _once(bench: Bench, root: Path, case: Case, shipper: str, number: int, lines: int) -> None:
+def _once(bench: Bench, root: Path, case: Case, number: int, lines: int) -> None:
     with bench.work() as work:
-        program = _program(bench, shipper, work)          # writes a config of its own there
         config = work / "shipper.yaml"
         source = {"type": "containers", "include": [f"{root}/pods/*/*/*.log"], "allowed_roots": [f"{root}/pods"], **case.keys}
         sink = {"type": "syslog", "address": f"127.0.0.1:{bench.far.port}", "protocol": "tcp", "start_at": "oldest",
@@ -85,7 +82,7 @@ def _once(bench: Bench, root: Path, case: Case, shipper: str, number: int, lines
             "admin": {"listen": None},
         }))
         bench.far.begin(lines)
-        process = Measured([program, "run", "--once", "-c", os.fspath(config)], ENVIRON, work / "log")
+        process = Measured([bench.shipper, "run", "--once", "-c", os.fspath(config)], ENVIRON, work / "log")
         try:
             end_s = time.monotonic() + TIMEOUT_S
             while process.alive() and time.monotonic() < end_s:
@@ -94,19 +91,14 @@ def _once(bench: Bench, root: Path, case: Case, shipper: str, number: int, lines
             cpu_s = process.stop()
         assert process.status == 0, process.log.read_text()[-2000:]
         audit = json.loads(subprocess.run(
-            [program, "audit", "--json", "-c", os.fspath(config)], capture_output=True, check=True, env=ENVIRON).stdout)
+            [bench.shipper, "audit", "--json", "-c", os.fspath(config)], capture_output=True, check=True, env=ENVIRON).stdout)
         size = sum(path.stat().st_size for path in root.glob("pods/*/*/*.log"))
         assert audit["sinks"]["far"]["delivered_bytes"] == size, audit["sinks"]
     values = {"cpu_s_per_m": cpu_s / lines * 1e6}
     off = [s.values["cpu_s_per_m"] for s in bench.samples if (s.scenario, s.case) == ("processing", OFF)]
     if case.name != OFF and off:
         values["cpu_ratio_to_off"] = values["cpu_s_per_m"] / median(off)
-    bench.add("processing", case.name, shipper, number, **values)
-
-
-def _program(bench: Bench, shipper: str, work: Path) -> str:
-    """The agent's own path: the first word of what the contender would run."""
-    return bench.contenders[shipper](Setting(work, work, bench.far.port, work))[0]
+    bench.add("processing", case.name, "shipper", number, **values)
 
 
 SCENARIO = Scenario("processing", "parsing, joining, redacting: CPU against all of it off", run)
