@@ -8,7 +8,7 @@
 
 Invariants (tests/journal/test_driver.py):
   W1  the position of a journal is the cursor in its newest frame, and nothing else (P2): an entry is in the buffer exactly once,
-      wherever the agent is killed
+      wherever the agent is killed (standing.py says what follows of it)
   W2  the range of a section counts messages (records.py); with the same key the count only goes on, and only where the same
       entries follow: another filter, or entries that are gone, begin a new key, so that an id never means two contents
   W3  what is gone unread is a gap `vacuumed`, with the times around it and the number of entries where they are numbered
@@ -20,21 +20,18 @@ Invariants (tests/journal/test_driver.py):
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
-from base64 import b32encode
 from collections.abc import Callable, Coroutine
-from hashlib import blake2b
 from typing import Any
 
 from ..errors import BufferLost, GapReason
-from ..model import FileRef, Gap, Section, Source
+from ..model import Section, Source
 from ..telemetry import Telemetry
 from .again import Again
 from .export import Entry
-from .places import Place, is_read, missing
 from .ports import Backend, Decoder, Known, Output, Settings, Stream, Trouble
-from .records import CURSOR, EntryDecoder, entry_bytes, time_ns
+from .records import EntryDecoder, entry_bytes
+from .standing import Standing
 
 FIRST_BACK_OFF_S, MOST_BACK_OFF_S = 1.0, 30.0
 EMPTY_WAIT_S = 2.0
@@ -57,18 +54,12 @@ class JournalReader:
     ) -> None:
         self.source, self.settings = source, settings
         self._backend, self._inner, self._decoder, self._output = backend, inner, decoder, output
-        self._telemetry, self._now_s, self._now_ns, self._lost_reason = telemetry, now_s, now_ns, lost_reason
+        self._telemetry, self._now_s, self._now_ns = telemetry, now_s, now_ns
+        self._stands = Standing(source, settings, backend.place_of, output.claim, lost_reason)
         self._stop = asyncio.Event()
         self._went_back = asyncio.Event()
         self._goes_back = False
         self._stream: Stream | None = None
-        self._ref: FileRef | None = None                  # None: its first section makes it
-        self._closing: Section | None = None              # of the key before, in the frame of the new one's first section
-        self._offset = 0
-        self._cursor = ""
-        self._last: Place | None = None
-        self._before: Place | None = None                 # whose number the next one follows; None where a gap is told
-        self._last_ns = 0
         self.state = "waiting"
         self._again = Again(
             source.lineage, settings, backend, decoder, output, self._submit, self._room, now_ns, now_s)
@@ -90,17 +81,17 @@ class JournalReader:
 
     def row(self) -> dict[str, Any]:
         """As tail.facts.rows_of: how much is unread a journal does not say."""
-        source = self.source
+        source, stands = self.source, self._stands
         return {
-            "path": source.path, "key": self._ref.key if self._ref else "", "source": source.name, "namespace": "", "pod": "",
-            "container": "", "size": self._offset, "position": self._offset, "lag_bytes": 0, "last_record_ns": self._last_ns,
+            "path": source.path, "key": self.key, "source": source.name, "namespace": "", "pod": "", "container": "",
+            "size": stands.offset, "position": stands.offset, "lag_bytes": 0, "last_record_ns": stands.last_ns,
             "state": self.state,
         }
 
     @property
     def key(self) -> str:
         """That is being read; "" where there is none yet."""
-        return self._ref.key if self._ref is not None else ""
+        return self._stands.ref.key if self._stands.ref is not None else ""
 
     # ---------------------------------------------------------------- life
 
@@ -191,7 +182,7 @@ class JournalReader:
 
     async def _pass(self, *, follow: bool) -> None:
         """One stream, from the position to its end."""
-        stream = self._stream = await self._backend.stream(self._cursor, follow=follow)
+        stream = self._stream = await self._backend.stream(self._stands.cursor, follow=follow)
         self.state = "reading"
         try:
             await self._read(stream, follow)
@@ -207,77 +198,34 @@ class JournalReader:
     async def _begin(self) -> bool:
         """Take up the position of the frames (W1). False: nothing to be read is there (yet)."""
         known = self._known()
-        self._ref = self._closing = self._last = self._before = None
-        self._offset, self._cursor, self._last_ns = 0, "", 0
         lineage = self._output.positions().lineages.get(self.source.lineage)
         self._decoder.restore(lineage.state if lineage is not None else (), self._now_s())          # W6
+        self._stands.take_up(known, self._decoder.state())
         if known is None:
             return self.settings.start_at != "end" or await self._pass_over()
-        self._cursor, self._last_ns = known.cursor, known.last_ns
-        self._last = self._backend.place_of(known.cursor) if known.cursor else None
-        if known.closed:                                  # its gap is told, and nothing was read since
-            return True
-        self._before = self._last
-        if known.file.head_hash == self.settings.signature:
-            self._ref, self._offset = known.file, known.offset
-        else:
-            self._closing = self._close(known.file, known.offset, ())
-        return self._last is None or await self._look_for_loss(known)
+        return known.closed or self._stands.last is None or await self._look_for_loss(known)
 
     async def _look_for_loss(self, known: Known) -> bool:
         """W3. False where nothing at all is there: whatever comes will tell."""
-        assert self._last is not None
-        first = await self._backend.first_at(self._cursor)
+        first = await self._backend.first_at(known.cursor)
         if first is None:
             return False
-        place = self._place(first)
-        if is_read(place, self._last):
-            return True
-        entries = missing(self._last, place)
-        if entries:
-            gap = self._gap(known.offset, entries, time_ns(first))
-            await self._submit([self._close(known.file, known.offset, (gap,))])
-            self._ref = self._closing = self._before = None
-            self._offset = 0
+        lost = self._stands.lost_before(first, known, self._decoder.state())
+        if lost is not None:
+            await self._submit([lost])
         return True
-
-    def _gap(self, offset: int, entries: int, first_ns: int) -> Gap:
-        """At least a byte for each entry that is known to be missing and to be wanted."""
-        at_least = entries if entries > 0 and self.settings.unfiltered else 0
-        return Gap(offset, -1, self._lost_reason, at_least, self._last_ns, first_ns)
-
-    def _close(self, ref: FileRef, offset: int, gaps: tuple[Gap, ...]) -> Section:
-        return Section(
-            ref, offset, offset, "", None, self._decoder.state(), gaps=gaps, size=offset, closed=True, cursor=self._cursor)
 
     async def _pass_over(self) -> bool:
         """start_at: end. What is there is passed over, durably, before anything is read."""
         newest = await self._backend.newest()
-        if newest is None:
-            return True
-        self._cursor = newest.get(CURSOR, b"").decode("ascii", "replace")
-        self._last = self._before = self._place(newest)
-        self._last_ns = time_ns(newest)
-        gap = Gap(0, -1, GapReason.START_AT_END, 0, 0, self._last_ns)
-        ref = self._definition()
-        await self._submit([Section(ref, 0, 0, "", None, gaps=(gap,), last_ns=self._last_ns, cursor=self._cursor)])
+        if newest is not None:
+            await self._submit([self._stands.pass_over(newest)])
         return True
-
-    def _definition(self) -> FileRef:
-        """A key of its own for each numbering of bytes (W2)."""
-        while self._ref is None:
-            mixed = blake2b(digest_size=10)
-            for part in (self.source.node, self.source.lineage, self._cursor, secrets.token_hex(8)):
-                mixed.update(part.encode("utf-8", "surrogateescape") + b"\0")
-            key = b32encode(mixed.digest()).decode().lower()
-            if self._output.claim(key):
-                self._ref = FileRef(key, self.source, self.source.path, 0, 0, 0, self.settings.signature)
-        return self._ref
 
     # ---------------------------------------------------------------- reading
 
     async def _read(self, stream: Stream, follow: bool) -> None:
-        begins = self._last is not None
+        begins = self._stands.last is not None
         while not (self._goes_back or self._stop.is_set()):
             entries = await stream.read()
             if entries is None:
@@ -288,7 +236,7 @@ class JournalReader:
             if self._again.due():
                 await self._again.read()
             if entries and begins:
-                entries = self._unread(entries)
+                entries = self._stands.unread(entries)
                 begins = not entries
             if entries:
                 if not await self._take(entries):
@@ -309,20 +257,6 @@ class JournalReader:
         except TimeoutError:
             return
 
-    def _unread(self, entries: list[Entry]) -> list[Entry]:
-        """Where a stream begins at the cursor's own entry: what is behind it."""
-        assert self._last is not None
-        for index, entry in enumerate(entries):
-            if not is_read(self._place(entry), self._last):
-                return entries[index:]
-        return []
-
-    def _place(self, entry: Entry) -> Place:
-        try:
-            return self._backend.place_of(entry.get(CURSOR, b""))
-        except ValueError as error:
-            raise Trouble(str(error)) from None
-
     async def _take(self, entries: list[Entry]) -> bool:
         """One frame of what one read gave. False where it may not be now: then nothing behind them may either."""
         await self._room()
@@ -332,20 +266,12 @@ class JournalReader:
             await self._pause(min(wait_s, 1.0))
         if self._goes_back or wait_s > 0:
             return False
-        gaps = self._holes(entries)
-        ref = self._definition()
+        gaps = self._stands.holes(entries)
         batch = self._decoder.decode(
-            ref.key, self._offset, entries, read_ns=self._now_ns(), now_s=self._now_s(), reread=_nothing)
-        start, end = self._offset, self._inner.end
-        last = entries[-1]
-        self._offset, self._cursor = end, last[CURSOR].decode("ascii", "replace")
-        self._last = self._before = self._place(last)
-        self._last_ns = time_ns(last) or self._last_ns
-        section = Section(
-            ref, start, end, "", batch, self._decoder.state(), self._decoder.take_drops(), gaps, end, self._last_ns,
-            cursor=self._cursor)
-        closing, self._closing = self._closing, None
-        await self._submit([closing, section] if closing is not None else [section])
+            self._stands.definition().key, self._stands.offset, entries, read_ns=self._now_ns(), now_s=self._now_s(),
+            reread=_nothing)
+        await self._submit(self._stands.advance(
+            entries, batch, gaps, self._inner.end, self._decoder.state(), self._decoder.take_drops()))
         return True
 
     async def _room(self) -> bool:
@@ -354,33 +280,15 @@ class JournalReader:
             await self._first_of(self._output.room(), self._stop.wait(), self._went_back.wait())
         return not (self._stop.is_set() or self._goes_back)
 
-    def _holes(self, entries: list[Entry]) -> tuple[Gap, ...]:
-        """Numbers that were jumped over while the stream went on: the journal was vacuumed faster than it was read."""
-        first, newest = self._place(entries[0]), self._place(entries[-1])
-        if not self.settings.unfiltered:
-            return ()
-        before = self._before or first
-        expected = len(entries) - (self._before is None)
-        if newest.numbering == before.numbering and newest.number - before.number == expected:
-            return ()
-        gaps = []
-        for entry in entries:
-            place = self._place(entry)
-            if missing(before, place) > 0:
-                gaps.append(self._gap(self._offset, missing(before, place), time_ns(entry)))
-            before = place
-        return tuple(gaps)
-
     async def _tell_overdue(self) -> None:
         """Records that a step makes by itself: what a limit dropped."""
-        since_s = self._decoder.oldest_open_s()
-        if since_s is None or self._now_s() - since_s < TELL_AFTER_S or self._ref is None:
+        since_s, ref, at, cursor = self._decoder.oldest_open_s(), self._stands.ref, self._stands.offset, self._stands.cursor
+        if since_s is None or self._now_s() - since_s < TELL_AFTER_S or ref is None:
             return
         told = self._decoder.flush(before_s=self._now_s(), read_ns=self._now_ns(), reread=_nothing)
         sections = [
-            Section(self._ref, self._offset, self._offset, "", batch, self._decoder.state(), self._decoder.take_drops(),
-                    cursor=self._cursor, size=self._offset)
-            for key, batch in told if key == self._ref.key
+            Section(ref, at, at, "", batch, self._decoder.state(), self._decoder.take_drops(), cursor=cursor, size=at)
+            for key, batch in told if key == ref.key
         ]
         if sections:
             await self._submit(sections)

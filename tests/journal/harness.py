@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shipper.buffer.positions import Positions
-from shipper.errors import BufferLost
+from shipper.errors import BufferLost, GapReason
 from shipper.journal.driver import JournalReader
 from shipper.journal.export import Entry
 from shipper.journal.places import Place, place_of
@@ -126,7 +126,7 @@ class FakeStream:
 
 def reader_of(
     buffer: FakeBuffer, backend: Backend, telemetry: Telemetry | None = None, *, start_at: str = "beginning",
-    signature: str = "all", unfiltered: bool = True,
+    signature: str = "all", unfiltered: bool = True, lost_reason: GapReason = GapReason.VACUUMED,
 ) -> JournalReader:
     async def room() -> None:
         await buffer.room.wait()
@@ -139,7 +139,7 @@ def reader_of(
         lambda: buffer.positions, buffer.submit, lambda key: key not in buffer.positions.files,
         lambda: not buffer.room.is_set(), room, pace)
     settings = Settings("journal", start_at, signature, unfiltered)
-    reader = JournalReader(SOURCE, settings, backend, inner, inner, output, telemetry or Telemetry())
+    reader = JournalReader(SOURCE, settings, backend, inner, inner, output, telemetry or Telemetry(), lost_reason=lost_reason)
     buffer.on_lost = [reader.rewind]
     return reader
 

@@ -110,9 +110,7 @@ async def test_k1_messages_that_were_overwritten_are_counted(ring: Ring) -> None
     ring.holds(1, 2)
     await reader_of(buffer, Device(ring)).once(settled)
     ring.holds(6, 7)
-    reader = reader_of(buffer, Device(ring))
-    reader._lost_reason = GapReason.OVERWRITTEN
-    await reader.once(settled)
+    await reader_of(buffer, Device(ring), lost_reason=GapReason.OVERWRITTEN).once(settled)
     (gap,) = [gap for section in buffer.sections for gap in section.gaps]
     assert (gap.reason, gap.at_least) == (GapReason.OVERWRITTEN, 3)
     assert numbers(buffer) == [1, 2, 6, 7]
