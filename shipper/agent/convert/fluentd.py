@@ -16,7 +16,8 @@ from .draft import Draft, Item
 from .fluentd_filters import apply, exceptions
 from .fluentd_log_names import keep_log_names
 from .fluentd_outputs import feed, sink
-from .fluentd_sources import python_regex, source
+from .fluentd_sources import EACH, source
+from .fluentd_tags import globs_of, matches, takes_some
 from .syntax import Element, Include, assumed, parse
 
 MOST_HOPS = 20
@@ -63,6 +64,8 @@ class _Routes:
         self._root, self._draft = root, draft
         self._sinks: dict[int, Item | None] = {}
         self._reached: set[int] = set()
+        self._partly: dict[int, tuple[Element, list[str]]] = {}
+        self._in_copies = 0
         self._reaches: dict[tuple[str, str, str], bool] = {}
 
     def follow(self) -> None:
@@ -75,6 +78,7 @@ class _Routes:
             before = len(self._draft.problems)
             if not self._records(item, item.tag, item.label, 0) and len(self._draft.problems) == before:
                 self._draft.problem(element, "no output takes its records; leave the source out, or it is read for nothing")
+        self._say_partly()
         for element in self._root.children:
             if element.name == "system":
                 self._draft.note_element(element, "see log, state_dir and admin")
@@ -122,12 +126,51 @@ class _Routes:
     def _follow(self, item: Item, tag: str, label: str, hops: int) -> bool:
         for element in self._section(label):
             if not matches(element.arg, tag):
-                continue
-            if element.name == "filter":
+                if EACH in tag and takes_some(element.arg, tag):
+                    self._some_files(element, item, tag)
+            elif element.name == "filter":
+                self._reached.add(id(element))
                 apply(element, item, self._draft)
             else:
                 return self._output(element, item, tag, label, hops)
         return False
+
+    def _some_files(self, element: Element, item: Item, tag: str) -> None:
+        """T1: it takes the records of some of the source's files, which go no further where it is a <match>."""
+        globs: list[str] = []
+        if element.name == "match" and self._throws_away(element):
+            globs, exact = globs_of(element.arg, tag, item.keys["include"][0])
+            if globs and exact and not self._in_copies:
+                known = item.keys.get("exclude", [])
+                item.set("exclude", [*known, *(each for each in globs if each not in known)])
+                self._draft.note_element(element, f"exclude of source {item.name}: what it threw away is not read")
+                self._reached.add(id(element))
+                return
+        _, said = self._partly.setdefault(id(element), (element, []))
+        text = f"source {item.name}" + (f" (exclude: {globs})" if globs else "")
+        if text not in said:
+            said.append(text)
+
+    def _throws_away(self, element: Element) -> bool:
+        if element.type == "relabel":
+            behind = self._section(element.params["@label"].value if "@label" in element.params else "")
+            return bool(behind) and all(each.name == "match" and each.type == "null" for each in behind)
+        return element.type == "null"
+
+    def _say_partly(self) -> None:
+        for element, sources in self._partly.values():
+            of = f"is for some files of {', '.join(sources)} alone: their tags are their paths"
+            if element.name == "filter":
+                why = "not carried over; write a rule, process: [{when: {pod: [...]}, ...}]"
+            elif self._throws_away(element):
+                why = "what it threw away is shipped; write exclude: in the source, or when: in the sinks"
+            else:
+                why = "here they go where the source's others go; write when: {pod: [...]} in a sink for them"
+            if id(element) in self._reached:
+                self._draft.problem(element, f"{of}; {why}")
+            else:
+                self._draft.refuse(element, f"{of}; {why}")
+                self._reached.add(id(element))
 
     def _output(self, element: Element, item: Item, tag: str, label: str, hops: int) -> bool:
         self._reached.add(id(element))
@@ -140,7 +183,9 @@ class _Routes:
             return True
         if kind == "copy":
             self._draft.note(element, "copy_mode", "sinks share nothing")
+            self._in_copies += 1
             found = [self._output(store, item, tag, label, hops) for store in element.children if store.name == "store"]
+            self._in_copies -= 1
             return any(found)
         if kind == "detect_exceptions":
             prefix = element.params["remove_tag_prefix"].value + "." if "remove_tag_prefix" in element.params else ""
@@ -177,45 +222,3 @@ def _new_tags(element: Element, tag: str) -> Iterator[str]:
         yield from dict.fromkeys(quoted)
         return
     yield re.sub(r"\$\{tag_(?:suffix|prefix)\[\d+\]\}", tag, text).replace("${tag}", tag)
-
-
-def matches(patterns: str, tag: str) -> bool:
-    """fluentd's tag patterns: `*` is one part, `**` any number of them, {a,b} one of the two; several, with blanks between."""
-    for pattern in _split(patterns or "**"):
-        if pattern.startswith("/") and pattern.endswith("/") and len(pattern) > 1:
-            if _found(pattern, tag):
-                return True
-        elif re.fullmatch(_expression(pattern), tag):
-            return True
-    return False
-
-
-def _found(pattern: str, tag: str) -> bool:
-    """An expression that means nothing here finds nothing; its <match> is then said to be reached by no source."""
-    try:
-        return re.search(python_regex(pattern), tag) is not None
-    except re.error:
-        return False
-
-
-def _split(text: str) -> list[str]:
-    return re.findall(r"(?:\{[^}]*\}|\S)+", text)
-
-
-def _expression(pattern: str) -> str:
-    out, at, depth = "", 0, 0
-    while at < len(pattern):
-        rest = pattern[at:]
-        if rest.startswith(".**"):
-            out, at = out + r"(?:\..*)?", at + 3
-        elif rest.startswith("**."):
-            out, at = out + r"(?:.*\.)?", at + 3
-        elif rest.startswith("**"):
-            out, at = out + ".*", at + 2
-        else:
-            char = rest[0]
-            depth += (char == "{") - (char == "}")
-            special = {"*": r"[^.]*", "{": "(?:", "}": ")"}
-            out += special.get(char, "|" if char == "," and depth else re.escape(char))
-            at += 1
-    return out

@@ -126,7 +126,7 @@ def _condition(key: str | None, pattern: str | None) -> dict[str, str]:
     match = python_regex(pattern or "")
     if key is None or key in _MESSAGE:
         return {"match": match}
-    return {"field": key.removeprefix("$.").replace("']['", ".").strip("$[']"), "match": match}
+    return {"field": re.sub(r"\[['\"]|['\"]\]", ".", key.removeprefix("$")).replace("..", ".").strip("."), "match": match}
 
 
 def _of_the_pod(condition: dict[str, str], element: Element, draft: Draft) -> bool:
@@ -203,7 +203,9 @@ def _concat(element: Element, item: Item, draft: Draft) -> None:
     goes_on = element.take("continuous_line_regexp")
     if goes_on and not start:
         _join(element, item, draft, {"continue": python_regex(goes_on)})
-    if element.params.get("multiline_end_regexp"):
+    if (end := element.params.get("multiline_end_regexp")) and re.fullmatch(r"/?(\\*n|\n)\$?/?", end.value):
+        draft.note(element, "multiline_end_regexp", "docker's pieces of a line are put together")
+    elif end:
         draft.problem(element, "a record's end is found by the next one's beginning; write multiline: {start: ...}",
                       "multiline_end_regexp")
     for key in ("key", "separator", "stream_identity_key", "flush_interval", "timeout_label", "use_first_timestamp",

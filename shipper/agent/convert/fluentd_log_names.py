@@ -11,6 +11,7 @@ import re
 from dataclasses import replace
 
 from .draft import Draft, Item
+from .fluentd_sources import EACH
 
 _OF_GOOGLE = {"json": "gcp-json", "auto": "gcp"}
 _LITERAL = re.compile(r"[A-Za-z0-9/_.-]+")
@@ -49,7 +50,7 @@ def _split_off(sink: Item, log_name: str, sources: list[str], draft: Draft) -> N
 def _wanted(source: Item, sink: Item, draft: Draft) -> str:
     """The template of the log's name; "" where ours is the same."""
     tags = list(dict.fromkeys(sink.tags.get(source.name, [])))
-    of_each_file = any("${" in tag or (tag == source.tag and source.tag_of_each_file) for tag in tags)
+    of_each_file = any("${" in tag or EACH in tag or (tag == source.tag and source.tag_of_each_file) for tag in tags)
     if source.type == "containers":
         if set(tags) <= {"stdout", "stderr"}:
             return ""

@@ -13,6 +13,11 @@ _DOCKERD = re.compile(r"^/?\^?time=\"\(\?<time>")
 _CRI = re.compile(r"\(\?<stream>stdout\|stderr\)")
 _SIZES = re.compile(r"(\d+)\s*([kKmMgGtT]?)[bB]?")
 _TYPES = {"string": "string", "integer": "integer", "int": "integer", "float": "number", "bool": "boolean", "boolean": "boolean"}
+EACH = "\0"
+"""Stands in a tag for what `*` of the path is in each file's: no pattern has it."""
+
+_CLASSES = {"alpha": "A-Za-z", "digit": "0-9", "alnum": "A-Za-z0-9", "upper": "A-Z", "lower": "a-z", "xdigit": "0-9A-Fa-f",
+            "space": r"\s", "blank": r" \t", "word": r"\w"}
 _BY_ITSELF = "shipper does this by itself"
 _TAIL_NOTES = {
     "refresh_interval": "directories are watched", "rotate_wait": "rotation is followed, whatever it takes",
@@ -28,11 +33,12 @@ _TAIL_NOTES = {
 
 
 def python_regex(text: str) -> str:
-    """Ruby's /.../ in the words of re."""
-    text = text.strip()
-    if text.startswith("/") and "/" in text[1:]:
-        text = text[1 : text.rindex("/")]
-    text = re.sub(r"\(\?<([A-Za-z_]\w*)>", r"(?P<\1>", text.replace("\\/", "/"))
+    """Ruby's /.../ in the words of re, with the letters behind it in front."""
+    text, flags = text.strip(), ""
+    if text.startswith("/") and (found := re.fullmatch(r"/(.*)/([imx]*)", text, re.DOTALL)) is not None:
+        text, flags = found[1], "".join(sorted({"i": "i", "m": "s", "x": "x"}[letter] for letter in set(found[2])))
+    text = re.sub(r"\[:(\w+):\]", lambda found: _CLASSES.get(found[1], found[0]), text)
+    text = (f"(?{flags})" if flags else "") + re.sub(r"\(\?<([A-Za-z_]\w*)>", r"(?P<\1>", text.replace("\\/", "/"))
     return text.replace("\\h", "[0-9a-fA-F]").replace("\\A", "^").replace("\\z", "$").replace("\\Z", "$")
 
 
@@ -81,7 +87,7 @@ def _tail(element: Element, draft: Draft) -> Item | None:
     if exclude := _list(element.take("exclude_path") or ""):
         item.set("exclude", exclude)
     item.tag_of_each_file = "*" in tag
-    item.tag = tag.replace("*", assumed(paths[0]).replace("*", "x").strip("/").replace("/", "."))
+    item.tag = tag.replace("*", assumed(paths[0]).replace("*", EACH).strip("/").replace("/", "."))
     item.label = element.take("@label") or ""
     _start(element, item)
     _position(element, item, draft)
@@ -185,6 +191,8 @@ def _file_format(kind: str, where: Element, item: Item, draft: Draft) -> None:
         item.set("multiline", {"start": r"^\w\d{4}"})
     elif kind == "multiline":
         _multiline(where, item, draft)
+    elif kind == "multi_format":
+        _several(where, item, draft)
     elif kind in ("regexp", "regex") or kind.startswith("/"):
         _regexp(expression, item)
     elif kind == "ltsv" or kind == "logfmt":
@@ -211,9 +219,29 @@ def _multiline(where: Element, item: Item, draft: Draft) -> None:
     if len(parts) == 1:
         _regexp(parts[0], item)
     elif parts:
-        joined = "".join(python_regex(part) for part in parts)
+        found = [re.fullmatch(r"(\(\?[isx]+\))?(.*)", python_regex(part), re.DOTALL) for part in parts]
+        joined = "".join((*sorted({each[1] for each in found if each and each[1]}), *(each[2] for each in found if each)))
         item.set("format", "plain")
         item.set("parse", {"regex": joined}, f"format1 to format{len(parts)}, one behind the other")
+
+
+def _several(where: Element, item: Item, draft: Draft) -> None:
+    """multi_format: one parser a source; a line that it does not find is shipped whole, as with `none` at the end."""
+    patterns = [c for c in where.children if c.name == "pattern"]
+    forms = [(p.take("format") or p.type) or "" for p in patterns]
+    parsers = [(p.take("expression") or form) for p, form in zip(patterns, forms, strict=True) if form not in ("none", "text")]
+    for pattern in patterns:
+        pattern.close()
+    where.taken.add("@type")
+    where.taken.add("format")
+    if parsers == ["json"]:
+        item.set("format", "json")
+    elif len(parsers) == 1 and parsers[0].startswith("/"):
+        _regexp(parsers[0], item)
+    else:
+        item.set("format", "plain")
+        draft.problem(where, f"{', '.join(parsers) or 'nothing'}: one parser a source; the line is shipped whole. Write "
+                             "parse: auto (JSON and glog), or parse: {regex: ...} with what is in all of them")
 
 
 def _regexp(expression: str, item: Item) -> None:

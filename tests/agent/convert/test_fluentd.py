@@ -53,6 +53,9 @@ def test_tag_patterns(pattern: str, tag: str, wanted: bool):
 
 def test_an_expression_of_ruby_in_the_words_of_python():
     assert python_regex(r"/^(?<a>\h+)\/(?<b>.)\z/") == r"^(?P<a>[0-9a-fA-F]+)/(?P<b>.)$"
+    assert python_regex(r"/error|warn/i") == "(?i)error|warn", "the letters behind it were lost: half of the lines were found"
+    assert python_regex(r"/a.b/im") == "(?is)a.b" and python_regex("/var/log") == "/var/log"
+    assert python_regex(r"/^[[:alpha:]_][[:alnum:]]+[^[:space:]]/") == r"^[A-Za-z_][A-Za-z0-9]+[^\s]"
 
 
 class TestFluentdGcp:
@@ -276,7 +279,76 @@ def test_a_placeholder_of_another_tool_is_said_wherever_it_was_carried_over():
     assert source["drop"] and len(problems) == 1 and "holds a placeholder {{...}}" in problems[0]
 
 
+class TestSomePodsOnly:
+    """A tag that is the path of each file: sections may be for some of the files. They were taken for none, without a word or
+    with a wrong one."""
+
+    @pytest.mark.parametrize(("pattern", "wanted"), [
+        ("kubernetes.var.log.containers.**kube-system**.log", ["*kube-system*.log"]),
+        ("kubernetes.var.log.containers.fluentd**", ["fluentd*"]),
+        ("kubernetes.var.log.containers.**_kube-system_** kubernetes.var.log.containers.{es,kibana}-**",
+         ["*_kube-system_*", "es-*", "kibana-*"]),
+        ("kubernetes.**istio**", ["*istio*"]),
+    ])
+    @pytest.mark.parametrize("how", ["@type null", "@type relabel\n  @label @FLUENT_LOG"])
+    def test_what_fluentd_threw_away_is_not_read(self, pattern: str, wanted: list[str], how: str):
+        config, problems, _ = converted(PODS.format(
+            tag="kubernetes.*", between=f"<match {pattern}>\n  {how}\n</match>\n").replace("google_cloud", "stdout")
+            + "<label @FLUENT_LOG>\n  <match **>\n    @type null\n  </match>\n</label>\n")
+        assert problems == [] and config["sources"]["containers"]["exclude"] == wanted
+
+    def test_what_only_one_of_two_copies_threw_away_is_read_and_said(self):
+        null = "<match kubernetes.**kube-system**>\n  @type null\n</match>\n"
+        out = "<match **>\n  @type stdout\n</match>\n"
+        config, problems, _ = converted(PODS.format(tag="kubernetes.*", between="").partition("<match")[0] + (
+            "<match **>\n  @type copy\n  <store>\n    @type relabel\n    @label @A\n  </store>\n  <store>\n    @type relabel\n"
+            f"    @label @B\n  </store>\n</match>\n<label @A>\n{null}{out}</label>\n<label @B>\n{out}</label>\n"))
+        assert "exclude" not in config["sources"]["containers"] and len(problems) == 1
+        assert "threw away" in problems[0]
+
+    def test_a_star_that_stops_at_a_dot_is_left_to_a_person(self):
+        config, problems, _ = converted(PODS.format(
+            tag="kubernetes.*", between="<match kubernetes.var.log.containers.web-*.log>\n  @type null\n</match>\n").replace(
+            "google_cloud", "stdout"))
+        assert "exclude" not in config["sources"]["containers"]
+        assert len(problems) == 1 and "exclude: ['web-*.log']" in problems[0]
+
+    @pytest.mark.parametrize(("section", "mend"), [
+        ("<filter kubernetes.var.log.containers.nginx**>\n  @type parser\n  key_name log\n  format nginx\n</filter>\n",
+         "process: [{when: {pod: [...]}"),
+        ("<match kubernetes.**_nginx_**.log>\n  @type loki\n  url http://l:3100\n</match>\n", "when: {pod: [...]} in a sink"),
+        ("<match kubernetes.**istio**>\n  @type rewrite_tag_filter\n  <rule>\n    key log\n    pattern ^(.*)$\n    tag i.${tag}\n"
+         "  </rule>\n</match>\n", "when: {pod: [...]} in a sink"),
+    ])
+    def test_what_is_for_some_pods_is_said_as_that(self, section: str, mend: str):
+        _, problems, _ = converted(PODS.format(tag="kubernetes.*", between=section).replace("google_cloud", "stdout"))
+        assert len(problems) == 1 and "some files of source containers" in problems[0] and mend in problems[0]
+
+    def test_what_takes_all_of_one_source_and_some_of_another_is_carried_over_and_said(self):
+        other = "<source>\n  @type tail\n  path /var/log/containers/web-*.log\n  tag kubernetes.*\n  format json\n</source>\n"
+        config, problems, _ = converted(other + PODS.format(
+            tag="kubernetes.*", between="<match kubernetes.var.log.containers.web-**>\n  @type loki\n  url http://l\n</match>\n"
+            ).replace("google_cloud", "stdout"))
+        assert config["sinks"]["loki"]["when"] == {"source": ["containers"]}
+        assert len(problems) == 1 and "some files of source containers-2" in problems[0]
+
+    def test_the_logs_of_containers_are_not_named_by_a_path_that_there_is_not(self):
+        config, problems, _ = converted(PODS.format(tag="raw.kubernetes.*", between=(
+            "<match raw.kubernetes.**>\n  @type detect_exceptions\n  remove_tag_prefix raw\n</match>\n")))
+        assert [sink["log_name"] for sink in config["sinks"].values()] == ["{container}"] and len(problems) == 1
+
+
 class TestSources:
+    def test_several_formats_of_a_host_file_are_one_parser_or_said_once(self):
+        pattern = "    <pattern>\n      format {}\n    </pattern>\n"
+        text = f"  <parse>\n    @type multi_format\n{pattern}{pattern}  </parse>"
+        source, problems = source_of(text.format("json", "none"))
+        assert problems == [] and source["format"] == "json"
+        source, problems = source_of(text.format("/^(?<a>\\d+) (?<b>.*)$/", "none"))
+        assert problems == [] and source["parse"] == {"regex": r"^(?P<a>\d+) (?P<b>.*)$"}
+        source, problems = source_of(text.format("nginx", "json"))
+        assert source["format"] == "plain" and len(problems) == 1 and "one parser a source" in problems[0]
+
     @pytest.mark.parametrize(("text", "wanted"), [
         ("  format json", {"format": "json"}),
         ("  <parse>\n    @type syslog\n  </parse>", {"format": "syslog"}),
@@ -360,11 +432,33 @@ class TestFilters:
             "</filter>\n"))
         assert any("all of its <regexp> had to hold" in p for p in problems)
 
+    @pytest.mark.parametrize("key", ['$["kubernetes"]["labels"]["app.kubernetes.io/name"]', "$['kubernetes']['labels']['app']",
+                                     "$.kubernetes.labels['app']", "$.kubernetes.labels.app"])
+    def test_however_a_label_is_written_in_a_grep_it_is_none_of_the_messages_fields(self, key: str):
+        """It became a field that no record has, in `keep`: every record was dropped."""
+        source, problems = source_of("  format none", (
+            f"<filter app>\n  @type grep\n  <regexp>\n    key {key}\n    pattern web\n  </regexp>\n</filter>\n"))
+        assert "keep" not in source and len(problems) == 1
+        assert problems[0].startswith("<filter app> @type grep: kubernetes.labels.app")
+        assert "not a field of the message" in problems[0]
+
+    def test_a_field_in_a_grep_may_be_written_in_brackets(self):
+        source, problems = source_of("  format json", (
+            '<filter app>\n  @type grep\n  <exclude>\n    key $["http"]["path"]\n    pattern /HEALTH/i\n'
+            "  </exclude>\n</filter>\n"))
+        assert problems == [] and source["drop"] == [{"field": "http.path", "match": "(?i)HEALTH"}]
+
     def test_a_grep_on_the_pods_names_points_to_when_and_exclude(self):
         source, problems = source_of("  format none", (
             "<filter app>\n  @type grep\n  <exclude>\n    key $.kubernetes.namespace_name\n    pattern kube-system\n  "
             "</exclude>\n</filter>\n"))
         assert "drop" not in source and any("choose pods with exclude" in p for p in problems)
+
+    def test_concat_of_dockers_pieces_is_done_without_it(self):
+        """Most configs for Elasticsearch have it: it was said to need a pattern for the next record."""
+        source, problems = source_of("  format json", (
+            "<filter app>\n  @type concat\n  key log\n  multiline_end_regexp /\\n$/\n  separator \"\"\n</filter>\n"))
+        assert problems == [] and "multiline" not in source
 
     def test_concat_is_multiline_and_an_unknown_filter_is_refused(self):
         source, problems = source_of("  format none", (
