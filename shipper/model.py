@@ -4,6 +4,7 @@
     FileRef   one file as the frames define it: key, source, path, device, inode, head
     Open      a record that has begun and is not whole yet (decoder state)
     Gap       bytes of a file that no record will ever hold, and why
+    Lost      bytes of a file whose frame was damaged before every sink had it
     Batch     consecutive records of one file, as columns
     Section   a batch with the file range that it covers: what the reader gives to the buffer
     Frame     sections as they lie in the buffer, with a sequence number
@@ -136,6 +137,14 @@ class Gap(NamedTuple):
     at_least: int = 0
     first_ns: int = 0
     last_ns: int = 0
+
+
+class Lost(NamedTuple):
+    """Source bytes [start, end) whose frame was damaged before every sink had it: to be read again, else a gap."""
+
+    file: FileRef
+    start: int
+    end: int
 
 
 SEVERITIES = (b"DEBUG", b"INFO", b"NOTICE", b"WARNING", b"ERROR", b"CRITICAL", b"ALERT", b"EMERGENCY")

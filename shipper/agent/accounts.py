@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..buffer.positions import FilePosition, Lost, Positions
+from ..buffer.positions import FilePosition, Positions
 from ..errors import GapReason
-from ..model import Gap
+from ..model import Gap, Lost
 from .audit import AuditFacts, FileAudit, SinkAudit
 from .status import FileFacts
 

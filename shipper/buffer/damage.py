@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import os
 
-from ..model import FileRef, Frame, Section
+from ..model import FileRef, Frame, Lost, Section
 from .files import Files
 from .framing import SEGMENT_HEAD, RawFrame
 from .limits import QUARANTINE_BYTES
-from .positions import Lost, Positions
+from .positions import Positions
 from .segment import Definitions, parse_header
 from .walk import Bad, Head, Read, walk
 

@@ -17,6 +17,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from ..durable import sync_directory
 from ..errors import Usage
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -147,7 +148,7 @@ class OsFiles:
             os.fsync(fd)
         finally:
             os.close(fd)
-        _sync_dir(os.path.dirname(path))
+        sync_directory(os.path.dirname(path))
 
     def replace(self, path: str, data: bytes) -> None:
         temp = path + TEMP_SUFFIX
@@ -162,7 +163,7 @@ class OsFiles:
         except OSError:
             self.delete(temp)
             raise
-        _sync_dir(os.path.dirname(path))
+        sync_directory(os.path.dirname(path))
 
     def allocate(self, path: str, size: int) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -198,7 +199,7 @@ class _OsWriter:
         os.fdatasync(self._fd)
         if self._directory is not None:
             # Once per segment, and with its first sync rather than at creation: an append never waits for it.
-            _sync_dir(self._directory)
+            sync_directory(self._directory)
             self._directory = None
 
     def close(self) -> None:
@@ -226,11 +227,3 @@ def _write_over_itself(fd: int) -> None:
     except OSError as error:
         if error.errno not in NO_ROOM:  # copy on write and no room: a full disk must not keep the agent from starting
             raise
-
-
-def _sync_dir(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

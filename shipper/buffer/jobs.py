@@ -7,11 +7,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..model import Frame
+from ..model import Frame, Lost
 from .cursors import CursorPosition
 from .limits import Usage
 from .log import Damaged
-from .positions import Delta, Lost, Positions
+from .positions import Delta, Positions
 
 DISK_FULL, BUFFER_ERROR, BUFFER_FULL = "disk_full", "buffer_error", "buffer_full"
 """Why the buffer does not take frames at present: the reasons of telemetry.degraded."""

@@ -17,22 +17,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import NamedTuple
 
-from ..model import FileRef, Gap, Open, Section, Source
+from ..model import FileRef, Gap, Lost, Open, Section, Source
 
 KEEP_S = 7 * 86400.0
 MAX_FILES = 50_000
 SEEN_EVERY_S = 3600.0
 _NOTHING: Mapping[str, int] = MappingProxyType({})
-
-
-class Lost(NamedTuple):
-    """Source bytes [start, end) whose frame was damaged before every sink had it: to be read again, else a gap."""
-
-    file: FileRef
-    start: int
-    end: int
 
 
 @dataclass(slots=True)

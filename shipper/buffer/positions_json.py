@@ -21,8 +21,8 @@ import orjson
 
 from .. import exact_json
 from ..errors import Fatal
-from ..model import FileRef, Open, Piece, Source
-from .positions import FilePosition, LineagePosition, Lost, Positions, check
+from ..model import FileRef, Lost, Open, Piece, Source
+from .positions import FilePosition, LineagePosition, Positions, check
 
 VERSION = 1
 

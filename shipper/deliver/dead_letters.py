@@ -26,6 +26,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ..durable import sync_directory
 from ..errors import DropReason, Usage
 from ..telemetry import Telemetry
 from .letters import dead_line, letter_of
@@ -156,7 +157,7 @@ class DeadLetters:
             os.unlink(path)
             if self._numbers is not None:
                 self._numbers.remove(number)
-        _sync_directory(self.directory)
+        sync_directory(self.directory)
 
     def read(self) -> Iterator[dict[str, Any]]:
         """All dead letters, oldest first. Lines that are no JSON (torn by a crash) are left out."""
@@ -204,7 +205,7 @@ class DeadLetters:
         finally:
             os.close(descriptor)
         if not before:
-            _sync_directory(self.directory)
+            sync_directory(self.directory)
 
     def _open(self) -> None:
         os.makedirs(self.directory, mode=0o700, exist_ok=True)
@@ -270,11 +271,3 @@ def _cut_torn_line(path: str) -> None:
         if whole < len(data):
             file.truncate(whole)
             os.fsync(file.fileno())
-
-
-def _sync_directory(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

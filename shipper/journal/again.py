@@ -24,9 +24,9 @@ from itertools import accumulate, groupby
 from typing import Any
 
 from ..errors import GapReason
-from ..model import Batch, Gap, Section
+from ..model import Batch, Gap, Lost, Section
 from .export import Entry
-from .ports import Backend, Decoder, Lost, Output, Settings
+from .ports import Backend, Decoder, Output, Settings
 from .records import CURSOR, entry_bytes
 
 

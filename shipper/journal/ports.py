@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..model import Batch, FileRef, Open, Section
+from ..model import Batch, FileRef, Lost, Open, Section
 from .export import Entry
 from .places import Place
 
@@ -70,17 +70,6 @@ class Decoder(Protocol):
     def take_drops(self) -> dict[str, int] | None: ...
     def state(self) -> tuple[Open, ...]: ...
     def restore(self, state: tuple[Open, ...], now_s: float) -> None: ...
-
-
-class Lost(Protocol):
-    """buffer.positions.Lost."""
-
-    @property
-    def file(self) -> FileRef: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
 
 
 class Known(Protocol):

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from ..durable import sync_directory
+
 _MAX_PIECES = 512       # below IOV_MAX (1024) everywhere
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
@@ -112,11 +114,7 @@ class Disk:
     def sync_names(self) -> None:
         """The names of all files and directories made since (D3)."""
         for path in sorted(self._unsynced_names):
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_directory(path)
             self._unsynced_names.discard(path)
 
     @contextmanager

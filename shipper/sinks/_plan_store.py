@@ -23,6 +23,8 @@ from urllib.parse import quote
 
 import orjson
 
+from ..durable import sync_directory
+
 Manifests = list[tuple[int, dict[str, Any]]]
 Files = Callable[[Mapping[str, Any]], Sequence[tuple[int, int]]]
 """Size and checksum of each file that a manifest names."""
@@ -84,7 +86,7 @@ class PlanStore:
 
     def write(self, number: int, manifest: Mapping[str, Any]) -> None:
         """PS1. The files are fsynced already; again and again until it succeeds."""
-        self._sync_directory()
+        sync_directory(self.directory)
         self._replace(f"{number:010d}.plan.json", orjson.dumps(manifest))
 
     def progress(self, number: int) -> dict[str, Any]:
@@ -103,7 +105,7 @@ class PlanStore:
     def remove(self, number: int, files: int) -> None:
         """The plan is carried out (PS2)."""
         self._unlink(f"{number:010d}.plan.json")
-        self._sync_directory()
+        sync_directory(self.directory)
         self.discard(number, files)
 
     def discard(self, number: int, files: int) -> None:
@@ -153,17 +155,10 @@ class PlanStore:
         if os.stat(temporary).st_size != len(data):
             raise OSError(28, "no space left on the device", temporary)
         os.rename(temporary, os.path.join(self.directory, name))
-        self._sync_directory()
+        sync_directory(self.directory)
 
     def _unlink(self, name: str) -> None:
         try:
             os.unlink(os.path.join(self.directory, name))
         except FileNotFoundError:
             return
-
-    def _sync_directory(self) -> None:
-        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -12,10 +12,9 @@ Invariants:
 from __future__ import annotations
 
 import time
-from typing import Protocol
 
 from ..errors import GapReason
-from ..model import Batch, FileRef, Gap, Piece, Section
+from ..model import Batch, Gap, Lost, Piece, Section
 from .cutter import LineDecoder, Reread
 from .lineage import Lineage
 
@@ -23,30 +22,19 @@ AGAIN_BYTES = 1024 * 1024
 LONGEST_LINE_BYTES = 64 * 1024 * 1024
 
 
-class LostRange(Protocol):
-    """buffer.positions.Lost."""
-
-    @property
-    def file(self) -> FileRef: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def end(self) -> int: ...
-
-
-def piece_of(lost: LostRange) -> Piece:
+def piece_of(lost: Lost) -> Piece:
     """What is read of it at once."""
     return Piece(lost.file.key, lost.start, min(lost.end - lost.start, AGAIN_BYTES))
 
 
-def not_read_again(lost: LostRange) -> Section:
+def not_read_again(lost: Lost) -> Section:
     """All of it as a gap (A1)."""
     gap = Gap(lost.start, lost.end, GapReason.BUFFER_DAMAGED, lost.end - lost.start)
     return Section(lost.file, lost.start, lost.start, "", None, gaps=(gap,))
 
 
 def read_again(
-    lost: LostRange, data: bytes, lineage: Lineage, decoder: LineDecoder, form: str, now_s: float, *,
+    lost: Lost, data: bytes, lineage: Lineage, decoder: LineDecoder, form: str, now_s: float, *,
     previous: tuple[str, int] | None = None,
 ) -> Section:
     """One section for the beginning of a lost range, of which `data` was read; the rest of it stays lost and is asked for
@@ -64,7 +52,7 @@ def read_again(
 class _Again:
     """One call of read_again."""
 
-    def __init__(self, lost: LostRange, data: bytes, decoder: LineDecoder, reread: Reread, now_s: float) -> None:
+    def __init__(self, lost: Lost, data: bytes, decoder: LineDecoder, reread: Reread, now_s: float) -> None:
         self._lost, self._data, self._decoder, self._reread = lost, data, decoder, reread
         self._key, self._read_ns, self._now_s = lost.file.key, time.time_ns(), now_s
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..model import FileRef, Open, Section, Source
+from ..model import FileRef, Lost, Open, Section, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class KnownPositions(Protocol):
     @property
     def lineages(self) -> Mapping[str, KnownLineage]: ...
     @property
-    def lost(self) -> Sequence[Any]: ...
+    def lost(self) -> Sequence[Lost]: ...
     def keys_of(self, lineage: str) -> list[str]: ...
 
 

@@ -10,8 +10,8 @@ from shipper.agent.accounts import audit_facts, file_facts, sink_audit
 from shipper.agent.audit import AuditFacts, FileAudit, SinkAudit, human, ledger_for, problems, to_json
 from shipper.agent.status import FileFacts
 from shipper.agent.verify_report import Tally, make_report
-from shipper.buffer.positions import FilePosition, LineagePosition, Lost, Positions
-from shipper.model import FileRef, Gap, Open, Piece, Source
+from shipper.buffer.positions import FilePosition, LineagePosition, Positions
+from shipper.model import FileRef, Gap, Lost, Open, Piece, Source
 
 KEY = "k3v9q2f7abcdefgh"
 FILE = FileAudit(KEY, "/var/log/a.log", size_bytes=120, read_bytes=100, framed_bytes=100)

@@ -6,10 +6,10 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from shipper.buffer.positions import KEEP_S, Lost, Positions, check
+from shipper.buffer.positions import KEEP_S, Positions, check
 from shipper.buffer.positions_json import Snapshot, decode, encode
 from shipper.errors import Fatal
-from shipper.model import Gap, Open, Piece, Section
+from shipper.model import Gap, Lost, Open, Piece, Section
 from tests.buffer.nouns import file_of, section, source
 
 A, B = source("a", labels={"app": "web"}), source("b")

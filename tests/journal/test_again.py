@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from shipper.buffer.positions import Lost, check
+from shipper.buffer.positions import check
 from shipper.errors import GapReason
 from shipper.journal.journalctl import Journalctl, Wanted
 from shipper.journal.kmsg import Kmsg
-from shipper.model import Section
+from shipper.model import Lost, Section
 from tests.journal.harness import FakeBackend, FakeBuffer, entry, reader_of, settled, until
 from tests.journal.test_driver import KEY, redacting
 from tests.journal.test_kmsg import Device, Ring

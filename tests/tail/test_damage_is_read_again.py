@@ -6,9 +6,9 @@ from itertools import combinations
 
 import pytest
 
-from shipper.buffer.positions import Lost
 from shipper.config.processing import Processing
 from shipper.errors import GapReason
+from shipper.model import Lost
 from tests.tail.conftest import Node, Tree, cri
 
 KEY = ["-----BEGIN RSA PRIVATE KEY-----", *["MIIEpAIBAAKCAQEA7bqY0secretsecretsecretsecret"] * 6, "-----END RSA PRIVATE KEY-----"]

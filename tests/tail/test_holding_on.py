@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from shipper.buffer.positions import Lost
 from shipper.errors import GapReason
+from shipper.model import Lost
 from shipper.tail.file import TailFile
 from shipper.tail.handles import CLOSE_QUIET_AFTER_S, Handles
 from shipper.tail.lineage import MOST_SALTED
