@@ -28,6 +28,7 @@ SEVERITY_KEYS = ("level", "severity", "lvl", "log.level", "loglevel", "levelname
 TIME_KEYS = ("time", "ts", "timestamp", "@timestamp")
 _PINO = {10: b"DEBUG", 20: b"DEBUG", 30: b"INFO", 40: b"WARNING", 50: b"ERROR", 60: b"CRITICAL"}
 _NEWLINE = orjson.Fragment(b"\n")
+_DEEP = 200                         # orjson reads 1024 levels, and writes 254
 _SPACED_COLON = re.compile(rb'"[ \t\r\n]{1,16}:|"[ \t\r\n]{17}')
 _DIGITS = bytes(48 if 48 <= byte < 58 else 1 for byte in range(256))
 _RUN = b"0" * 19
@@ -181,8 +182,8 @@ class JsonParser:
             if key in value and (time := self._time(value[key], near_s)):
                 del value[key]
                 break
-        if len(value) == members and b"\n" not in line:
-            return Row(text, time, level, line)
+        if len(value) == members and b"\n" not in line and line.count(b"[") + line.count(b"{") < _DEEP:
+            return Row(text, time, level, line)         # else it is seen whether it can be written again (J2)
         return Row(text, time, level, _LATER if value else b"")
 
 

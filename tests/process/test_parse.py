@@ -294,6 +294,15 @@ def test_a_level_that_is_a_float_is_none_whatever_levels_came_before_it():
         assert rows("json", *lines)[-1][2:] == ((b"INFO", b"") if lines[-1] is before else (b"", b'{"level":30.0}'))
 
 
+@pytest.mark.parametrize("how", ["json", "gcp", "auto"])
+@pytest.mark.parametrize("head", [b'{"x":', b'{"message":"m","severity":"info","time":"2026-11-20T10:00:00Z","x":'])
+def test_a_line_nested_too_deeply_to_be_written_again_is_text_and_no_dead_letter_of_a_sink(how, head):
+    """Also where it is not written again here: sinks do (Cloud Logging the special fields, files with `merge`)."""
+    fits, deep = ((head + b"[" * depth + b"]" * depth + b"}") for depth in (250, 300))
+    assert orjson.dumps({"jsonPayload": orjson.loads(rows(how, fits)[0][3])})
+    assert rows(how, deep)[0][0] == deep and rows(how, deep)[0][3] == b""
+
+
 def test_a_key_that_stands_twice_is_seen_also_where_a_blank_stands_before_its_colon():
     line = b'{"msg":"m","level":"info","a":1,"a" :2}'
     found = JsonParser(UTC)(batch(line))
