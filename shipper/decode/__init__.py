@@ -1,5 +1,6 @@
 """Chunks of bytes become columns of records. See decoder.py."""
-from .decoder import Decoder, first_ns, sniff
+from .decoder import Decoder
+from .lines import first_ns, sniff
 from .records import Budget, Reread
 from .times import from_ns, to_ns
 

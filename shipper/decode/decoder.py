@@ -1,7 +1,7 @@
 """Whole lines become columns. Pure. Hot: once per chunk.
 
-A `Decoder` belongs to one lineage: what is open at the end of one file goes on in the next. Formats are told apart per
-file (`sniff`): `cri`, `docker`, and `raw` (the line as it stands; host files too).
+A `Decoder` belongs to one lineage: what is open at the end of one file goes on in the next. Formats (lines.py) are told apart
+per file.
 
 Invariants:
   C1  the chunks may be cut at any line end: the records are the same
@@ -20,58 +20,9 @@ from typing import Any
 import orjson
 
 from ..model import Batch, Marks, Open, Piece, Source
+from .lines import STREAM_BYTES, Cut, cut
 from .records import MAX_PIECES, Budget, Opened, Pending, Reread
-from .times import RFC3339, Shape, column, to_ns
-
-_STREAMS = (b"stdout", b"stderr")
-_STREAM_BYTES = {"stdout": b"stdout", "stderr": b"stderr"}
-
-
-def sniff(first_line: bytes) -> str:
-    """`cri`, `docker` or `raw`, by the first line of a file, or the first KiB of it."""
-    if first_line.startswith(b'{"log":"') or (first_line.lstrip()[:1] == b"{" and _cut_docker(first_line) is not None):
-        return "docker"
-    return "cri" if _cut_cri(first_line) is not None else "raw"
-
-
-def first_ns(line: bytes, form: str) -> int:
-    """When the first record of a file was written (it orders a lineage); 0 where its format carries no time.
-
-    A docker line longer than the first KiB has its time beyond it: 0 too.
-    """
-    if form == "cri":
-        return to_ns(line.partition(b" ")[0])
-    if form == "docker":
-        return to_ns(line.rpartition(b'"time":"')[2].partition(b'"')[0])
-    return 0
-
-
-def _cut_cri(line: bytes) -> tuple[bytes, bytes, bool, bytes] | None:
-    """(time, stream, whole, content) of one CRI line, or None. Further tags behind P or F are ignored (CRI, logs.go)."""
-    fields = line.split(b" ", 3)
-    if len(fields) != 4:
-        return None
-    time, stream, tags, content = fields
-    tag = tags.partition(b":")[0]
-    if stream not in _STREAMS or tag not in (b"F", b"P") or RFC3339.fullmatch(time) is None:
-        return None
-    return time, stream, tag == b"F", content
-
-
-def _cut_docker(line: bytes) -> tuple[bytes, bytes, bool, bytes] | None:
-    """The same of one docker json-file line. `log` without its newline is a piece (docker's 16 KiB copier)."""
-    try:
-        entry = orjson.loads(line)
-        log, time = entry["log"], entry["time"].encode()
-        stream = _STREAM_BYTES[entry["stream"]]
-        content = log.encode()
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeEncodeError):
-        return None
-    if RFC3339.fullmatch(time) is None:
-        return None
-    if content.endswith(b"\n"):
-        return time, stream, True, content[:-1]
-    return time, stream, False, content
+from .times import Shape, column, to_ns
 
 
 @dataclass(slots=True)
@@ -94,17 +45,14 @@ class _Columns:
 
 
 class Decoder:
-    """Stateful over one lineage. `malformed`, `partial`, `truncated` count since it was made."""
+    """Stateful over one lineage."""
 
-    __slots__ = (
-        "finished", "form", "hold_until_s", "malformed", "max_line", "max_record", "opened", "partial", "source", "truncated",
-    )
+    __slots__ = ("finished", "form", "hold_until_s", "max_line", "max_record", "opened", "source")
 
     def __init__(self, source: Source, form: str, *, max_line: int, max_record: int, budget: Budget) -> None:
         self.source, self.form = source, form
         self.max_line, self.max_record = max_line, max_record
         self.opened = Opened(budget)
-        self.malformed = self.partial = self.truncated = 0
         self.hold_until_s = 0.0
         self.finished: dict[bytes, tuple[Piece, ...]] | None = None
         """Where somebody asks for it: of records made of several pieces, where these stand, by id item."""
@@ -240,7 +188,7 @@ class Decoder:
         try:
             entries = list(map(orjson.loads, lines))
             times = [entry["time"].encode() for entry in entries]
-            streams = [_STREAM_BYTES[entry["stream"]] for entry in entries]
+            streams = [STREAM_BYTES[entry["stream"]] for entry in entries]
             logs = [entry["log"] for entry in entries]
             # A list, not a generator: half the cost.
             if not all([log.endswith("\n") for log in logs]):
@@ -270,27 +218,21 @@ class Decoder:
         newlines = self.form == "docker"                # only JSON can carry one through the split into lines
         return Batch(self.source, key, out.times, out.streams, out.ids, out.messages, out.marks or None, read_ns, newlines)
 
-    def _cut(self, line: bytes) -> tuple[bytes, bytes, bool, bytes] | None:
-        if self.form == "cri":
-            return _cut_cri(line)
-        return _cut_docker(line) if self.form == "docker" else (b"", b"", True, line)
-
     def _line(
         self, out: _Columns, key: str, at: int, size: int, line: bytes, now_s: float, reread: Reread,
         mark: dict[str, Any] | None = None,
     ) -> None:
-        cut = self._cut(line)
-        if cut is None:
-            self.malformed += 1
+        parts = cut(line, self.form)
+        if parts is None:
             out.add(b"", b"", b"%x+%x" % (at, size), line, {**(mark or {}), "malformed": True})
             return
-        self._record(out, key, at, size, cut, now_s, reread, mark)
+        self._record(out, key, at, size, parts, now_s, reread, mark)
 
     def _record(
-        self, out: _Columns, key: str, at: int, size: int, cut: tuple[bytes, bytes, bool, bytes], now_s: float, reread: Reread,
+        self, out: _Columns, key: str, at: int, size: int, parts: Cut, now_s: float, reread: Reread,
         mark: dict[str, Any] | None = None,
     ) -> None:
-        time, stream, whole, content = cut
+        time, stream, whole, content = parts
         whole = whole or mark is not None               # the rest of an oversized or last line is gone: it ends here
         opened = self.opened
         pending = opened.by_stream.get(stream)
@@ -304,7 +246,6 @@ class Decoder:
         if whole:
             self._finish(out, key, stream, reread, mark)
         elif pending.source_bytes >= self.max_record or len(pending.pieces) >= MAX_PIECES:
-            self.partial += 1
             self._finish(out, key, stream, reread, {"partial": True})
 
     def _finish(self, out: _Columns, key: str, stream: bytes, reread: Reread, mark: dict[str, Any] | None) -> None:
@@ -314,7 +255,6 @@ class Decoder:
         if pending.parts is None:
             lost_bytes = pending.source_bytes - self._again(pending, stream, reread)
             if lost_bytes:                              # its file is gone: what is left is shipped, and said to be less
-                self.partial += mark is None
                 mark = {**(mark or {}), "partial": True, "lost": lost_bytes}
         item = pending.item(key)
         if self.finished is not None:
@@ -328,10 +268,10 @@ class Decoder:
             data = reread(piece)
             found_bytes += len(data)
             for line in data.split(b"\n"):
-                cut = self._cut(line)
-                if cut is not None and cut[1] == stream:
-                    pending.time = pending.time or cut[0]
-                    pending.parts.append(cut[3])
+                parts = cut(line, self.form)
+                if parts is not None and parts[1] == stream:
+                    pending.time = pending.time or parts[0]
+                    pending.parts.append(parts[3])
         return found_bytes
 
     # -------------------------------------------------------- what does not end by itself
@@ -341,7 +281,6 @@ class Decoder:
     ) -> Batch | None:
         """A line of `total` source bytes (its newline included) at `start`, over max_line: its first bytes, marked. Without
         `head` its file is gone: no message, and the mark says so."""
-        self.truncated += 1
         out = _Columns()
         if not head:
             out.add(b"", b"", b"%x+%x" % (start, total), b"", {"truncated": total - 1, "lost": total})
@@ -351,10 +290,8 @@ class Decoder:
 
     def unterminated(self, key: str, start: int, rest: bytes, *, read_ns: int, now_s: float, reread: Reread) -> Batch | None:
         """The end of a file that nobody will finish: its last bytes without a newline, as a record marked "partial"."""
-        self.partial += 1
         out = _Columns()
-        cut = self._cut(rest)
-        if cut is None:
+        if cut(rest, self.form) is None:
             out.add(b"", b"", b"%x+%x" % (start, len(rest)), rest, {"partial": True})
         else:
             self._line(out, key, start, len(rest), rest, now_s, reread, {"partial": True})
@@ -368,7 +305,6 @@ class Decoder:
         found = []
         for stream in [s for s, p in self.opened.by_stream.items() if p.since_s <= before_s]:
             key = self.opened.by_stream[stream].pieces[-1].key
-            self.partial += 1
             out = _Columns()
             self._finish(out, key, stream, reread, {"partial": True})
             batch = self._batch(out, key, read_ns)
