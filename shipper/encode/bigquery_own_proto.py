@@ -27,6 +27,8 @@ _KINDS = {"INTEGER": _INT64, "FLOAT": _DOUBLE, "BOOLEAN": _BOOL, "TIMESTAMP": _I
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = datetime.resolution
+_TIMESTAMPS = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
+"""Microseconds since 1970 of the years 1 to 9999: what TIMESTAMP holds."""
 
 
 class Layout:
@@ -108,7 +110,7 @@ def _numeric(number: int, value: Any) -> bytes:
 
 
 def _integer(number: int, value: Any) -> bytes:
-    found = int(value) if isinstance(value, str) or (isinstance(value, float) and value.is_integer()) else value
+    found = int(_digits(value)) if isinstance(value, str) or (isinstance(value, float) and value.is_integer()) else value
     if isinstance(found, bool) or not isinstance(found, int) or not -1 << 63 <= found < 1 << 63:
         raise ValueError("not a whole number of 64 bits")
     return whole(number, found)
@@ -117,7 +119,14 @@ def _integer(number: int, value: Any) -> bytes:
 def _float(number: int, value: Any) -> bytes:
     if isinstance(value, bool):
         raise ValueError("not a number")
-    return varint(number << 3 | 1) + struct.pack("<d", float(value))
+    return varint(number << 3 | 1) + struct.pack("<d", float(_digits(value)))
+
+
+def _digits(value: Any) -> Any:
+    """int() and float() know underscores and the digits of all alphabets; BigQuery does not."""
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError("not a number")
+    return value
 
 
 def _boolean(number: int, value: Any) -> bytes:
@@ -139,9 +148,13 @@ def _timestamp(number: int, value: Any) -> bytes:
     if isinstance(value, bool):
         raise ValueError("not a time")
     if isinstance(value, (int, float)):
-        return whole(number, round(value * 1_000_000))
-    at = datetime.fromisoformat(str(value).removesuffix(" UTC"))
-    return whole(number, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND)
+        micros = round(value * 1_000_000)
+    else:
+        at = datetime.fromisoformat(str(value).removesuffix(" UTC"))
+        micros = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+    if micros not in _TIMESTAMPS:           # nanoseconds, perhaps: of more than 64 bits the lower ones are a time as good as any
+        raise ValueError("not a time")
+    return whole(number, micros)
 
 
 _WRITERS: dict[str, Callable[[int, Any], bytes]] = {

@@ -153,6 +153,30 @@ def test_bo2_what_does_not_fit_is_named_by_column_and_never_by_value(fields: dic
     assert "seven" not in bad[0] and "yesterday" not in bad[0]
 
 
+@pytest.mark.parametrize("value", [
+    1795165445123456789, 1795165445123456, -1 << 80, 1e300, 253402300800, -62135596801, "0001-01-01T00:00:00+01:00",
+    "9999-12-31T23:59:59-01:00"])
+def test_a_number_that_is_no_time_in_seconds_is_refused_and_not_stored_as_another_time(value: Any) -> None:
+    """Nanoseconds in a column TIMESTAMP: over 64 bits in microseconds, of which the lower 64 would be a time as good as any."""
+    rows, bad = own({"at": value})
+    assert rows == [] and bad == {0: "at: the value does not fit TIMESTAMP"}
+
+
+@pytest.mark.parametrize(("value", "micros"), [
+    (253402300799.5, 253402300799500000), (-62135596800, -62135596800000000), ("0001-01-01T00:00:00Z", -62135596800000000),
+    ("1969-12-31T23:59:59.5Z", -500000), (-0.5, -500000)])
+def test_a_time_is_stored_where_bigquery_knows_it(value: Any, micros: int) -> None:
+    (row,), bad = own({"at": value})
+    assert bad == {} and row.at == micros
+
+
+@pytest.mark.parametrize("fields", [{"user": "1_000"}, {"score": "1_000.5"}, {"user": "\u0661\u0662"}, {"score": "\u0661"}])
+def test_a_text_is_a_number_only_as_bigquery_writes_them(fields: dict[str, Any]) -> None:
+    """int() and float() take underscores and the digits of all alphabets: 1_000 would be stored as 1000."""
+    rows, bad = own(fields)
+    assert rows == [] and "the value does not fit" in bad[0]
+
+
 def test_bo2_a_field_without_a_column_is_named_where_there_is_no_overflow() -> None:
     assert own({"more": 1}, None) == ([], {0: "no such field: more"})
 
