@@ -3,6 +3,7 @@
     names     path -> namespace, pod, uid, container, id, restart          pure
     siblings  directory listing -> rotated siblings of a live file         pure
     globs     include and exclude patterns                                 pure
+    sources   one configured source: includes, roots, matches              pure
     open      path -> descriptor, decided on the descriptor                driver
     listing   directory listings kept by stamp                             driver
     resolve   symbolic links from the matched name to the file             driver

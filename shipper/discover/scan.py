@@ -20,59 +20,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Collection, Container, Iterable
-from dataclasses import dataclass
 
-from shipper.discover.globs import Pattern, compile_pattern, excluder
 from shipper.discover.lineage import Changes, LogFile, SiblingStat, SourceSpec
 from shipper.discover.lineages import Lineages
 from shipper.discover.listing import Listings
 from shipper.discover.names import clean, source_of
-from shipper.discover.open import inside, resolve_roots
+from shipper.discover.open import inside
 from shipper.discover.resolve import Directories, Resolved, resolve
 from shipper.discover.siblings import Either, group, is_compressed, rotated_from
+from shipper.discover.sources import Configured, Match
 from shipper.discover.walk import MAX_DIRECTORIES, Walk
-from shipper.errors import FileRefused, RefusedReason
+from shipper.errors import FileRefused
 from shipper.model import Source
 from shipper.telemetry import Telemetry
 
 TURNS = 6
-LONG_NAME_BYTES = 200
-
-
-class _Configured:
-    """A SourceSpec, compiled, and what it matched: path -> where it leads; None: excluded."""
-
-    def __init__(self, spec: SourceSpec) -> None:
-        self.spec = spec
-        self.patterns: list[Pattern] = [compile_pattern(text) for text in spec.include]
-        self.excluded: Callable[[str], bool] = excluder(spec.exclude)
-        own = [pattern.base for pattern in self.patterns] if spec.kind == "files" else []
-        self.roots = resolve_roots([*own, *spec.allowed_roots])
-        self.matches: dict[str, _Match | None] = {}
-
-    def includes(self, path: str) -> bool:
-        return any(pattern.matches(path) for pattern in self.patterns) and not self.excluded(path)
-
-    def logfile(self, source: Source, path: str, directory: str, name: str) -> LogFile:
-        return LogFile(source, path, directory, name, self.spec.name, self.spec.config, self.roots)
-
-
-@dataclass(slots=True, eq=False)
-class _Match:
-    """One matched path and the lineage it leads to; None where it leads to none (yet)."""
-
-    configured: _Configured
-    path: str
-    resolved: Resolved | None = None
-    logfile: LogFile | None = None
-
-    def can_change(self) -> bool:
-        """Whether the link can lead elsewhere tomorrow. Kubelet's cannot, the container's id is in its name, unless
-        that was cut off; reading 5,000 links again for each container that starts would cost 15 ms."""
-        if self.resolved is None:
-            return True
-        is_link = len(self.resolved.hops) > 1
-        return is_link and (self.configured.spec.kind == "files" or len(os.path.basename(self.path)) > LONG_NAME_BYTES)
 
 
 class Discoverer:
@@ -84,13 +46,13 @@ class Discoverer:
     def __init__(self, specs: Iterable[SourceSpec], telemetry: Telemetry, *, watched: Container[str] = (),
                  now_ns: Callable[[], int] = time.time_ns) -> None:
         self._telemetry = telemetry
-        self._configured = [_Configured(spec) for spec in specs]
+        self._configured = [Configured(spec) for spec in specs]
         self._listings = Listings(now_ns=now_ns)
         self._lineages = Lineages(self._listings, self._refresh)
         self._watched = watched
         self._glob_directories: set[str] = set()
-        self._hop_directories: dict[str, set[_Match]] = {}
-        self._pending: set[_Match] = set()
+        self._hop_directories: dict[str, set[Match]] = {}
+        self._pending: set[Match] = set()
         self._noted: set[str] = set()
         self._changed: set[str] = set()
         self._loose: set[LogFile] = set()
@@ -162,7 +124,7 @@ class Discoverer:
             return False
         return configured.includes(source.path) or not os.path.lexists(source.path)
 
-    def _configured_for(self, source: Source) -> _Configured | None:
+    def _configured_for(self, source: Source) -> Configured | None:
         return next((c for c in self._configured if (c.spec.name, c.spec.kind) == (source.name, source.kind)), None)
 
     def adopt(self, source: Source) -> LogFile | None:
@@ -223,7 +185,7 @@ class Discoverer:
                 self._detach(matches.pop(path))
             for path in seen:
                 if path not in matches:
-                    matches[path] = match = None if configured.excluded(path) else _Match(configured, path)
+                    matches[path] = match = None if configured.excluded(path) else Match(configured, path)
                     self._attach(match, changes)
                 elif (match := matches[path]) and os.path.dirname(path) in changed and match.can_change():
                     self._resolve_again(match, changes)
@@ -233,7 +195,7 @@ class Discoverer:
         for path in unused:
             self._forget_directory(path)
 
-    def _resolve_again(self, match: _Match, changes: Changes) -> None:
+    def _resolve_again(self, match: Match, changes: Changes) -> None:
         try:
             same = match.logfile is not None and match.resolved == self._resolved(match)
         except FileRefused:
@@ -242,7 +204,7 @@ class Discoverer:
             self._detach(match)
             self._attach(match, changes)
 
-    def _resolved(self, match: _Match) -> Resolved:
+    def _resolved(self, match: Match) -> Resolved:
         """Raises FileRefused. The directory that it leads to is listed for the lineage anyway: that tells a file from a link."""
         directories, listings, roots = self._directories, self._listings, match.configured.roots
 
@@ -255,12 +217,12 @@ class Discoverer:
 
         return resolve(match.path, directories, is_file=is_file)
 
-    def _attach(self, match: _Match | None, changes: Changes) -> None:
+    def _attach(self, match: Match | None, changes: Changes) -> None:
         if match is None:
             return
         try:
             match.resolved = resolved = self._resolved(match)
-            _check_inside(match.path, resolved.path, match.configured.roots, match.configured.spec.kind)
+            match.configured.check_inside(match.path, resolved.path)
         except FileRefused as refusal:
             if os.path.lexists(match.path):
                 self._refuse(match.configured.spec.name, refusal)
@@ -280,7 +242,7 @@ class Discoverer:
         if live is not None:
             self._claim(match, resolved, listing.path, live, changes)      # whose string is kept anyway
 
-    def _live_name(self, configured: _Configured, directory: str, name: str, present: Container[str]) -> str | None:
+    def _live_name(self, configured: Configured, directory: str, name: str, present: Container[str]) -> str | None:
         """Whose lineage `name` is part of (D2); None for a compressed file without a live one."""
         lives = Either(present, self._lineages.at(directory))
         rotated = rotated_from(name, lives)
@@ -288,7 +250,7 @@ class Discoverer:
             return rotated.live
         return None if is_compressed(name) else name
 
-    def _claim(self, match: _Match, resolved: Resolved, directory: str, live: str, changes: Changes) -> None:
+    def _claim(self, match: Match, resolved: Resolved, directory: str, live: str, changes: Changes) -> None:
         spec = match.configured.spec
         logfile = self._lineages.find(directory, live)
         if logfile is None:
@@ -307,7 +269,7 @@ class Discoverer:
         match.logfile = logfile
         self._lineages.link(logfile, match)
 
-    def _detach(self, match: _Match | None) -> None:
+    def _detach(self, match: Match | None) -> None:
         if match is None:
             return
         self._pending.discard(match)
@@ -332,7 +294,7 @@ class Discoverer:
             if self._lineages.is_gone(logfile):
                 changes.vanished.append(logfile)
                 for match in self._lineages.remove(logfile):
-                    assert isinstance(match, _Match)
+                    assert isinstance(match, Match)
                     match.logfile = None
                     self._pending.add(match)
                 self._forget_directory(logfile.directory)
@@ -347,11 +309,3 @@ class Discoverer:
     def _refuse(self, source_name: str, refusal: FileRefused) -> None:
         self._telemetry.count("shipper_refused_files_total", 1, refusal.reason.value)
         self._telemetry.say("warning", "file_refused", about=f"{source_name}/{refusal.reason.value}", why=str(refusal))
-
-
-def _check_inside(path: str, resolved_path: str, roots: Collection[str], kind: str) -> None:
-    if not inside(resolved_path, tuple(roots)):
-        of_a_container = kind == "files" and ("/pods/" in resolved_path or resolved_path.endswith("-json.log"))
-        mend = "that is a container's log, which a source of `type: containers` reads; or " if of_a_container else ""
-        raise FileRefused(RefusedReason.OUTSIDE_ROOTS, f"{clean(path)} is not read: it leads to {clean(resolved_path)}, outside "
-                          f"allowed_roots {', '.join(roots) or '(none)'}; {mend}add its directory there, if it may be read")
