@@ -197,8 +197,8 @@ def human(found: Mapping[str, Any], width: int = WIDTH) -> str:
         f"from {asked['containers']} containers" if containers else
         f"{found['config']} at {asked['lines_s']:g} lines/s of {asked['line_bytes']} bytes ({size(asked['bytes_s'])}/s)", "",
     ]
-    for route in found["routes"]:
-        lines += [*_route_lines(route, width), ""]
+    for alike in _alike(found["routes"]):
+        lines += [*_route_lines(alike, width), ""]
     lines += [f"WARNING: no sink takes what source {name} reads" for name in found["unrouted"]]
     lines += _said(width, "disk", f"an hour of outage takes {size(outage['disk_bytes_per_hour'])} of the buffer; buffer.max_size "
                    f"is {size(outage['buffer_max_bytes'])} and holds {duration(outage['buffer_holds_s'])}")
@@ -213,8 +213,18 @@ def human(found: Mapping[str, Any], width: int = WIDTH) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _route_lines(route: Mapping[str, Any], width: int) -> list[str]:
-    lines = [f"{route['source']} ({route['source_type']}) -> {route['sink']} ({route['sink_type']})"]
+def _alike(routes: Iterable[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Routes of which the same is to be said, together: a node's log files have a dozen sources."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for route in routes:
+        found.setdefault(repr(sorted({**route, "source": ""}.items())), []).append(route)
+    return list(found.values())
+
+
+def _route_lines(alike: list[Mapping[str, Any]], width: int) -> list[str]:
+    route, names = alike[0], ", ".join(each["source"] for each in alike)
+    lines = wrap(f"{names} ({route['source_type']}) -> {route['sink']} ({route['sink_type']})", width,
+                 break_on_hyphens=False, break_long_words=False)
     if route["when"]:
         lines += _said(width, "only", ", ".join(f"{key}: {value}" for key, value in route["when"].items()))
     for title, key in (("delivered", "delivered_means"), ("repeats", "can_repeat"), ("can be lost", "can_lose"),

@@ -50,6 +50,15 @@ def test_on_a_narrow_terminal_nothing_is_wider(capsys: pytest.CaptureFixture[str
     assert [line for line in capsys.readouterr().out.splitlines() if len(line) > 80] == []
 
 
+def test_a_node_with_a_dozen_log_files_is_told_the_same_once() -> None:
+    """config/gke.yaml has 18 sources and one sink: 18 times the same 17 lines."""
+    files = {f"log-{n}": {"type": "files", "include": [f"/var/log/{n}.log"]} for n in range(12)}
+    node = config({"sources": files | {"c": {"type": "containers"}}, "sinks": {"s": {"type": "stdout"}}, "node": "n"})
+    said = human(explain(node, "c.yaml", Question()))
+    assert said.count("first limit") == 2 and said.count("-> s (stdout)") == 2 and max(map(len, said.splitlines())) <= 120
+    assert all(name in said for name in files) and len(explain(node, "c.yaml", Question())["routes"]) == 13
+
+
 def test_a_host_without_containers_is_told_nothing_of_the_kubelet() -> None:
     host = config({"sources": {"h": {"type": "files", "include": ["/var/log/*.log"]}}, "sinks": {"s": {"type": "stdout"}}})
     said = human(explain(host, "c.yaml", Question()))
