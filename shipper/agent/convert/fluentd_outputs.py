@@ -36,6 +36,7 @@ _NOTES = {"@id": "a name", "@log_level": "see log.level", "include_tag_key": "re
           "reconnect_on_error": "always", "reload_on_failure": "always", "suppress_type_name": "no types",
           "type_name": "no types", "log_es_400_reason": "refused records are dead letters, with the reason",
           "request_timeout": "see request_timeout", "enable_monitoring": "/metrics", "monitoring_type": "/metrics"}
+_OTHER_FORM = "another name, where fluentd wrote into it: its `log` is text, and our `log.level` is refused there"
 MAX_RECORD = "120KiB"       # more than the 100,000 characters of fluentd-gcp; twice as long in JSON it is still an entry
 Maker = Callable[[Element, Item, Draft], None]
 
@@ -191,9 +192,9 @@ def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:
         date = assumed(element.take("logstash_dateformat") or "%Y.%m.%d")
         draft.note(element, "index_name", "logstash_format names the index")
         separator = element.take("logstash_prefix_separator") or "-"
-        item.set("index", f"{_template(prefix, element, draft)}{separator}{{time:{date}}}")
-    elif index := element.take("index_name"):
-        item.set("index", _template(index, element, draft))
+        item.set("index", f"{_template(prefix, element, draft)}{separator}{{time:{date}}}", _OTHER_FORM)
+    else:
+        item.set("index", _template(element.take("index_name") or "fluentd", element, draft), _OTHER_FORM)
     tls: dict[str, Any] = {}
     if ca := element.take("ca_file"):
         tls["ca"] = ca

@@ -540,6 +540,16 @@ class TestOutputs:
         sink, problems = sink_of(text)
         assert problems == [] and sink == wanted | {"start_at": "oldest"}
 
+    @pytest.mark.parametrize(("keys", "wanted"), [
+        ("  index_name app", "app"), ("  logstash_format true", "logstash-{time:%Y.%m.%d}"), ("", "fluentd")])
+    def test_an_index_that_fluentd_wrote_into_is_kept_and_warned_of(self, keys: str, wanted: str):
+        """Its documents have `log` as text: of ours all with a severity would have become dead letters."""
+        config, problems, draft = converted(
+            f"{TAIL}  format none\n</source>\n<match **>\n  @type elasticsearch\n{keys}\n</match>\n")
+        (sink,) = config["sinks"].values()
+        assert problems == [] and sink["index"] == wanted
+        assert "its `log` is text, and our `log.level` is refused there" in draft.yaml()
+
     def test_a_buffer_section(self):
         config, problems, _ = converted(
             f"{TAIL}  format none\n</source>\n<match **>\n  @type stdout\n  <buffer tag>\n    @type file\n    path /b\n    "
