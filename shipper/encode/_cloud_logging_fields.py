@@ -17,6 +17,7 @@ MAX_LABEL_NAME_BYTES, MAX_LABEL_BYTES = 512, 64 * 1024
 _LATENCY = re.compile(r"\s*(\d{1,11})(?:\.(\d+))?\s*s\s*")
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}")
 _INT64 = range(-(1 << 63), 1 << 63)
+_EXACT = range(-(1 << 53), (1 << 53) + 1)
 _MAX_SECONDS = 253_402_300_799
 _TEXT, _LONG, _INT, _FLAG = "text", "long", "int", "flag"
 _HTTP = {
@@ -54,6 +55,16 @@ def take(payload: dict[str, Any], project: str) -> dict[str, Any]:
         found["traceSampled"] = flag
         del payload[PREFIX + "trace_sampled"]
     return found
+
+
+def exact(value: Any) -> Any:
+    """`value` with the integers that a double does not hold as texts: the API keeps numbers as doubles, and an id that comes out
+    rounded is another one (googleapis/google-cloud-go#1150)."""
+    if isinstance(value, dict):
+        return {name: exact(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [exact(one) for one in value]
+    return str(value) if isinstance(value, int) and value not in _EXACT else value
 
 
 def _severity(payload: dict[str, Any], found: dict[str, Any]) -> None:
@@ -116,6 +127,8 @@ def _latency(text: str) -> str | None:
 def _integer(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.removeprefix("-").isdigit() and len(value) < 20:
         value = int(value)
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)              # JSON that went through Lua or JavaScript
     return value if isinstance(value, int) and not isinstance(value, bool) and value in _INT64 else None
 
 

@@ -5,9 +5,9 @@
 
 Invariants (tests/encode/test_cloud_logging.py):
   CL1  the quick way, in columns, gives what the careful one gives; careful is what has a member with a field of its own
-       (httpRequest, logging.googleapis.com/...), a mark, a time in the future or an id that is too long
-  CL2  no entry is refused for its time: where that is none, or more than a day ahead, the read time stands in, and the label
-       `shipper/time` says what was ahead
+       (httpRequest, logging.googleapis.com/...), a long integer, a mark, a time out of reach or an id that is too long
+  CL2  no entry is refused for its time: where that is none, more than a day ahead or before 1970, the read time stands in, and
+       the label `shipper/time` has it
   CL3  an entry has at most 64 labels, its insertId fewer than 512 characters, its log's id only characters that the API takes
 Cost (CPython 3.11): 1.5 us a line of 200 bytes, most of it moving the 600 bytes of an entry; 16 for one that is looked at
 carefully.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -25,7 +26,7 @@ import orjson
 
 from ..model import SEVERITIES, Batch, Source
 from . import epoch
-from ._cloud_logging_fields import MAX_LABELS, take
+from ._cloud_logging_fields import MAX_LABELS, exact, take
 from .frame import Frame
 from .record_json import _object_inside, json_strings, rfc3339
 from .template import Template
@@ -40,6 +41,9 @@ _BESIDE_BYTES = 1024
 _STREAM_SEVERITIES = {b"stderr": "ERROR", b"stdout": "INFO"}
 _OWN = re.compile(
     rb'"(?:httpRequest|message|severity|timestamp|timestampSeconds|timeNanos|time)":|logging\.googleapis\.com|\\u')
+_LONG = re.compile(rb"[:,\[\s]-?\d{16}")
+_DIGITS = bytes(48 if 48 <= byte < 58 else 1 for byte in range(256))
+_SIXTEEN = b"0" * 16
 
 
 class Place(NamedTuple):
@@ -92,9 +96,10 @@ class CloudLoggingEncoder:
         parts[4::6] = [b'","textPayload":' + text for text in texts]
         careful = {*ahead, *(batch.marks or ())}
         if batch.fields is not None:
+            long = _may_have_long_numbers(batch.fields)
             for row, fields in enumerate(batch.fields):
                 if len(fields) > 2:
-                    if _OWN.search(fields):
+                    if _OWN.search(fields) or (long and _SIXTEEN in fields.translate(_DIGITS) and _LONG.search(fields)):
                         careful.add(row)
                     else:
                         parts[row * 6 + 4] = b'","jsonPayload":{' + (
@@ -111,6 +116,7 @@ class CloudLoggingEncoder:
         """One entry, the careful way."""
         payload: dict[str, Any] = orjson.loads(batch.fields[row]) if batch.fields is not None and batch.fields[row] else {}
         own = take(payload, self.place.project)
+        payload = exact(payload)
         said = batch.severities[row].decode() if batch.severities is not None else ""
         severity = said or own.pop("severity", "") or _STREAM_SEVERITIES.get(batch.streams[row], "")
         own.pop("severity", None)
@@ -219,17 +225,31 @@ def insert_id_of(text: str) -> str:
     return f"{text[:128]}~{hashlib.blake2b(text.encode('utf-8', 'replace'), digest_size=16).hexdigest()}"
 
 
+def _may_have_long_numbers(fields: Sequence[bytes]) -> bool:
+    """16 digits in a row are at four places of every fourth byte. 40 ns a line; an expression takes 3 us."""
+    return b"0000" in b"\n".join(fields)[::4].translate(_DIGITS)
+
+
 def times_of(batch: Batch) -> tuple[Sequence[bytes], list[int]]:
-    """CL2: each time as the API takes it, and the rows whose time is more than a day ahead."""
+    """CL2: each time as the API takes it, and the rows whose time is more than a day ahead, or before 1970."""
     limit_ns = batch.read_ns + DAY_NS
     times = batch.times
     if epoch._quick(times) is not None and max(times) <= rfc3339(limit_ns):
         return times, []
     numbers = [int(one) for one in epoch.nanoseconds(batch)]
-    ahead = [row for row, ns in enumerate(numbers) if ns > limit_ns]
+    ahead = [row for row, ns in enumerate(numbers) if ns > limit_ns or (ns == batch.read_ns and _out_of_reach(times[row]))]
     for row in ahead:
         numbers[row] = batch.read_ns
     return [b"%b.%09dZ" % (seconds_text(ns // 1_000_000_000), ns % 1_000_000_000) for ns in numbers], ahead
+
+
+def _out_of_reach(text: bytes) -> bool:
+    """A time, of a year that epoch does not count."""
+    try:
+        datetime.fromisoformat(text.decode("ascii"))
+    except ValueError:
+        return False
+    return epoch._one(text) is None
 
 
 @lru_cache(maxsize=4096)

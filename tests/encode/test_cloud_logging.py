@@ -136,6 +136,13 @@ def test_http_request_known_members_are_taken_and_unknown_ones_stay():
     assert found["jsonPayload"] == {"message": "hello", "httpRequest": {"weather": "fine", "requestSize": "many"}}
 
 
+def test_numbers_that_a_program_or_filter_has_made_floats_are_taken():
+    found = entry({"httpRequest": {"status": 200.0, "requestSize": 5.0, "responseSize": 5.5},
+                   "timestamp": {"seconds": 1795165446.0, "nanos": 7.0}})
+    assert found["httpRequest"] == {"status": 200, "requestSize": "5"} and found["timestamp"] == "2026-11-20T09:04:06.000000007Z"
+    assert found["jsonPayload"] == {"message": "hello", "httpRequest": {"responseSize": 5.5}}
+
+
 @pytest.mark.parametrize(("said", "taken"), [
     ("1.5s", "1.5s"), ("  3 s ", "3s"), ("0.12345678999s", "0.123456789s"), ("1.5ms", None), ("-1s", None), (1.5, None)])
 def test_latency(said, taken):
@@ -180,6 +187,26 @@ def test_a_message_is_one_entry_whatever_it_holds(message):
     assert entry({"a": 1}, message=message)["jsonPayload"]["message"] == message.decode("utf-8", "replace")
 
 
+@pytest.mark.parametrize(("said", "kept"), [
+    (1 << 53, 1 << 53), (-(1 << 53), -(1 << 53)), ((1 << 53) + 1, "9007199254740993"), (-(1 << 53) - 1, "-9007199254740993"),
+    ((1 << 64) - 1, "18446744073709551615"), ("9007199254740993", "9007199254740993"), (1e300, 1e300),
+    ([1, {"a": 1795165445123456789, "b": [True, None, 36028797018963966]}], [
+        1, {"a": "1795165445123456789", "b": [True, None, "36028797018963966"]}]),
+])
+def test_an_id_that_a_double_cannot_hold_is_not_rounded_by_google(said, kept):
+    """jsonPayload is a protobuf Struct, whose numbers are doubles: 36028797018963966 is shown as ...960 there."""
+    assert entry({"id": said, "a": 1})["jsonPayload"] == {"message": "hello", "id": kept, "a": 1}
+    assert entry({"logging.googleapis.com/spanId": "x", "id": said})["jsonPayload"] == {"message": "hello", "id": kept}
+
+
+@pytest.mark.parametrize("text", [b"9007199254740993", b" -9007199254740993", b"[9007199254740993]", b"[1, 9007199254740993]"])
+@pytest.mark.parametrize("shift", range(4))
+def test_a_number_of_sixteen_digits_is_seen_wherever_it_stands(text, shift):
+    one = replace(batch([b"m"] * 3), fields=[b'{"a":1}', b'{"%b":0,"b":%b}' % (b"k" * shift, text), b""])
+    found = entries(one)[1]["jsonPayload"]["b"]
+    assert (found[-1] if isinstance(found, list) else found).removeprefix("-") == "9007199254740993"
+
+
 def test_marks_are_labels():
     one = replace(batch([b"x"]), marks={0: {"truncated": 5000, "partial": True}})
     assert {"shipper/truncated": "5000", "shipper/partial": "true"}.items() <= entries(one)[0]["labels"].items()
@@ -192,11 +219,19 @@ def test_marks_are_labels():
     (b"9999-99-99T99:99:99.000000000Z", "2026-11-20T09:13:13.298593000Z", None),
     (b"2026-11-20T09:04:05+01:00", "2026-11-20T08:04:05.000000000Z", None), (b"", "2026-11-20T09:13:13.298593000Z", None),
     (b'"},{', "2026-11-20T09:13:13.298593000Z", None),
+    (b"9999-12-31T23:59:59Z", "2026-11-20T09:13:13.298593000Z", "9999-12-31T23:59:59Z"),
+    (b"0001-01-01T00:00:00Z", "2026-11-20T09:13:13.298593000Z", "0001-01-01T00:00:00Z"),          # Go's zero time
+    (b"1969-12-31T23:59:59.5+01:00", "2026-11-20T09:13:13.298593000Z", "1969-12-31T23:59:59.5+01:00"),
 ])
 def test_cl2_no_entry_is_refused_for_its_time(time, written, label):
     assert READ_NS == 1795165993298593000
     found = entry(time=time)
     assert found["timestamp"] == written and found["labels"].get("shipper/time") == label
+
+
+def test_cl2_the_time_at_which_a_line_was_read_is_no_other_time_than_it_says():
+    one = replace(batch([b"a", b"b"]), times=[b"2026-11-20T09:13:13.298593Z", b"2026-11-20T10:13:13+01:00"])
+    assert [found["labels"].get("shipper/time") for found in entries(one)] == [None, None]
 
 
 def test_cl2_a_time_ahead_among_the_fields_is_not_taken():
