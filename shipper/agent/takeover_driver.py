@@ -28,6 +28,7 @@ from ..discover.lineage import LogFile
 from ..discover.scan import Discoverer
 from ..errors import GapReason, Usage
 from ..model import FileRef, Gap, Section
+from ..tail.definition import define
 from ..tail.file import TailFile
 from ..tail.identity import digest
 from ..tail.lineage import Lineage
@@ -198,7 +199,7 @@ class TakeOver:
     def _pass_over(
         self, file: TailFile, end: int, size: int, why: str, take: Take, lineage: Lineage, plan: Plan
     ) -> None:
-        ref = lineage.define(file, self._formats)
+        ref = define(lineage, file, self._formats)
         if ref is None or (file.compressed and file.guard_at(end) is None):
             plan.rows.append(Row(file.path, BEGIN, 0, size, "it cannot be told from others yet, or is damaged"))
             return

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from ..model import FileRef, Section
 from .again import not_read_again, piece_of, read_again
+from .definition import form_at
 from .lineage import Lineage
 from .ports import BufferPort, Formats
 from .unfinished import MakeDecoder
@@ -39,7 +40,7 @@ class LostRanges:
                 continue
             if lineage.wait_until_s > self._now_s():      # a rule that is not decided yet may say to
                 continue
-            form = lineage.form_at(lost.file.key, self._formats)
+            form = form_at(lineage, lost.file.key, self._formats)
             data = await asyncio.to_thread(lineage.reread, piece_of(lost))
             decoder = self._make_decoder(lost.file.source, lineage.settings)
             previous = self._file_before(lost.file)

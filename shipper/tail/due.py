@@ -16,6 +16,7 @@ from ..model import Section
 from ..telemetry import Telemetry
 from .accounting import say_read_failed
 from .attention import Attention
+from .definition import define
 from .ending import may_close_open_records
 from .file import TailFile
 from .handles import Handles
@@ -80,7 +81,7 @@ class Due:
 
     def _let_go(self, lineage: Lineage, file: TailFile, unread: int) -> list[Section]:
         try:
-            ref = file.ref or lineage.define(file, self._formats, ending=True)
+            ref = file.ref or define(lineage, file, self._formats, ending=True)
         except OSError as error:                          # half a first line, and a disk that does not give it: no key, no gap
             ref = None
             say_read_failed(self._telemetry, file.path, error)

@@ -17,6 +17,7 @@ from .accounting import say_read_failed
 from .at_end import Ends
 from .attention import Attention
 from .cutter import LineDecoder
+from .definition import define, form_of
 from .file import Changed, TailFile
 from .identity import HEAD_BYTES
 from .lineage import Lineage
@@ -119,7 +120,7 @@ class Front:
     def _definition(self, lineage: Lineage, file: TailFile) -> FileRef | None:
         ref = file.ref
         if ref is None:
-            ref = lineage.define(file, self._formats)
+            ref = define(lineage, file, self._formats)
             if ref is not None:
                 lineage.decoder.form = file.form
                 if file.passes_over and (passed := pass_over(lineage, file, ref)) is not None:
@@ -127,7 +128,7 @@ class Front:
                     lineage.passed_over = True
             return ref
         if not file.form:
-            lineage.decoder.form = lineage.form_of(file, self._formats)
+            lineage.decoder.form = form_of(lineage, file, self._formats)
         if ref.head_bytes < HEAD_BYTES and file.offset >= ref.head_bytes:
             ref = file.ref = file.grown_head(ref)
         return ref

@@ -17,6 +17,7 @@ from .closings import Closings, gap_bytes
 from .handles import Handles
 from .in_flight import frames_of
 from .lineage import Lineage
+from .losses import closing_again
 from .ports import BufferPort
 from .unfinished import MakeDecoder, lost_sections
 
@@ -59,7 +60,7 @@ class GoingBack:
             if lineage is None:
                 gone[name] = None
             elif lineage.file_of(section.file.key) is None:
-                sections.append(lineage.closing_again(section, self._buffer.positions))
+                sections.append(closing_again(lineage, section, self._buffer.positions))
         for name in gone:
             if name in self._buffer.positions.lineages:
                 sections += lost_sections(name, self._buffer.positions, self._make_decoder, self._now_ns())

@@ -17,6 +17,7 @@ from ..model import FileRef, Gap, Section
 from .file import TailFile
 from .identity import digest
 from .lineage import Lineage
+from .losses import closing
 
 CLOSE_QUIET_AFTER_S = 300.0
 HELD_DELETED_BYTES = 2 * 1024 * 1024 * 1024
@@ -119,7 +120,7 @@ class Handles:
         if ref is not None:
             guard = digest(file.guard) if file.guard is not None else file.guard_hash
             gap = Gap(file.offset, file.offset + unread, GapReason.HELD_TOO_LONG, unread, lineage.last_ns, 0)
-            sections.append(lineage.closing(ref, file.offset, guard, gap, file.size, readable=True))
+            sections.append(closing(lineage, ref, file.offset, guard, gap, file.size, readable=True))
         lineage.files.remove(file)
         file.close()
         return sections

@@ -1,5 +1,5 @@
-"""One container's (or host file's) log as one ordered stream, whatever files hold it: its state, its keys, how files end. Driver;
-looking.py looks for its files, copies.py for their content.
+"""One container's (or host file's) log as one ordered stream, whatever files hold it: its files, and how they go on or end.
+Driver; looking.py looks for its files, copies.py for their content, definition.py says which is which, losses.py what is gone.
 
     files   [oldest … live]   read from the front; a file is done when it was read to its end and a successor is there,
                               or when it is deleted
@@ -12,7 +12,6 @@ Invariants:
 """
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
@@ -22,11 +21,12 @@ from ..model import FileRef, Gap, Open, Piece, Section, Source
 from ..telemetry import Telemetry
 from . import copies
 from .cutter import Cutter, LineDecoder
+from .definition import define
 from .file import Changed, TailFile
-from .identity import HEAD_BYTES, digest, file_key, first_line, known_part
+from .identity import digest
 from .ignored import Ignored
 from .looking import Look
-from .plan import KnownFile
+from .losses import closing_again, lose_end
 from .ports import Directory, Formats, FormerNames, KnownPositions, Settings
 from .zeros import pass_over_zeros
 
@@ -121,16 +121,6 @@ class Lineage:
         file.proven_bytes = max(file.proven_bytes, size_bytes)
         return False
 
-    def form_by(self, line: bytes, formats: Formats) -> str:
-        if self.settings.form == "plain":
-            formats.taken_as_plain(line, self.settings.source_name)
-            return "raw"
-        if self.settings.form != "auto":
-            return self.settings.form
-        # Among container logs a line that is neither is a damaged CRI line, not a third format.
-        form = formats.sniff(line)
-        return form if form != "raw" or self.settings.host_file else "cri"
-
     def told_apart(self, file: TailFile, now_ns: int) -> bool:
         """Before a rotated file gets its key: is it what a live one has, or had until it was cut? Then it is no file of its
         own, `files` is another list, and this is True."""
@@ -147,80 +137,7 @@ class Lineage:
             return True
         return False
 
-    def report_lost(self, ref: FileRef, lost: KnownFile, next_ns: int, *, torn: bool = False) -> None:
-        """`torn`: it is there without its end, and goes on under another key; what was never seen of it nobody misses."""
-        unread = max(0, lost.size - lost.offset)
-        reason = GapReason.TRUNCATED if torn else GapReason.ROTATED_AWAY
-        gap = Gap(lost.offset, -1, reason, unread, lost.last_ns, next_ns) if unread or not torn else None
-        ref = FileRef(ref.key, self.source, ref.path, ref.device, ref.inode, ref.head_bytes, ref.head_hash)
-        self.outbox.append(self.closing(ref, lost.offset, lost.guard, gap, lost.size))
-
-    def closing_again(self, section: Section, positions: KnownPositions) -> Section:
-        """`section` closed a file that is gone, and the positions went back since: the same from where they are now. What
-        was read in between is gone too."""
-        known = positions.files.get(section.file.key)
-        at, guard = (known.offset, known.guard) if known is not None else (0, "")
-        unread = section.end - at
-        gap = section.gaps[0] if section.gaps else None
-        if gap is None and unread:
-            gap = Gap(at, -1, GapReason.ROTATED_AWAY, 0, self.last_ns, 0)
-        if gap is not None:
-            gap = gap._replace(start=at, at_least=gap.at_least + unread)
-        return self.closing(section.file, at, guard, gap, max(section.size, at))
-
-    def closing(
-        self, ref: FileRef, offset: int, guard: str, gap: Gap | None, size: int, *, readable: bool = False
-    ) -> Section:
-        """The last section of a file that nobody will go on with, at `offset`; a long line that was being skipped ends in it."""
-        batch = self.cutter.abandoned(ref.key, readable=readable)
-        return Section(
-            ref, offset, offset, guard, batch, self.decoder.state(), self.decoder.take_drops(ref.key), gaps=(gap,) if gap else (),
-            size=size, closed=True,
-        )
-
-    # -------------------------------------------------------- definitions
-
-    def define(
-        self, file: TailFile, formats: Formats, *, ending: bool = False, head: bytes | None = None
-    ) -> FileRef | None:
-        """The file's key and definition; None while its first line is not complete (no frame is written before).
-
-        `ending`: nobody will finish that line; what is there counts. `head`: its first bytes, where they were just read.
-        """
-        if file.ref is not None:
-            return file.ref
-        if head is None:
-            head = file.head()
-        line = first_line(head) if ending or not file.in_zeros else None
-        if line is None and ending and head:
-            line = head
-        if line is None or (not ending and copies.is_being_copied(self, file, head)):
-            return None
-        file.form = file.form or self.form_by(line, formats)
-        taken = {f.ref.key for f in [*self.files, *self.done] if f.ref is not None}
-        salt = secrets.token_hex(5) if self.settings.host_file else ""
-        key = file_key(self.source, line, salt)
-        again = 1
-        # Another file begins with the same line (F2): of this lineage, or of a copy of the pod's directory.
-        while key in taken or key in self.salted or not self.claim(key):
-            key = file_key(self.source, line, f"{salt}{again}")
-            again += 1
-        begins = known_part(head)
-        file.begin(FileRef(key, self.source, file.path, file.device, file.inode, len(begins), digest(begins)), head)
-        return file.ref
-
-    def form_of(self, file: TailFile, formats: Formats) -> str:
-        """The format of a file, also of one that was resumed: its definition says which file, not how it is written."""
-        if not file.form and file.handle is not None:
-            file.form = self.form_by(first_line(file.head()) or b"", formats)
-        return file.form or self.form_by(b"", formats)
-
-    def form_at(self, key: str, formats: Formats) -> str:
-        """As `form_of`, of the file with this key, which may be there as its ignored copy alone."""
-        file = self.file_of(key)
-        if file is not None:
-            return self.form_of(file, formats)
-        return self.form_by(first_line(self.reread(Piece(key, 0, HEAD_BYTES))) or b"", formats)
+    # -------------------------------------------------------- reading
 
     def begin_read(self, file: TailFile, now_s: float, read_ns: int) -> None:
         """Before each read of `file`: the decoder and the cutter know where they are."""
@@ -292,11 +209,11 @@ class Lineage:
         state = positions.lineages.get(self.source.lineage)
         self.decoder.restore(state.state if state is not None else (), now_s)
         gone = [s for s in waiting if s.closed and self.file_of(s.file.key) is None]
-        self.outbox += [self.closing_again(section, positions) for section in gone]
+        self.outbox += [closing_again(self, section, positions) for section in gone]
 
     def finish(self, file: TailFile, formats: Formats) -> list[Section]:
         """The closing sections of a file that nobody will go on with; its unfinished last line becomes a record."""
-        ref = file.ref or (self.define(file, formats, ending=True) if file.rest_bytes else None)
+        ref = file.ref or (define(self, file, formats, ending=True) if file.rest_bytes else None)
         if ref is None:
             return []
         self.decoder.form = file.form or self.decoder.form
@@ -306,27 +223,6 @@ class Lineage:
         if file.damaged:
             sections[-1].gaps = (Gap(file.offset, -1, GapReason.GZIP_DAMAGED, 0, self.last_ns, 0),)
         return sections
-
-    def gone(self, file: TailFile) -> None:
-        """It was closed, and has no name any more. It goes on in the file that has its content (compressed meanwhile), or is
-        lost."""
-        found = copies.copy_of(self, file) if file.ref is not None else None
-        if found is None:
-            self.lose(file)
-            return
-        self.files[self.files.index(file)] = found
-        found.size = max(found.size, file.size)
-
-    def lose(self, file: TailFile) -> None:
-        """It is gone while it was closed. What is known to have stood behind the offset is reported."""
-        self.files.remove(file)
-        if file.ref is None:
-            return
-        lost = max(0, file.size - file.offset)
-        sections = self.cutter.finish(file, file.ref, b"")
-        if lost:
-            sections[-1].gaps = (Gap(file.offset, -1, GapReason.ROTATED_AWAY, lost, self.last_ns, 0),)
-        self.outbox += sections
 
     # -------------------------------------------------------- a file that is no longer what it was
 
@@ -349,12 +245,7 @@ class Lineage:
                 successors.insert(0, copy)
             else:
                 copies.ignore_shorter(self, file)
-                # Its size now is that of other content. What came behind the last look at it nobody knows: at least 0.
-                lost = max(0, file.proven_bytes - file.offset)
-                gap = Gap(file.offset, -1, GapReason.TRUNCATED, lost, self.last_ns, last_seen_ns)
-                guard = digest(file.guard) if file.guard is not None else file.guard_hash
-                self.outbox.append(
-                    self.closing(file.ref, file.offset, guard, gap, max(file.proven_bytes, file.offset)))
+                lose_end(self, file, file.ref, last_seen_ns)
         handle, file.handle = file.handle, None
         fresh.handle = handle
         at = self.files.index(file)

@@ -18,9 +18,11 @@ from ..errors import GapReason, RefusedReason
 from ..model import FileRef
 from . import plan as planning
 from .copies import is_copy, takes_over
+from .definition import define, form_by
 from .elsewhere import Busy
 from .file import TailFile
 from .identity import digest, first_line
+from .losses import report_lost
 from .plan import Begin, Continue, FoundFile, KnownFile
 from .ports import Formats, KnownPositions, Refused, Seen
 from .zeros import are_zeros
@@ -110,7 +112,7 @@ class Look:
             if file in self._of.files and self._of.told_apart(file, self._now_ns):
                 continue
             if file.ref is None and file.handle is not None and not file.passes_over:
-                self._of.define(file, self._formats)     # else its .gz would be another file
+                define(self._of, file, self._formats)    # else its .gz would be another file
         opened = self._open_all(new)
         open_keys = {f.ref.key for f in tracked.values() if f.ref is not None}
         known = [self._known(f) for f in tracked.values() if f.ref is not None] + self._known_before(open_keys)
@@ -139,8 +141,8 @@ class Look:
                     else:
                         # Where one was renamed to, who stood there was read and was the oldest of a chain (app.4.log).
                         pushed_out = self._of.lost_due and lost.size <= lost.offset
-                        self._of.report_lost(
-                            self._positions.files[lost.key].file, lost, first_found_ns,
+                        report_lost(
+                            self._of, self._positions.files[lost.key].file, lost, first_found_ns,
                             torn=pushed_out or lost.key in self._of.torn)
             self._of.lost_due &= self._of.look_due
             self._queue(verdict.files, by_node, renamed)
@@ -171,7 +173,7 @@ class Look:
 
     def _define(self, file: TailFile, head: bytes) -> None:
         file.in_zeros = are_zeros(head)                  # its first read tells whether anything follows
-        self._of.define(file, self._formats, head=head)
+        define(self._of, file, self._formats, head=head)
 
     def _told_by_former_names(self, opened: list[tuple[TailFile, Seen]]) -> tuple[list[TailFile], list[tuple[TailFile, Seen]]]:
         """Which go on where another lineage had them, and the others. Who has one and is not ready with it: looked at later."""
@@ -218,7 +220,7 @@ class Look:
         head = file.head()
         line = first_line(head)
         if line is not None:
-            file.form = self._of.form_by(line, self._formats)
+            file.form = form_by(self._of.settings, line, self._formats)
         return FoundFile(
             seen.path, seen.device, seen.inode, seen.live, seen.compressed, seen.order, head,
             self._formats.first_ns(line or b"", file.form), file.guard_at, file.length_bytes() if file.compressed else file.size,

@@ -18,6 +18,7 @@ from .attention import Attention
 from .file import TailFile
 from .handles import Handles
 from .lineage import Lineage
+from .losses import gone
 from .ports import Directory, Refused
 
 
@@ -60,7 +61,7 @@ class Opener:
         """Renamed since the last look; or, where that did not find it either, gone while it was closed: read to its end, or
         for want of descriptors."""
         if file.deleted_since_s is not None:
-            lineage.gone(file)
+            gone(lineage, file)
         self._attention.look_at(name)
 
     def refused(self, refusals: Iterable[tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ Plane: shapes only.
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -141,5 +141,3 @@ class BufferPort(Protocol):
     def went_back(self) -> bool: ...
     async def wait_room(self) -> None: ...
 
-
-Clock = Callable[[], float]

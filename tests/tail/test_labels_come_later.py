@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 
 from shipper.errors import GapReason
+from shipper.tail.losses import closing
 from tests.tail.conftest import Node, Tree, cri
 
 
@@ -100,7 +101,7 @@ async def test_what_is_reported_between_two_reads_goes_with_the_definition_of_th
     await node.run()
     (lineage,) = node.reader.lineages.values()
     (file,) = lineage.files
-    lineage.outbox.append(lineage.closing(file.ref, file.offset, "", None, file.size))
+    lineage.outbox.append(closing(lineage, file.ref, file.offset, "", None, file.size))
     node.reader.tell(replace(lineage.source, labels={"app": "web"}, cache={}), node.settings)
     tree.write(*lines(3, 5))
     before = len(node.buffer.sections)
