@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.flow.test_gcs_exactly_once_under_kills import Writer, arrive
 from tests.proof.harness import Fleet
 from tests.proof.harness_events import note
 from tests.support.agent import Agent, eventually
 from tests.support.fake_bigquery_write import TABLE, FakeBigQueryWrite
 from tests.support.fake_bigquery_write import Table as FakeTable
 from tests.support.google_in_thread import Google
+from tests.support.kills import arrive, killed_while_written
 from tests.support.quick_agent import QuickAgent
 
 OTHER = TABLE.replace("nodes", "others")
@@ -83,21 +82,14 @@ def sink(google: WriteGoogle, **keys: Any) -> dict[str, Any]:
 
 
 def kill_again_and_again(agent: Agent, kills: int, seed: int, longest_s: float) -> dict[str, int]:
-    rng, planned = random.Random(seed), 0
+    rng = random.Random(seed)
     with WriteGoogle(token_life_s=5.0, random_faults=0.15, seed=seed) as google:
-        writer = Writer(agent.logs, 400_000)
-        try:
-            for _ in range(kills):
-                table = rng.choice(["nodes", "nodes", "nodes", "others"])
-                agent.configure(sinks={"far": sink(google, table=table)}, buffer={"max_size": "64MiB"})
-                agent.start(ready=False, env=google.environ)
-                if rng.random() < 0.85:
-                    agent.event("started")
-                time.sleep(rng.uniform(0.02, longest_s))    # the moment of the kill is what is tried out
-                agent.kill()
-                planned += len(list(agent.state.glob("spool/far/*.plan.json")))
-        finally:
-            written = writer.stop()
+        written, planned = killed_while_written(
+            agent, kills, longest_s, rng,
+            lambda: agent.configure(
+                sinks={"far": sink(google, table=rng.choice(["nodes", "nodes", "nodes", "others"]))},
+                buffer={"max_size": "64MiB"}),
+            google.environ, bytes_s=400_000, at_start=0.15)
         google.write.random_faults = 0.02
         agent.configure(sinks={"far": sink(google)})
         agent.start(env=google.environ)

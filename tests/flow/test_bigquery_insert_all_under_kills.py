@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import time
 from typing import Any
 
 import pytest
 
 from tests.support.agent import Agent, eventually
 from tests.support.google_in_thread import GoogleWithBigquery
-
-from .test_gcs_exactly_once_under_kills import Writer
+from tests.support.kills import killed_while_written
 
 
 def sink(google: GoogleWithBigquery, **keys: Any) -> dict[str, Any]:
@@ -25,16 +23,10 @@ def sink(google: GoogleWithBigquery, **keys: Any) -> dict[str, Any]:
 def kill_again_and_again(agent: Agent, kills: int, seed: int) -> None:
     rng = random.Random(seed)
     with GoogleWithBigquery(token_life_s=5.0, random_faults=0.25, seed=seed, hidden=3, remembers=False) as google:
-        writer = Writer(agent.logs, 500_000)
-        try:
-            for _ in range(kills):
-                agent.configure(sinks={"far": sink(google, max_rows=rng.choice([100, 500, 2000]))})
-                agent.start(ready=False, env=google.environ)
-                agent.event("started")
-                time.sleep(rng.uniform(0.02, 0.5))          # the moment of the kill is what is tried out
-                agent.kill()
-        finally:
-            written = writer.stop()
+        written, _ = killed_while_written(
+            agent, kills, 0.5, rng,
+            lambda: agent.configure(sinks={"far": sink(google, max_rows=rng.choice([100, 500, 2000]))}),
+            google.environ, bytes_s=500_000)
         google.far.random_faults = 0.02
         agent.configure(sinks={"far": sink(google)})
         agent.start(env=google.environ)

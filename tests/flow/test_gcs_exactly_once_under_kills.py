@@ -6,10 +6,7 @@ import gzip
 import json
 import random
 import shutil
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from tests.proof.harness import Fleet
 from tests.proof.harness_events import note
 from tests.support.agent import Agent, eventually
 from tests.support.google_in_thread import Google
+from tests.support.kills import arrive, killed_while_written
 from tests.support.quick_agent import QuickAgent
 
 
@@ -28,31 +26,6 @@ class SmallUploads(Agent):
 
 class QuickSmallUploads(QuickAgent):
     module = SmallUploads.module
-
-
-class Writer:
-    """Lines with rising numbers into a few files, as long as it runs."""
-
-    def __init__(self, directory: Path, bytes_s: int) -> None:
-        self._paths = [directory / f"{name}.log" for name in ("a", "b", "c")]
-        self._bytes_s, self._end = bytes_s, threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.written = 0
-        self._thread.start()
-
-    def _run(self) -> None:
-        rng = random.Random(7)
-        while not self._end.wait(0.01):
-            count = self._bytes_s // 25_000
-            lines = [b"m%08d %s\n" % (self.written + i, rng.randbytes(120).hex().encode()) for i in range(count)]
-            with open(rng.choice(self._paths), "ab", buffering=0) as file:
-                file.write(b"".join(lines))
-            self.written += count
-
-    def stop(self) -> int:
-        self._end.set()
-        self._thread.join()
-        return self.written
 
 
 class Found:
@@ -97,30 +70,13 @@ def other_config(google: Google, rng: random.Random) -> dict[str, Any]:
     )
 
 
-def arrive(wanted: int, count: Callable[[], int], else_say: Callable[[], str], still_s: float = 30.0) -> None:
-    """Bounded by how long nothing comes, not by how long it takes: a busy machine has written more by then, and is slower."""
-    seen = count()
-    while seen != wanted:
-        before = seen
-        seen = eventually(f"{wanted} lines, of which {before} are there",
-                          lambda before=before: found if (found := count()) != before else 0, still_s, else_say)
-
-
 def kill_again_and_again(agent: Agent, kills: int, seed: int, longest_s: float = 0.8) -> dict[str, int]:
-    rng, planned = random.Random(seed), 0
-    with Google(token_life_s=5.0, random_faults=0.25, seed=seed) as google:
-        writer = Writer(agent.logs, 1_500_000)
-        try:
-            for _ in range(kills):
-                agent.configure(sinks={"far": other_config(google, rng)}, buffer={"max_size": "64MiB"})
-                agent.start(ready=False, env=google.environ)
-                if rng.random() < 0.85:
-                    agent.event("started")
-                time.sleep(rng.uniform(0.02, longest_s))    # the moment of the kill is what is tried out
-                agent.kill()
-                planned += len(list(agent.state.glob("spool/far/*.plan.json")))
-        finally:
-            written = writer.stop()
+    rng = random.Random(seed)
+    with Google(token_life_s=2.0, random_faults=0.25, seed=seed) as google:
+        written, planned = killed_while_written(
+            agent, kills, longest_s, rng,
+            lambda: agent.configure(sinks={"far": other_config(google, rng)}, buffer={"max_size": "64MiB"}),
+            google.environ, bytes_s=1_500_000, at_start=0.15)
         google.gcs.random_faults = 0.05
         agent.configure(sinks={"far": sink(google)})
         agent.start(env=google.environ)

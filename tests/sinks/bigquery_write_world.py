@@ -1,12 +1,9 @@
-"""The sink of BigQuery's Storage Write API with a real delivery, a buffer of frames and a fake BigQuery. Time is real; back-offs
-are nothing."""
+"""The sink of BigQuery's Storage Write API with a real delivery, a buffer of frames and a fake BigQuery."""
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +11,11 @@ import shipper.encode.bigquery_proto as proto_module
 import shipper.sinks._bigquery_write_append as append_module
 import shipper.sinks._bigquery_write_plans as plans_module
 import shipper.sinks._bigquery_write_range as range_module
-from shipper.config.types import SinkCommon
-from shipper.deliver.account import Position
-from shipper.deliver.driver import Delivery
-from shipper.sinks import SinkContext
 from shipper.sinks._bigquery_write import StorageWriteSink
-from shipper.telemetry import Telemetry
-from tests.deliver.support import FakeBuffer, MemoryLetters, source
+from tests.deliver.support import MemoryLetters, source
 from tests.sinks.http_world import entry_of
+from tests.sinks.spool_world import SpoolWorld
 from tests.support.fake_bigquery_write import TABLE, FakeBigQueryWrite
-
-WITHIN_S = 20.0
 
 
 class Letters(MemoryLetters):
@@ -32,36 +23,26 @@ class Letters(MemoryLetters):
         return [{"record": {"id": name}} for name in self.records]
 
 
-class WriteWorld:
-    """One buffer and state directory; `run` starts a sink with these keys on it, `kill` ends it as kill -9 does (what is not
-    awaited is cancelled and nothing is tidied up), `stop` in good order."""
+class WriteWorld(SpoolWorld):
+    """`run` starts a sink with these keys on it, `kill` ends it as kill -9 does (what is not awaited is cancelled and nothing is
+    tidied up), `stop` in good order."""
+
+    kept = ("kept.json",)
 
     def __init__(self, root: Path, fake: FakeBigQueryWrite, **common: Any) -> None:
-        self.root, self.fake, self.buffer, self.letters = root, fake, FakeBuffer(), Letters()
-        self.common, self.telemetry, self.buffer_bytes = common, Telemetry(), 1 << 30
+        super().__init__(root, fake, Letters(), **common)
         self.expected: list[str] = []
-        self.delivery: Delivery
         self.sink: StorageWriteSink
-        self._task: asyncio.Task[None] | None = None
 
     def run(self, **keys: Any) -> None:
         keys = {"dataset": "p1.logs", "table": "nodes", "method": "storage_write", "anonymous": True, "proxy": "none",
                 "write_endpoint": self.fake.url, "request_timeout": "5s", **keys}
         entry = entry_of("type: bigquery, " + ", ".join(f"{key}: {json.dumps(value)}" for key, value in keys.items()))
-        context = SinkContext("far", "n1", str(self.root), self.telemetry, buffer_bytes=self.buffer_bytes)
+        context = self.context
         built = entry.spec.build(entry.config, context)
         assert isinstance(built, StorageWriteSink)
         self.sink = built
-        self.delivery = Delivery(
-            "far", SinkCommon(**self.common), entry.spec, self.sink, self.buffer, context,  # type: ignore[arg-type]
-            self.telemetry, dead_letters=self.letters, uniform=lambda low, high: 0.01,  # type: ignore[arg-type]
-        )
-        self._task = asyncio.create_task(self.delivery.run())
-
-    async def stop(self) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        self.deliver(entry.spec, self.sink, context)
 
     async def kill(self) -> None:
         """Nothing is tidied up: what is on disk now is what the next one finds."""
@@ -91,34 +72,8 @@ class WriteWorld:
             self.expected.append(token)
         self.buffer.write(source("web", namespace), *messages)
 
-    @property
-    def position(self) -> Position:
-        cursor = self.buffer.cursor("far")
-        return Position(cursor.seq, cursor.index)
-
-    @property
-    def done(self) -> bool:
-        return self.position == (self.buffer.next_seq, 0)
-
-    async def until(self, met: Callable[[], Any], what: str = "") -> None:
-        end_s = time.monotonic() + WITHIN_S
-        while not met():
-            self.buffer.sync()
-            assert time.monotonic() < end_s, (
-                f"not met: {what or met}; {self.delivery.status()}; {self.fake.wrong}; {self.fake.answers[-5:]}")
-            await asyncio.sleep(0.002)
-
-    async def flushed(self) -> None:
-        """All that was written is in the table, or dead."""
-        task = asyncio.create_task(self.delivery.caught_up(self.buffer.appended_seq, WITHIN_S))
-        await self.until(task.done, "flushed")
-        await task
-        await self.until(lambda: self.spool == ["kept.json"], "manifests and files are gone")
-
-    @property
-    def spool(self) -> list[str]:
-        directory = self.root / "spool" / "far"
-        return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+    def heard(self) -> list[str]:
+        return list(self.fake.answers[-5:])
 
     def rows(self, table: str = TABLE) -> list[dict[str, Any]]:
         return self.fake.tables[table].rows

@@ -17,9 +17,9 @@ from shipper.errors import Fatal
 from shipper.model import Batch
 from shipper.sinks._bigquery_write_channel import WriteChannel
 from shipper.sinks._gcp_auth import Anonymous
-from shipper.sinks._plan_store import PlanStore
 from tests.deliver.support import source
 from tests.sinks.bigquery_write_world import WriteWorld, short_ranges
+from tests.sinks.spool_world import gone_after_one_removal
 from tests.support.fake_bigquery_write import TABLE, FakeBigQueryWrite, Refusal
 from tests.support.gcp_identity_fakes import IdentityServer
 
@@ -278,7 +278,7 @@ async def test_a_refused_row_of_another_buffers_plan_is_said_and_stops_nothing(t
         world = WriteWorld(tmp_path, fake)
         world.run()
         world.write(8, padding=60)
-        await world.until(lambda: any(name.endswith("plan.json") for name in world.spool))
+        await world.plans(1)
         await world.kill()
         fake.schedule = repeat("ok")
         other = WriteWorld(tmp_path, fake)
@@ -336,7 +336,7 @@ async def test_another_table_in_the_config_finishes_the_plan_for_the_old_one_the
         fake.random_faults = 1.0
         world.run()
         world.write(40, padding=60)
-        await world.until(lambda: any(name.endswith("plan.json") for name in world.spool))
+        await world.plans(1)
         await world.kill()
         fake.random_faults = 0.0
         world.run(table="others")
@@ -379,10 +379,9 @@ async def test_a_spool_file_that_was_changed_is_sent_again_from_the_buffer(tmp_p
         fake.schedule = repeat("down")
         world.run()
         world.write(40, padding=60)
-        await world.until(lambda: sum(name.endswith("plan.json") for name in world.spool) >= 2)
+        await world.plans(2)
         await world.kill()
-        part = tmp_path / "spool" / "far" / next(name for name in world.spool if name.endswith(".part"))
-        part.write_bytes(part.read_bytes()[:-1] + b"?")
+        world.change_a_file()
         fake.schedule = repeat("ok")
         world.run()
         await world.flushed()
@@ -418,24 +417,14 @@ async def test_a_crash_while_plans_with_a_changed_file_are_given_up_loses_no_row
         world = WriteWorld(tmp_path, fake, max_request_records=5)
         world.run()
         world.write(120, padding=60)
-        await world.until(lambda: sum(name.endswith("plan.json") for name in world.spool) >= 3)
+        await world.plans(3)
         await world.kill()
-        part = tmp_path / "spool" / "far" / next(name for name in world.spool if name.endswith(".part"))
-        part.write_bytes(part.read_bytes()[:-1] + b"?")
-        gone: list[int] = []
-        real = PlanStore.remove
-
-        def remove(store: PlanStore, number: int, files: int) -> None:
-            if gone:
-                raise asyncio.CancelledError            # nobody is there any more
-            gone.append(number)
-            real(store, number, files)
-
-        monkeypatch.setattr(PlanStore, "remove", remove)
-        world.run()
-        await world.until(lambda: gone)
-        await world.kill()
-        monkeypatch.setattr(PlanStore, "remove", real)
+        world.change_a_file()
+        with monkeypatch.context() as patch:
+            gone = gone_after_one_removal(patch)
+            world.run()
+            await world.until(lambda: gone)
+            await world.kill()
         fake.schedule = repeat("ok")
         world.run()
         await world.flushed()

@@ -15,6 +15,7 @@ from shipper.sinks._gcs_upload import Upload
 from shipper.sinks._http_status import Answer
 from shipper.sinks._plan_store import PlanStore
 from tests.sinks.gcs_world import GcsWorld, tokens
+from tests.sinks.spool_world import gone_after_one_removal
 from tests.support.fake_gcs import FakeGcs
 
 BIG = 9 * 1024 * 1024
@@ -246,7 +247,7 @@ async def test_a_plan_outlives_its_process_and_the_config_that_made_it(world: Gc
     world.write(100, namespace="a")
     world.write(100, namespace="b")
     world.run(age_s=0.05)
-    await world.until(lambda: [name for name in world.spool if name.endswith("plan.json")])
+    await world.plans(1)
     await world.stop()
     gcs.schedule = iter(())
     world.write(100, namespace="a")
@@ -330,11 +331,9 @@ async def test_a_spool_file_that_was_changed_is_not_uploaded_and_its_records_com
     gcs.schedule = iter(["503"] * 100_000)
     world.write(100)
     world.run(age_s=0.05)
-    await world.until(lambda: [name for name in world.spool if name.endswith("plan.json")])
+    await world.plans(1)
     await world.stop()
-    [part] = [name for name in world.spool if name.endswith(".part")]
-    path = world.root / "spool" / "far" / part
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    world.change_a_file()
     gcs.schedule = iter(())
     world.run()
     await world.flushed()
@@ -349,23 +348,15 @@ async def test_a_crash_while_plans_with_a_changed_file_are_given_up_loses_none_o
     world.run(age_s=0.05)
     for count in (1, 2, 3):
         world.write(50)
-        await world.until(lambda count=count: sum(name.endswith("plan.json") for name in world.spool) == count)  # type: ignore[misc]
+        await world.plans(count)
     await world.stop()
-    part = world.root / "spool" / "far" / next(name for name in world.spool if name.endswith(".part"))
-    part.write_bytes(part.read_bytes()[:-1] + b"?")
-    gcs.schedule, real, gone = iter(()), PlanStore.remove, list[int]()
-
-    def remove(store: PlanStore, number: int, files: int) -> None:
-        if gone:
-            raise asyncio.CancelledError            # nobody is there any more
-        gone.append(number)
-        real(store, number, files)
-
-    monkeypatch.setattr(PlanStore, "remove", remove)
-    world.run()
-    await world.until(lambda: gone)
-    await world.stop()
-    monkeypatch.undo()
+    world.change_a_file()
+    gcs.schedule = iter(())
+    with monkeypatch.context() as patch:
+        gone = gone_after_one_removal(patch)
+        world.run()
+        await world.until(lambda: gone)
+        await world.stop()
     world.run()
     await world.flushed()
     world.assert_exactly_once()
@@ -377,7 +368,7 @@ async def test_who_does_what_is_said_of_a_damaged_manifest_loses_no_record(world
     world.run(age_s=0.05)
     for count in (1, 2):
         world.write(50)
-        await world.until(lambda count=count: sum(name.endswith("plan.json") for name in world.spool) == count)  # type: ignore[misc]
+        await world.plans(count)
     await world.stop()
     spool = world.root / "spool" / "far"
     (spool / world.spool[1]).write_bytes(b"{")

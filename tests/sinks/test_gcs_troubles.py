@@ -285,7 +285,7 @@ async def test_a_spool_file_that_changes_while_the_agent_runs_is_said_and_mended
         world.write(700, padding=5000 if keys else 0)
     world.run(**keys)
     flushing = asyncio.create_task(world.flushed())
-    await world.until(lambda: [name for name in world.spool if name.endswith("plan.json")])
+    await world.plans(1)
     [part] = [name for name in world.spool if name.endswith(".part")]
     path = world.root / "spool" / "far" / part
     path.write_bytes(path.read_bytes()[:-1] + b"?")
