@@ -30,6 +30,7 @@ BLOWS_UP = [
     "error.*timeout",
     "^(?:.*,){11}P", "(x+x+)+y", "^([a-z0-9]+)*$x", r"(\w{1,64}){1,64}@", "^a.{0,1000}.{0,1000}x", "(.*?,){3}x",
     r"^(([a-z])+.)+[A-Z]([a-z])+$", r"^(?:\s*\w+)*;", r"<a[^>]*>.*</a>", r"^\d+\d+\d+x", "(?i)(?:a|A)*b",
+    "^(?:,[^;]*){8}", "^(?:,[^;]*){9}", "^(?:,[^;]*){18}", "^(?: [^;]*){12,}",
 ]
 LACKING = [r"(a)\1", r"(?P<q>['\"]).*?(?P=q)", "a(?=b)", "a(?!b)", "(?<=a)b", "(?<!a)b", "(a)?(?(1)b|c)", "(?>a+)b", "a++b"]
 WRONG = ["(", "[a", "*a", "a{2,1}", "(?x) a", "(?P<1>a)", "[[:alpha:]]", r"\pL", "(?i)é", "é+", "[é]", "a{1,100000}", "\ud800",
@@ -153,7 +154,8 @@ def test_counts_that_would_cost_seconds_a_line_are_refused() -> None:
     """99 times 99 ways at each byte: 48 s for 200 kB of blanks."""
     for pattern in (r'^"(\S+)(?: {1,99}([^"]{0,99}?)(?: +\S*)?)?" (\d+)$', r"^(?:(?:\s{0,9}){0,9})$",
                     r"(?:(?:\w{1,3})?){0,9}[ab]{2}x",
-                    r"^(?:a{0,30}){0,30}b"):
+                    r"^(?:a{0,30}){0,30}b", r"^(?:\d\d?){30}x", r"^(?: ?\s){24}x", r"(?:a|aa){12}\wx",
+                    r"^(?:a(?:ba)*|b){40}"):
         with pytest.raises(PatternError):
             compile_pattern(pattern, use="re")
 
@@ -169,7 +171,7 @@ def test_five_thousand_files_with_the_same_pattern_cost_one_proof(monkeypatch: p
 
 
 ATOMS = ["a", "b", " ", r"\w", r"\s", r"\S", "[^ ]", "[^b]", ".", "[ab]", r"\d", '[^"]', '"']
-REPEATS = ["", "", "*", "+", "?", "*?", "+?", "{0,9}", "{1,3}", "{2}"]
+REPEATS = ["", "", "*", "+", "?", "*?", "+?", "{0,9}", "{1,3}", "{2}", "{12}", "{20,}"]
 UNITS = [b"a", b"b", b" ", b'"', b"ab", b"a ", b"  ", b"ba", b'a"', b"1", b"\t"]
 
 
