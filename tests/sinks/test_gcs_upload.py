@@ -105,6 +105,25 @@ async def test_where_an_upload_cannot_stand_it_is_begun_again_and_not_asked_for_
     assert script.asked[3:] == ["POST", "PUT bytes 0-39/100", "PUT bytes 40-79/100", "PUT bytes 80-99/100"]
 
 
+@pytest.mark.parametrize("before", [[], [holds("bytes=0-79")]], ids=["asked", "behind the last piece"])
+async def test_308_for_all_of_it_is_no_object_and_the_upload_is_begun_again(tmp_path: Path, before: list[Answer]) -> None:
+    """No byte is left to send, which could end it."""
+    script = Script(*before, holds("bytes=0-99"), begun(f"{SESSION}b"), holds("bytes=0-39"), holds("bytes=0-79"),
+                    Answer(200, {}, STORED))
+    [said] = await carried_out(tmp_path, script, Notes(), session=SESSION)
+    assert "cannot be; it is begun again" in said and script.asked[-4] == "POST" and script.done
+
+
+@pytest.mark.parametrize(("limit_bytes", "kind"), [(100, "multipart"), (99, "resumable")])
+async def test_what_is_not_over_the_limit_goes_in_one_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_bytes: int, kind: str,
+) -> None:
+    monkeypatch.setattr(module, "MULTIPART_BYTES", limit_bytes)
+    script = Script(Answer(503, {}))
+    await carried_out(tmp_path, script, Notes())
+    assert f"uploadType={kind}&ifGenerationMatch=0" in script.urls[0]
+
+
 @pytest.mark.parametrize("status", [400, 404, 410])
 async def test_a_session_that_is_gone_is_begun_again_whatever_is_said_of_it(tmp_path: Path, status: int) -> None:
     """410 as well as 404: else it would be asked for the same session for ever."""

@@ -2,10 +2,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from shipper.encode.bigquery_proto import Rows
+from shipper.sinks._bigquery_write_plans import Payload
+from shipper.sinks._bigquery_write_range import Range as RowsRange
+from shipper.sinks._gcs_range import Range as GcsRange
 from shipper.sinks._plan_store import PlanStore
 
 
@@ -61,6 +66,35 @@ def test_a_manifest_is_written_behind_its_files_and_goes_before_them(store: Plan
     done.clear()
     store.remove(1, 1)
     assert done[:2] == ["unlink 0000000001.plan.json", "fsync directory"] and "unlink 0000000001-0.part" in done
+
+
+def _objects(store: PlanStore) -> GcsRange:
+    made = GcsRange(store, 1, "gzip", 0.0, 0, most_open=1)
+    made.append(1, [("a", [b"x"]), ("b", [b"y"])])          # one over `most_open`: it is ended at once
+    return made
+
+
+def _rows(store: PlanStore) -> RowsRange:
+    made = RowsRange(store, 1, "t", b"", 0.0, 0)
+    made.append(1, Payload(b"", [Rows(b"\x0a\x01r", b"id\n", 1)], {}, 1))
+    return made
+
+
+@pytest.mark.parametrize("made", [_objects, _rows])
+def test_a_sealed_file_is_whole_on_disk_before_a_manifest_can_name_it(
+    store: PlanStore, monkeypatch: pytest.MonkeyPatch, made: Callable[[PlanStore], GcsRange | RowsRange],
+) -> None:
+    """PS1: what a power cut leaves of a file that was not synced is anything."""
+    synced: dict[str, int] = {}
+
+    def fsync(descriptor: int, real: Callable[[int], None] = os.fsync) -> None:
+        synced[os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))] = os.fstat(descriptor).st_size
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    made(store).seal()
+    files = [name for name in names(store) if name.endswith(".part")]
+    assert files and synced == {name: os.stat(os.path.join(store.directory, name)).st_size for name in files}
 
 
 def _what(name: str, args: tuple[object, ...]) -> str:
