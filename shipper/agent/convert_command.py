@@ -118,4 +118,5 @@ def _text(path: str) -> str:
         with open(path, "rb") as file:
             return file.read(MOST_BYTES).decode("utf-8", "replace")
     except OSError as error:
-        raise Usage(f"{path}: cannot be read: {error.strerror}; name the config to convert") from error
+        mend = "run this as who may read it (sudo)" if isinstance(error, PermissionError) else "name the config to convert"
+        raise Usage(f"{path}: cannot be read: {error.strerror}; {mend}") from error

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from base64 import b32encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -24,6 +24,7 @@ from ..buffer.positions import FilePosition, Positions
 from ..config.journal import JournalSource
 from ..config.types import Config
 from ..decode import Budget
+from ..discover.globs import compile_pattern
 from ..discover.lineage import LogFile
 from ..discover.scan import Discoverer
 from ..errors import GapReason, Usage
@@ -82,6 +83,8 @@ class TakeOver:
         self._make_decoder = decoder_for(Budget())
         self._formats = DecodeFormats()
         self._claimed: set[str] = set()
+        patterns = [compile_pattern(text) for source in config.sources.values() for text in getattr(source, "include", ())]
+        self._included: Callable[[str], bool] = lambda path: any(pattern.matches(path) for pattern in patterns)
         self._logfiles = [f for f in self._discoverer.scan(full=True).appeared if f.source.kind in ("containers", "files")]
         self._directory.files.update((logfile.source.lineage, logfile) for logfile in self._logfiles)
         self._by_path = self._paths()
@@ -100,7 +103,7 @@ class TakeOver:
         for entry in entries:
             logfile = self._by_path.get(entry.path) or self._by_path.get(os.path.realpath(entry.path))
             if logfile is None:
-                plan.rows.append(_stray(entry))
+                plan.rows.append(_stray(entry, self._included))
                 continue
             wanted.setdefault(logfile.source.lineage, (logfile, {}))[1][entry.inode] = entry
         for logfile, own in wanted.values():
@@ -110,7 +113,7 @@ class TakeOver:
         for logfile in self._logfiles:
             if logfile.source.lineage not in named | self._positions.lineages.keys():
                 size = sum(s.size for s in self._discoverer.siblings(logfile))
-                plan.rows.append(Row(logfile.live_path, BEGIN, 0, size, "the other agent has no position for it"))
+                plan.rows.append(Row(logfile.live_path, BEGIN, 0, size, "no position for it there"))
         return plan
 
     def _lineage(self, logfile: LogFile, entries: dict[int, Entry], plan: Plan) -> None:
@@ -274,11 +277,28 @@ def line_start(file: TailFile, offset: int) -> int:
     return offset if high > 0 else 0
 
 
-def _stray(entry: Entry) -> Row:
+def _stray(entry: Entry, included: Callable[[str], bool]) -> Row:
+    """Of a file that no scan found."""
+    what, why = "not read", "no source of this config includes it"
     if not os.path.lexists(entry.path):
-        why = "the other agent had given it up" if entry.offset is None else "there is no such file any more"
-        return Row(entry.path, "gone", entry.offset or 0, 0, why)
-    return Row(entry.path, "not read", entry.offset or 0, 0, "no source of this config includes it")
+        what, why = "gone", "the other agent had given it up" if entry.offset is None else "there is no such file any more"
+    elif not _may_be_seen(entry.path):
+        why = "it may not be looked at; run this as root (sudo), or as the agent's user"
+    elif not os.path.exists(entry.path):
+        what, why = "gone", "its link leads to no file any more"
+    elif included(entry.path):
+        why = "a source includes it, but excludes or refuses it: see exclude and allowed_roots"
+    return Row(entry.path, what, entry.offset or 0, 0, why)
+
+
+def _may_be_seen(path: str) -> bool:
+    try:
+        os.stat(path)
+    except PermissionError:
+        return False
+    except OSError:
+        return True                                       # told by who asks for more
+    return True
 
 
 async def write(config: Config, plan: Plan, buffer: Buffer) -> None:

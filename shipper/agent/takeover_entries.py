@@ -35,7 +35,7 @@ def read_entries(agent: str, path: str) -> tuple[list[Entry], list[str]]:
             raise Usage(f"{path}: larger than {MOST_BYTES} bytes; it is no positions file")
         return READERS[agent](path)
     except OSError as error:
-        raise Usage(f"{path}: cannot be read: {error.strerror}; name the file that {agent} keeps its positions in") from error
+        raise Usage(_unreadable(path, error, f"name the file that {agent} keeps its positions in")) from error
 
 
 def written_ns(path: str) -> int:
@@ -50,11 +50,16 @@ def read_cursor(path: str) -> str:
         with open(path, "rb") as file:
             text = file.read(65536).decode("utf-8", "replace")
     except OSError as error:
-        raise Usage(f"{path}: cannot be read: {error.strerror}; name the file in which fluentd keeps the cursor") from error
+        raise Usage(_unreadable(path, error, "name the file in which fluentd keeps the cursor")) from error
     found = _CURSOR.search(text)
     if found is None:
         raise Usage(f"{path}: no cursor of a journal in it (s=...;i=...); is it the pos_file or storage of a systemd source?")
     return found[0]
+
+
+def _unreadable(path: str, error: OSError, mend: str) -> str:
+    mend = "run this as root (sudo), or as who may read it" if isinstance(error, PermissionError) else mend
+    return f"{path}: cannot be read: {error.strerror}; {mend}"
 
 
 def parse_pos_file(text: str, path: str) -> tuple[list[Entry], list[str]]:

@@ -15,8 +15,9 @@ from shipper.agent.birth import birth_ns
 from shipper.agent.cli import main
 from shipper.agent.takeover import BEGIN, CONTINUE, CUT, PASSED, Candidate, Entry, Take, came_again, decide, open_pieces
 from shipper.agent.takeover_driver import line_start
-from shipper.agent.takeover_entries import parse_pos_file
+from shipper.agent.takeover_entries import READERS, parse_pos_file
 from shipper.buffer.lock import Lock
+from shipper.discover.scan import Changes
 from tests.support.journal import Journal
 from tests.tail.conftest import Tree, cri
 
@@ -569,6 +570,50 @@ class TestWhatItWillNotDo:
         rows = {row["path"]: (row["what"], row["why"]) for row in json.loads(capsys.readouterr().out)}
         assert rows[str(other)] == ("not read", "no source of this config includes it")
         assert rows["/gone.log"] == ("gone", "there is no such file any more")
+
+    def test_a_log_that_may_not_be_looked_at_is_not_said_to_have_no_source(self, node: Node, capsys, monkeypatch):
+        """Every log was "not read: no source of this config includes it" for who ran it without sudo."""
+        node.tree.write(cri("one"))
+        node.shipped(5)
+        link, stat = node.link, os.stat
+
+        def forbidden(path, *args, **kwargs):
+            if str(path) == str(link):
+                raise PermissionError(13, "Permission denied", str(path))
+            return stat(path, *args, **kwargs)
+
+        monkeypatch.setattr(takeover_driver.Discoverer, "scan", lambda self, full: Changes())
+        monkeypatch.setattr(os, "stat", forbidden)
+        assert node.take_over("--json", "--dry-run") == 0
+        (row,) = json.loads(capsys.readouterr().out)
+        assert row["what"] == "not read"
+        assert row["why"] == "it may not be looked at; run this as root (sudo), or as the agent's user"
+
+    def test_a_link_whose_file_is_gone_is_gone_and_a_log_that_is_refused_is_said_as_that(self, node: Node, capsys):
+        node.tree.write(cri("one"))
+        node.shipped(5)
+        outside = node.root / "outside.log"
+        outside.write_bytes(cri("x"))
+        refused, gone = node.tree.links / "refused.log", node.tree.links / "gone.log"
+        refused.symlink_to(outside)
+        gone.symlink_to(node.root / "nothing.log")
+        node.pos.write_text("".join(f"{path}\t{2:016x}\t{7:016x}\n" for path in (refused, gone)))
+        assert node.take_over("--json", "--dry-run") == 0
+        rows = {row["path"]: (row["what"], row["why"]) for row in json.loads(capsys.readouterr().out)}
+        assert rows[str(gone)] == ("gone", "its link leads to no file any more")
+        assert rows[str(refused)] == (
+            "not read", "a source includes it, but excludes or refuses it: see exclude and allowed_roots")
+
+    @pytest.mark.parametrize("agent", ["fluentd", "fluent-bit"])
+    def test_positions_that_may_not_be_read_ask_for_another_user_not_another_name(self, node: Node, capsys, monkeypatch, agent):
+        node.pos.write_text("x")
+
+        def forbidden(*args):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setitem(READERS, agent, forbidden)
+        assert node.take_over(agent=agent) == 2
+        assert "cannot be read: Permission denied; run this as root (sudo), or as who may read it" in capsys.readouterr().err
 
     @pytest.mark.parametrize(("content", "agent", "message"), [
         (b"hello\n", "fluentd", "no line of it is a position; is it fluentd's pos_file?"),
