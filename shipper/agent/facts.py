@@ -52,7 +52,7 @@ def stages_of(reader: Reader, buffer: Buffer, sinks: Mapping[str, Mapping[str, A
     stages = [
         # It goes round once a second, however little there is to read; it stands still where it was lost in a wait.
         StageFacts("reader", reader.rounds > 0, room, False, reader.rounds),
-        StageFacts("reading", reader.unread_bytes() > 0, room, False, reader.read_bytes),
+        StageFacts("reading", reader.facts.unread_bytes() > 0, room, False, reader.read_bytes),
         StageFacts("buffer writer", buffer.stalled_s() > WRITER_SILENT_S, True, False, buffer.appended_seq, 0.0),
     ]
     cursors = buffer.cursors()

@@ -350,7 +350,7 @@ class Intake:
         if now_s < self._next_seen_s:
             return
         self._next_seen_s = now_s + SEEN_EVERY_S
-        self._buffer.seen([*self.reader.keys(), *self.journals.keys()], time.time())
+        self._buffer.seen([*self.reader.facts.keys(), *self.journals.keys()], time.time())
 
     _next_seen_s = 0.0
 
@@ -405,11 +405,11 @@ class Intake:
 
     def facts(self) -> list[dict[str, Any]]:
         """One row per file, and one per source that is no file."""
-        return [*self.reader.facts(), *self.journals.facts()]
+        return [*self.reader.facts.rows(), *self.journals.facts()]
 
     def states(self) -> dict[str, int]:
         """How many rows of `facts` are in which state, without making them."""
-        counts = self.reader.states()
+        counts = self.reader.facts.states()
         for row in self.journals.facts():
             counts[row["state"]] = counts.get(row["state"], 0) + 1
         return counts

@@ -141,7 +141,7 @@ class Pipeline:
     def levels(self) -> Iterable[tuple[str, str, float]]:
         if self._buffer is None or self._intake is None or self._outlets is None:
             return
-        for name, lag_bytes in self._intake.reader.lag_by_source().items():
+        for name, lag_bytes in self._intake.reader.facts.lag_by_source().items():
             yield "lag", name, lag_bytes
         for name, facts in self._outlets.status().items():
             yield "backlog", name, facts["backlog_bytes"]
@@ -161,10 +161,10 @@ class Pipeline:
                 yield (state,), count
 
         def lag() -> Iterator[tuple[tuple[str, ...], float]]:
-            yield (), reader.lag_bytes()
+            yield (), reader.facts.lag_bytes()
 
         def held() -> Iterator[tuple[tuple[str, ...], float]]:
-            yield (), reader.held_bytes()
+            yield (), reader.facts.held_bytes()
 
         def backlog() -> Iterator[tuple[tuple[str, ...], float]]:
             for name, facts in outlets.status().items():

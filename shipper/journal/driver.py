@@ -80,7 +80,7 @@ class JournalReader:
             self._stream.interrupt()
 
     def row(self) -> dict[str, Any]:
-        """As tail.facts.rows_of: how much is unread a journal does not say."""
+        """As those of tail.facts: how much is unread a journal does not say."""
         source, stands = self.source, self._stands
         return {
             "path": source.path, "key": self.key, "source": source.name, "namespace": "", "pod": "", "container": "",

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from ..model import Section, Source
 from ..telemetry import Telemetry
@@ -28,13 +27,14 @@ from .cutter import LineDecoder
 from .damage import LostRanges
 from .due import Due
 from .elsewhere import Elsewhere
-from .facts import held_bytes_of, lag_by_source, rows_of, states_of, unread_bytes_of
+from .facts import Facts
 from .front import Finished, Front
 from .goal import Goal
 from .going_back import GoingBack
 from .handles import Handles
 from .in_flight import FRAME_BYTES, InFlight, frames_of, weight_bytes
 from .lineage import Lineage
+from .looks import Looks
 from .opening import Opener
 from .ports import BufferPort, Directory, Formats, Settings
 from .turns import Turns
@@ -68,20 +68,23 @@ class Reader:
         self._handles = Handles(self.lineages, self._attention.quiet, max_open_files)
         self._opener = Opener(directory, self._handles, self._attention, telemetry)
         self._turns: Turns[str] = Turns()
+        self.looks = Looks(self.lineages, buffer, formats, self._handles, self._opener, self._attention, self._turns, telemetry,
+                            now_s=now_s, now_ns=now_ns)
+        self.facts = Facts(self.lineages, self._attention)
         self._in_flight = InFlight(buffer, telemetry, self._rewind)
         self._elsewhere = Elsewhere(self.lineages, lambda: buffer.positions, lambda: self.complete)
         self._closings = Closings(buffer)
         self._going_back = GoingBack(
             buffer, self.lineages, self._handles, self._closings, telemetry, make_decoder, now_s=now_s, now_ns=now_ns,
-            ready=self._ready, submit_told=lambda sections: self._in_flight.submit(sections, told=True))
+            ready=self.looks.ready, submit_told=lambda sections: self._in_flight.submit(sections, told=True))
         self._lost_ranges = LostRanges(
             buffer, self.lineages, formats, make_decoder, now_s=self._now_s, submit=self._submit,
             elsewhere=lambda lineage: self.reads_elsewhere(lineage))
         self._ends = Ends(
-            self._attention, directory, formats, telemetry, now_ns=now_ns, queue=self._queue, flush=self._flush)
+            self._attention, directory, formats, telemetry, now_ns=now_ns, queue=self.looks.queue, flush=self._flush)
         self._due = Due(
             self.lineages, self._attention, self._handles, formats, telemetry, flush=self._flush, submit=self._submit,
-            queue=self._queue)
+            queue=self.looks.queue)
         self._front = Front(
             self._attention, self._opener, self._ends, formats, telemetry, make_decoder, self._without_files, now_s=now_s,
             now_ns=now_ns)
@@ -118,7 +121,7 @@ class Reader:
             lineage.last_ns = position.last_ns
         lineage.wait_until_s = wait_until_s
         self.lineages[name] = lineage
-        self._look_at(name, lineage, skip_old=skip_old)
+        self.looks.at(name, lineage, skip_old=skip_old)
 
     def tell(self, source: Source, settings: Settings, *, wait_until_s: float = 0.0) -> None:
         """More, or other, is known of a lineage: labels, what its records need. In force from its next read on."""
@@ -133,7 +136,7 @@ class Reader:
             lineage.settings, lineage.settings_due = settings, True
         if lineage.wait_until_s and not wait_until_s:
             self._attention.release(name)
-            self._ready(name, lineage)
+            self.looks.ready(name, lineage)
         lineage.wait_until_s = wait_until_s
 
     def vanish(self, name: str) -> None:
@@ -248,11 +251,11 @@ class Reader:
 
     def prepare(self, now: float) -> bool:
         """What is due by time or by event is queued; is anything?"""
-        self._look_where_due()
+        self.looks.where_due()
         if self._attention.tick(now):
             queued = self._turns.queued                   # in catch-up nearly all of them are: 10 us less for each log
             for name in [name for name in self._attention.busy if name not in queued]:
-                self._queue(name)
+                self.looks.queue(name)
             self._due.tick(now)
         return bool(self._turns)
 
@@ -280,7 +283,7 @@ class Reader:
         logs that could not be opened or read to there; what is refused for good is counted, and not among them."""
         goal, tries, self._front.hurried = Goal(self.lineages), 0, True
         while tries < ONCE_TRIES:
-            self._look_where_due()
+            self.looks.where_due()
             short = goal.not_reached()
             unseen = [name for name, lineage in self.lineages.items() if lineage.look_due]
             if not short and not self._attention.look and (not unseen or tries >= ONCE_LOOKS):
@@ -289,7 +292,7 @@ class Reader:
             for name in unseen:                           # refused for now: descriptors may be free in a moment
                 self._attention.look_at(name)
             for name in short:
-                self._queue(name)
+                self.looks.queue(name)
             while self._turns:
                 await self._buffer.wait_room()
                 await self._in_flight.drained()
@@ -322,7 +325,7 @@ class Reader:
                 if lineage is not None:
                     sections, _ = await self._front.read(name, lineage, finished)
                     self._hand_over(sections, finished)
-                    self._queue(name)
+                    self.looks.queue(name)
         await self._in_flight.drained(all_of_it=True)
 
     async def _take_turn(self) -> None:
@@ -368,80 +371,11 @@ class Reader:
             self.drop(name)
         return sections
 
-    # -------------------------------------------------------- looking and going back
-
     def _flush(self, lineage: Lineage, before_s: float) -> list[Section]:
         return flush(lineage, self._buffer.positions, before_s, self._now_ns())
-
-    def _look_where_due(self) -> None:
-        due, self._attention.look = self._attention.look, {}
-        for name in due:
-            if name in self.lineages:
-                self._look_at(name, self.lineages[name])
-
-    def _look_at(self, name: str, lineage: Lineage, *, skip_old: bool = False) -> None:
-        held = None if self._handles.room_to_look() else {f.node_id for f in lineage.files if f.handle is not None}
-        try:
-            self._opener.refused(lineage.look(
-                self._buffer.positions, skip_old=skip_old, formats=self._formats, now_ns=self._now_ns()))
-            lineage.tell_truncations(self._telemetry)
-        except OSError as error:
-            self._telemetry.count("shipper_errors_total", 1, "look")
-            self._telemetry.say("error", "look_failed", about=name, why=str(error))
-            lineage.look_due = True
-        if held is not None:                              # opened again when its turn comes
-            self._handles.close_new(lineage, held)
-        self._ready(name, lineage)
-        if any(file.deleted_since_s is not None for file in lineage.files):
-            self._attention.deleted[name] = None
-        if lineage.ignored.waits_for_a_link_to_go:
-            self._attention.trail(name, self._now_s())
-        if lineage.look_due:                              # something was refused for now, or moved while we looked
-            self._attention.again(name, self._now_s(), look=True)
-
-    def _ready(self, name: str, lineage: Lineage) -> None:
-        lineage.eof_ticks = 0
-        self._attention.ready(name)
-        self._queue(name)
-
-    def _queue(self, name: str) -> None:
-        lineage = self.lineages.get(name)
-        if lineage is not None:
-            self._turns.add(lineage.source.namespace, name)
 
     def _rewind(self) -> None:
         self._going_back.files()
         for go_back in list(self.rewound):
             go_back()
         self._going_back.tell_again()
-
-    # -------------------------------------------------------- facts
-
-    def lag_bytes(self) -> int:
-        """Bytes in open files behind their offsets, as of the last look at each."""
-        return sum(max(0, f.size - f.offset) for x in self.lineages.values() for f in x.files if not f.in_zeros)
-
-    def lag_by_source(self) -> dict[str, int]:
-        """lag_bytes of each source that has files."""
-        return lag_by_source(self.lineages.values())
-
-    def unread_bytes(self) -> int:
-        """As lag_bytes, less what nothing of ours can read: unfinished lines, and files whose last read failed."""
-        quiet, tried_again = self._attention.quiet, self._attention.tried_again       # quiet: read to its end, most of them
-        return unread_bytes_of(x for name, x in self.lineages.items() if name not in quiet and not tried_again(name))
-
-    def states(self) -> dict[str, int]:
-        """How many files are in which state."""
-        return states_of(self.lineages.values())
-
-    def held_bytes(self) -> int:
-        """Unread bytes of deleted files that are still open."""
-        return held_bytes_of(self.lineages.values())
-
-    def keys(self) -> list[str]:
-        """The keys of all files that are there, compressed ones that were read included."""
-        return [key for x in self.lineages.values() for key in x.file_keys()]
-
-    def facts(self) -> list[dict[str, Any]]:
-        """One row per file, for /status and `positions show`."""
-        return rows_of(self.lineages.values())

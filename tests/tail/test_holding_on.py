@@ -76,7 +76,7 @@ async def test_a_compressed_log_older_than_a_week_is_not_shipped_again_by_the_ne
     os.close(held)
     positions = node.buffer.positions
     now_s = max(p.seen_s for p in positions.files.values()) + 8 * 86400
-    positions.commit(positions.plan_seen(node.reader.keys(), now_s))
+    positions.commit(positions.plan_seen(node.reader.facts.keys(), now_s))
     node.restart()
     assert await node.run() == texts(0, 7)
 
@@ -87,12 +87,12 @@ async def test_a_compressed_log_that_was_read_as_such_is_known_for_as_long_as_it
     tree.write(*lines(5, 6))
     node = Node(tree)
     assert await node.run() == texts(0, 6)
-    assert set(node.reader.keys()) == set(node.buffer.positions.files)
+    assert set(node.reader.facts.keys()) == set(node.buffer.positions.files)
     archive.unlink()
     tree.rotate("20261120-090200")
     tree.write(*lines(6, 7))
     assert await node.run() == texts(0, 7)
-    assert len(node.reader.keys()) == 2
+    assert len(node.reader.facts.keys()) == 2
 
 
 async def test_a_lineage_dropped_and_added_again_while_it_is_read_repeats_nothing(tree: Tree) -> None:
@@ -164,7 +164,7 @@ async def test_a_log_deleted_while_it_was_closed_for_want_of_descriptors_is_repo
     node.reader.lineages[str(tree.log)].files[0].close()
     tree.write(*lines(2, 4))
     node.reader.changed(str(tree.log))
-    node.reader._look_where_due()                         # seen with its size, not opened yet
+    node.reader.looks.where_due()                         # seen with its size, not opened yet
     size = os.path.getsize(tree.log)
     tree.log.unlink()
     await node.run()
@@ -233,11 +233,11 @@ async def test_a_file_whose_last_line_has_no_newline_is_unfinished_and_not_quiet
     node = Node(tree)
     monkeypatch.setattr(node.directory, "arm", lambda fd, token: True)
     await node.run()
-    assert [row["state"] for row in node.reader.facts()] == ["unfinished"]
+    assert [row["state"] for row in node.reader.facts.rows()] == ["unfinished"]
     tree.write(b"\n")
     node.reader.changed(next(iter(node.reader.lineages)))
     await node.run()
-    assert [row["state"] for row in node.reader.facts()] == ["quiet"]
+    assert [row["state"] for row in node.reader.facts.rows()] == ["quiet"]
 
 
 async def test_a_renamed_source_has_its_new_name_in_the_buffer_too(tree: Tree) -> None:

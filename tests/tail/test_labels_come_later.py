@@ -49,12 +49,12 @@ async def test_a_file_that_waits_is_its_own_buffer_through_a_rotation(tree: Tree
         node.reader.add(logfile.source, node.settings, wait_until_s=node.now + 60)
     (lineage,) = node.reader.lineages.values()
     lineage.wait_until_s = node.now + 60
-    assert await node.run(5) == [] and not node.reader.unread_bytes()
+    assert await node.run(5) == [] and not node.reader.facts.unread_bytes()
     tree.rotate("20261120-090100")
     tree.write(*lines(3, 6))
     assert await node.run(5) == []
     node.reader.tell(replace(lineage.source, labels={"app": "web"}, cache={}), node.settings)
-    assert node.reader.unread_bytes(), "it counts as unread again, for whoever asks whether we stand still"
+    assert node.reader.facts.unread_bytes(), "it counts as unread again, for whoever asks whether we stand still"
     assert len(await node.run(0.2)) == 6
     assert {s.batch.source.labels["app"] for s in node.buffer.sections if s.batch and s.batch.source.labels} == {"web"}
 

@@ -90,7 +90,7 @@ async def test_a_long_line_of_a_deleted_file_that_is_held_too_long_keeps_its_fir
     rotated.unlink()
     node.scan()
     node.reader.changed(str(tree.log))
-    node.reader._look_where_due()
+    node.reader.looks.where_due()
     node.reader._due.poll(node.now)
     assert [g.reason for s in node.buffer.sections for g in s.gaps] == [GapReason.HELD_TOO_LONG]
     assert node.buffer.messages[-1][:6] == b"yyyyyy"
@@ -176,7 +176,7 @@ async def test_a_log_lost_while_closed_is_in_the_ledger_after_a_failed_sync(tree
     node.reader.lineages[str(tree.log)].files[0].close()
     tree.write(cri("two"))
     node.reader.changed(str(tree.log))
-    node.reader._look_where_due()
+    node.reader.looks.where_due()
     held = os.open(tree.log, os.O_RDONLY)                 # so that its inode is not given to the next file
     os.unlink(tree.log)
     tree.write(cri("three", second=3))
@@ -198,19 +198,19 @@ async def test_a_log_closed_for_want_of_descriptors_goes_on_in_its_gz(tree: Tree
         await node.run()
     tree.write(*[cri(f"line {n}", second=n) for n in range(read, 10)])
     node.reader.changed(str(tree.log))
-    node.reader._look_where_due()
+    node.reader.looks.where_due()
     node.reader.lineages[str(tree.log)].files[0].close()
     held = os.open(tree.log, os.O_RDONLY)                 # so that its inode is not given to the next file
     tree.rotate("20261120-090100")
     tree.write(cri("line 10", second=10))
     node.reader.changed(str(tree.log))
-    node.reader._look_where_due()
+    node.reader.looks.where_due()
     for file in node.reader.lineages[str(tree.log)].files:
         file.close()
     tree.rotate("20261120-090200", compress="20261120-090100")
     tree.write(cri("line 11", second=11))
     node.reader.changed(str(tree.log))
-    node.reader._look_where_due()
+    node.reader.looks.where_due()
     for file in node.reader.lineages[str(tree.log)].files:
         file.close()
     assert await node.run() == [b"line %d" % n for n in range(12)]

@@ -72,8 +72,8 @@ async def test_a_log_on_a_disk_that_died_ends_neither_status_nor_the_agent(
     await node.run()
     tree.write(cri("other 2", second=2), path=other)
     assert b"other 2" in await node.run()
-    assert [row["position"] for row in node.reader.facts() if row["path"] == str(other)] == [other.stat().st_size]
-    assert node.reader.held_bytes() >= 0
+    assert [row["position"] for row in node.reader.facts.rows() if row["path"] == str(other)] == [other.stat().st_size]
+    assert node.reader.facts.held_bytes() >= 0
     stop = asyncio.Event()
     stop.set()
     await node.reader.run(stop)

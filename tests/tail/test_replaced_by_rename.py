@@ -38,7 +38,7 @@ async def test_a_log_that_rsync_brings_again_and_again_is_read_on_each_time(app:
         content += more + b"\n"
         replace(app, content)
         assert (await node.run())[-1] == more
-        assert [row["position"] for row in node.reader.facts()] == [len(content)]
+        assert [row["position"] for row in node.reader.facts.rows()] == [len(content)]
     assert await node.run() == [b"one", b"two", b"three", b"four", b"five"]
 
 

@@ -57,8 +57,8 @@ async def test_what_is_written_into_a_preallocated_log_is_read(tree: Tree, app: 
             writer.write(line + b"\n")
             assert (await node.run())[-1] == line
         assert gaps(node) == []
-        assert node.reader.lag_bytes() == sum(node.reader.lag_by_source().values()) == 0
-        assert [row["lag_bytes"] for row in node.reader.facts()] == [0]
+        assert node.reader.facts.lag_bytes() == sum(node.reader.facts.lag_by_source().values()) == 0
+        assert [row["lag_bytes"] for row in node.reader.facts.rows()] == [0]
 
 
 async def test_a_rotated_log_that_ends_in_zeros_is_done_and_they_are_declared(tree: Tree, app: Path) -> None:
