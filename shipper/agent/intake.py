@@ -1,81 +1,51 @@
 """The left side of the agent: discover tells the reader what there is, the watch wakes it. Driver.
 
-    watch ──directory──► discoverer.note ──► scan ──► reader.add / changed / vanish
+    watch ──directory──► discoverer.note ──► scan ──► handover.py ──► reader.add / changed / vanish
       └────file────────► reader.written
     every RESCAN_S ────► full scan (and the only way where inotify is not to be had)
 
 Invariants:
-  I1  a source's start_at applies to the files that exist when the source is first seen, ever (sources.json remembers, as
-      soon as what is passed over is in the buffer: a kill in between starts over)
+  I1  a source's start_at applies to the files that exist when the source is first seen, ever (seen_sources.py remembers,
+      as soon as what is passed over is in the buffer, and synced: a kill or a power cut in between starts over)
   I2  every lineage that the positions know and did not finish is found again, or what it still held is reported
   I3  no exception of a scan ends the agent: it is counted and the next scan tries again
-  I4  a lineage that was found stays to be told until the reader has it; what the old config found is forgotten by a reload
+  I4  a scan that a reload overtakes adds nothing of the old config
 """
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import resource
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-import orjson
-
 from ..buffer.driver import Buffer
-from ..config.processing import Processing
-from ..config.types import Config, FilesSource, LogFiles
+from ..config.types import Config, LogFiles
 from ..decode import Budget
-from ..discover.lineage import Changes, LogFile, SourceSpec
+from ..discover.lineage import Changes
 from ..discover.scan import Discoverer
 from ..discover.watch import Watcher
+from ..errors import BufferLost
 from ..process.limits import Limits
 from ..tail.driver import Reader
-from ..tail.ports import Settings
 from ..telemetry import Telemetry
+from .descriptors import raise_descriptor_limit
 from .directory import NodeDirectory
-from .formats import DecodeFormats, Rules, decoder_for, keep_redaction_secrets, line_form
+from .formats import DecodeFormats, Rules, decoder_for, keep_redaction_secrets
+from .handover import Handover
 from .journals import Journals
 from .logging import describe
-from .pods import Joined, PodMetadata
+from .pods import PodMetadata
+from .seen_sources import SeenSources
+from .sources import specs_of
 from .unread import refused_for_good, unread_in_words
 
 RESCAN_S = 10.0
 RESCAN_UNWATCHED_S = 2.0
 SCAN_PAUSE_S = 0.02
-SPARE_DESCRIPTORS = 100
 SCAN_SLICE = 50
 YIELDS = 5
 SEEN_EVERY_S = 3600.0
-
-
-def specs_of(config: Config) -> list[SourceSpec]:
-    """The config's sources as discovery takes them."""
-    return [
-        SourceSpec(
-            name, source.type, tuple(source.include), tuple(source.exclude), tuple(source.allowed_roots), config.node, source
-        )
-        for name, source in config.sources.items() if isinstance(source, LogFiles)
-    ]
-
-
-def settings_of(name: str, source: LogFiles, allowed_roots: tuple[str, ...], processing: Processing | None) -> Settings:
-    """One source's config as the reader takes it; `processing`: what its rules and `process:` say for this lineage."""
-    return Settings(
-        name, line_form(source), source.start_at, source.max_line, source.max_record, source.partial_timeout, allowed_roots,
-        isinstance(source, FilesSource), processing,
-    )
-
-
-def raise_descriptor_limit() -> int:
-    """Take what the system allows; how many log files may be open at once."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard > soft:
-        with contextlib.suppress(ValueError, OSError):   # a stricter sandbox: the soft limit stays
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-            soft = hard
-    return max(16, min(soft - SPARE_DESCRIPTORS, int(soft * 0.8)))
 
 
 class Intake:
@@ -87,7 +57,7 @@ class Intake:
         self._config, self._buffer, self._telemetry = config, buffer, telemetry
         keep_redaction_secrets(config, telemetry)
         self._watch: Watcher | None = None
-        self._rules = Rules(config.process)
+        rules = Rules(config.process)
         self._limits = Limits()
         self._discoverer = Discoverer(specs_of(config), telemetry)
         self._directory = NodeDirectory(self._discoverer, None)
@@ -96,13 +66,10 @@ class Intake:
             max_open_files=raise_descriptor_limit(), pace=pace,
         )
         self.journals = Journals(self.reader, buffer, telemetry, self._limits, pace)
-        self.pods = PodMetadata(config, telemetry, self._retell)
-        self._last_settings: Settings | None = None
-        self._untold: dict[str, LogFile] = {}             # found, and not taken by the reader yet
+        self.pods = PodMetadata(config, telemetry, lambda logfiles: self._handover.retell(logfiles))
         self._noted = asyncio.Event()
-        self._seen_path = os.path.join(config.state_dir, "sources.json")
-        self._seen = self._load_seen()
-        self._is_new = not os.path.exists(self._seen_path) and not self._seen
+        self._seen = SeenSources(config.state_dir, buffer.positions, telemetry)
+        self._handover = Handover(rules, self.reader, self._directory, self.pods, self._seen, buffer.positions, telemetry)
         self.ready = False
 
     # ---------------------------------------------------------------- start
@@ -116,8 +83,8 @@ class Intake:
             )
             self._watch.start()
         self._rewire()
-        self.journals.start(self._config, self._rules)
-        self._have_seen_file()                            # before the first scan: it reads, and passes over, already
+        self.journals.start(self._config, self._handover.rules)
+        self._seen.begin()                                # before the first scan: it reads, and passes over, already
         await self._scan(full=True)
         await self._adopt()
         self._say_if_new()
@@ -128,7 +95,7 @@ class Intake:
     def _say_if_new(self) -> None:
         """Logs without a state directory: the first start, or what an agent before this one knew is gone. Nobody can tell
         which, so it is said each time."""
-        if self._is_new and self._directory.files:
+        if self._seen.is_new and self._directory.files:
             starts = ", ".join(f"{name} at the {source.start_at}" for name, source in sorted(self._config.sources.items()))
             self._telemetry.say(
                 "warning", "new_state_directory", about=self._config.state_dir, log_files=len(self._directory.files),
@@ -149,42 +116,25 @@ class Intake:
     def _rewire(self) -> None:
         watched = self._watch.watched if self._watch is not None else ()
         self._discoverer = Discoverer(specs_of(self._config), self._telemetry, watched=watched)
-        self._untold.clear()
+        self._handover.forget()
         self._directory.discoverer = self._discoverer
         self._directory.watch = self._watch
 
-    def _load_seen(self) -> set[str]:
-        try:
-            with open(self._seen_path, "rb") as file:
-                found = orjson.loads(file.read())
-            return {str(name) for name in found}
-        except FileNotFoundError:
-            return {lineage.source.name for lineage in self._buffer.positions.lineages.values()}
-        except (OSError, orjson.JSONDecodeError, TypeError) as error:
-            self._telemetry.say("warning", "sources_unreadable", about=self._seen_path, why=str(error))
-            return {lineage.source.name for lineage in self._buffer.positions.lineages.values()}
-
     async def _remember_sources(self) -> None:
         """I1. The file is there from the first start on, else the sources of the positions would count as seen."""
-        names = set(self._config.sources)
-        if names <= self._seen and os.path.exists(self._seen_path):
+        new = self._seen.new_ones(self._config.sources)
+        if not new:
+            self._seen.begin()
             return
-        self._have_seen_file()
-        self._seen |= names
+        self._seen.add(new)
         await self.reader.pass_over_old()
-        self._write_seen()
-
-    def _have_seen_file(self) -> None:
-        if not os.path.exists(self._seen_path):
-            self._write_seen()
-
-    def _write_seen(self) -> None:
         try:
-            with open(self._seen_path + ".tmp", "wb") as file:
-                file.write(orjson.dumps(sorted(self._seen)))
-            os.replace(self._seen_path + ".tmp", self._seen_path)
-        except OSError as error:
-            self._telemetry.say("warning", "sources_unwritable", about=self._seen_path, why=str(error))
+            if any(getattr(self._config.sources[name], "start_at", "") == "end" for name in new):
+                await self._buffer.wait_synced(self._buffer.appended_seq)
+        except BufferLost as lost:
+            self._telemetry.say("warning", "sources_not_remembered", about=", ".join(sorted(new)), why=str(lost))
+        else:
+            await asyncio.to_thread(self._seen.remember)
 
     async def _adopt(self) -> None:
         """I2."""
@@ -196,7 +146,7 @@ class Intake:
                 continue
             logfile = self._discoverer.adopt(known.source)
             if logfile is not None:
-                self._add(logfile)
+                self._handover.add(logfile)
             else:
                 self.reader.lost_lineage(name)
 
@@ -214,23 +164,17 @@ class Intake:
     async def _apply(self, changes: Changes) -> None:
         """I3, I4."""
         discoverer = self._discoverer
-        self._untold.update((logfile.source.lineage, logfile) for logfile in changes.appeared)
         for logfile in changes.changed:
             self.reader.changed(logfile.source.lineage)
-        for count, (name, logfile) in enumerate(list(self._untold.items()), 1):
-            if self._untold.get(name) is logfile and self._tell(logfile):
-                del self._untold[name]
+        for count, logfile in enumerate(self._handover.found(changes.appeared), 1):
+            self._handover.tell(logfile)
             if count % SCAN_SLICE == 0:
                 # 5,000 files take a quarter of a second to open: nobody waits for all, and the first lines leave meanwhile.
                 await (asyncio.sleep(0) if self.ready else self._read_meanwhile())
                 if self._discoverer is not discoverer:
                     return                               # a reload came in between, and looked at everything itself
         for logfile in changes.vanished:
-            self._untold.pop(logfile.source.lineage, None)
-            self.reader.vanish(logfile.source.lineage)
-            self.pods.vanish(logfile.source.lineage)
-            if self._directory.files.get(logfile.source.lineage) is logfile:
-                del self._directory.files[logfile.source.lineage]
+            self._handover.vanished(logfile)
 
     async def _read_meanwhile(self) -> None:
         """One turn of the reader, and a moment for the buffer's thread and the sinks: without it no line left before all
@@ -238,55 +182,6 @@ class Intake:
         await self.reader.step()
         for _ in range(YIELDS):
             await asyncio.sleep(0)
-
-    def _tell(self, logfile: LogFile) -> bool:
-        """False where the reader could not take it; the others are told, and the next scan tries this one again."""
-        try:
-            self._add(logfile)
-        except Exception as error:  # noqa: BLE001 - I3
-            self._telemetry.count("shipper_errors_total", 1, "scan")
-            self._telemetry.say("error", "file_not_taken", about=logfile.source.lineage, **describe(error))
-            return False
-        return True
-
-    def _add(self, logfile: LogFile) -> None:
-        lineage = logfile.source.lineage
-        self._directory.files[lineage] = logfile
-        joined = self._joined(logfile)
-        if joined.excluded:
-            self.reader.drop(lineage)
-            return
-        skip_old = (logfile.source_config.start_at == "end" and logfile.source_name not in self._seen
-                    and lineage not in self._buffer.positions.lineages)
-        self.reader.add(joined.source, self._settings(logfile, joined), skip_old=skip_old, wait_until_s=joined.wait_until_s)
-
-    def _joined(self, logfile: LogFile) -> Joined:
-        before = self._buffer.positions.lineages.get(logfile.source.lineage)
-        return self.pods.joined(logfile, before.source if before is not None else None)
-
-    def _settings(self, logfile: LogFile, joined: Joined) -> Settings:
-        source = logfile.source_config
-        assert isinstance(source, LogFiles)
-        processing = self._rules.wanted(source, joined.source, joined.asks)
-        made = settings_of(logfile.source_name, source, logfile.allowed_roots, processing)
-        if self._last_settings != made:                  # nearly all logs have the same: kept once
-            self._last_settings = made
-        return self._last_settings
-
-    async def _retell(self, logfiles: list[LogFile]) -> None:
-        """Something else is known of their pods."""
-        async with self.reader.between_turns:
-            for logfile in logfiles:
-                lineage = logfile.source.lineage
-                if lineage not in self.reader.lineages:
-                    if self._directory.files.get(lineage) is logfile:
-                        self._tell(logfile)              # excluded until now
-                    continue
-                joined = self._joined(logfile)
-                if joined.excluded:
-                    self.reader.drop(lineage)
-                else:
-                    self.reader.tell(joined.source, self._settings(logfile, joined), wait_until_s=joined.wait_until_s)
 
     def _on_file(self, token: Any) -> None:
         self.reader.written(token)
@@ -367,13 +262,13 @@ class Intake:
         """Go over to other sources; what both have is read on from where it stands."""
         async with self.reader.between_turns:
             await self._go_over(config)
-        await self.journals.apply(config, self._rules)
+        await self.journals.apply(config, self._handover.rules)
         await self._remember_sources()
 
     async def _go_over(self, config: Config) -> None:
         old, self._config = self._config, config
         keep_redaction_secrets(config, self._telemetry)
-        self._rules = Rules(config.process)
+        self._handover.rules = Rules(config.process)
         self.pods.configure(config)
         self._rewire()
         self._directory.files.clear()

@@ -121,7 +121,7 @@ async def _take_over(config: Config, make: Callable[[Positions, Telemetry], Plan
         buffer = await Buffer.open(config.state_dir, config.buffer, telemetry)
         try:
             plan = make(buffer.positions, telemetry)
-            await write(config, plan, buffer)
+            await write(config, plan, buffer, telemetry)
         finally:
             await buffer.close()
         return plan

@@ -12,7 +12,6 @@ Invariants (tests/agent/test_takeover.py):
 """
 from __future__ import annotations
 
-import json
 import os
 from base64 import b32encode
 from collections.abc import Callable, Iterable, Sequence
@@ -38,8 +37,9 @@ from ..telemetry import Telemetry
 from .birth import birth_ns
 from .directory import NodeDirectory
 from .formats import DecodeFormats, decoder_for
-from .intake import settings_of, specs_of
 from .journals import signature_of, source_of
+from .seen_sources import SeenSources
+from .sources import settings_of, specs_of
 from .takeover import BEGIN, CONTINUE, CUT, PASSED, Candidate, Entry, Take, came_again, decide, open_pieces
 
 BACK_BYTES = 1 << 20
@@ -301,27 +301,16 @@ def _may_be_seen(path: str) -> bool:
     return True
 
 
-async def write(config: Config, plan: Plan, buffer: Buffer) -> None:
-    """The plan's sections, as frames (I1). What is in them is on disk when the buffer is closed."""
+async def write(config: Config, plan: Plan, buffer: Buffer, telemetry: Telemetry) -> None:
+    """The plan's sections, as frames (I1). What is in them is on disk when the buffer is closed. Its sources are not new any
+    more (intake.I1): with start_at: end, what the other agent had not shipped is not passed over."""
     for part in _parts(plan.sections):
         await buffer.append(part)
-    remember_sources(config.state_dir, plan.sources)
+    seen = SeenSources(config.state_dir, buffer.positions, telemetry)
+    seen.add(plan.sources)
+    seen.store()
 
 
 def _parts(sections: Sequence[Section]) -> Iterable[list[Section]]:
     for low in range(0, len(sections), FRAME_SECTIONS):
         yield list(sections[low : low + FRAME_SECTIONS])
-
-
-def remember_sources(state_dir: str, names: set[str]) -> None:
-    """These sources are not new any more (intake.I1): with start_at: end, what the other agent had not shipped is not
-    passed over."""
-    path = os.path.join(state_dir, "sources.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            names = names | set(json.load(file))
-    except FileNotFoundError:
-        pass                                              # the first start comes after this import
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        json.dump(sorted(names), file)
-    os.replace(path + ".tmp", path)

@@ -164,6 +164,26 @@ async def test_a_kill_right_after_the_first_start_with_start_at_end_ships_no_old
     assert buffer.messages == [b"new"]
 
 
+async def test_a_power_cut_right_after_the_first_start_with_start_at_end_ships_no_old_line(tmp_path: Path) -> None:
+    """sources.json was on the disk before the frame that passes the logs over was."""
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    buffer.auto_sync = False
+    tree.write(cri("old"))
+    intake = Intake(config_of(tree, tmp_path / "state", start_at="end"), buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+    starting = asyncio.create_task(intake.start(watch=False))
+    async with asyncio.timeout(10):
+        while not buffer.sections:
+            await asyncio.sleep(0)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert not starting.done()
+    assert (tmp_path / "state/sources.json").read_bytes() == b"[]"
+    buffer.synced_seq = buffer.seq
+    await starting
+    assert (tmp_path / "state/sources.json").read_bytes() == b'["pods"]'
+    await intake.close()
+
+
 async def test_a_log_that_the_reader_cannot_take_is_tried_again_and_the_ones_behind_it_are_read(tmp_path: Path) -> None:
     tree, buffer, telemetry = Tree(tmp_path / "log"), FakeBuffer(), Telemetry()
     logs = [tree.pod(f"web-{n}", uid=f"9999999{n}-1111-2222-3333-444455556666") / "0.log" for n in range(1, 4)]

@@ -40,6 +40,14 @@ class FakeBuffer:
         future.set_result(self.seq)
         return future
 
+    @property
+    def appended_seq(self) -> int:
+        return self.seq
+
+    async def wait_synced(self, seq: int) -> None:
+        while self.synced_seq < seq:
+            await asyncio.sleep(0)
+
     def went_back(self) -> bool:
         return False
 
