@@ -50,6 +50,6 @@ def joiner_for(
     if wanted is None or wanted == "off":
         return None
     from .multiline import Joiner
-    from .multiline_rules import machine_for
+    from .multiline_machines import machine_for
 
     return Joiner(source, machine_for(wanted), budget, line_reader, patience_s)

@@ -5,11 +5,11 @@
                  └──► walk that stream: first line ──► trace ──► line that does not belong ──► one record
                                                          │ end of the batch: the trace stays open (state in the frames)
 
-Invariants:
+Invariants (tests/process/test_multiline.py, test_any_input.py):
   J1  per stream, records are the same and in the same order however the lines are portioned; every source byte is in one
       record or in one open trace (P11)
   J2  what is open is known by file ranges alone (`state`); bytes are held within the budget, else read again. A trace that
-      was restored is read again and goes through the automaton once more, which ends where it was (multiline_rules.T1)
+      was restored is read again and goes through the automaton once more, which ends where it was (multiline_machines.MM1)
   J3  a record has at most MAX_LINES lines, MAX_BYTES bytes and MAX_PIECES separate pieces; the line behind that begins anew
   J4  a line that carries a mark (partial, truncated, malformed) is never joined and ends what is open in its stream
   J5  a record made of one line is that line: same id, same bytes
@@ -21,11 +21,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from ..model import Batch, Marks, Open, Piece, Source
-from .multiline_rules import END, LOOK_BACK, MAX_MAYBE_BYTES, Machine
+from ..model import Batch, Open, Piece, Source
+from .multiline_batch import Changes, Record, applied, item_of, merged, pieces_of
+from .multiline_machines import Machine
+from .multiline_rules import END, LOOK_BACK, MAX_MAYBE_BYTES
 
 MAX_LINES = 1000
 MAX_BYTES = 512 * 1024
@@ -86,54 +87,6 @@ class Trace:
         return merged([*self.pieces, *(piece for line in self.maybe for piece in line.pieces)])
 
 
-@dataclass(slots=True)
-class _Record:
-    time: bytes
-    message: bytes
-    pieces: list[Piece]
-    mark: dict[str, Any] | None = None
-
-
-@dataclass(slots=True)
-class _Changes:
-    """What becomes of a batch: records in front of it, lines that become another record, lines that are taken out."""
-
-    now_s: float
-    front: list[tuple[bytes, _Record]] = field(default_factory=list)
-    at: dict[int, _Record] = field(default_factory=dict)
-    gone: set[int] = field(default_factory=set)
-
-
-def merged(pieces: Iterable[Piece]) -> list[Piece]:
-    """Pieces that touch each other as one."""
-    out: list[Piece] = []
-    for piece in pieces:
-        if out and out[-1].key == piece.key and out[-1].start + out[-1].length == piece.start:
-            out[-1] = Piece(piece.key, out[-1].start, out[-1].length + piece.length)
-        else:
-            out.append(piece)
-    return out
-
-
-def item_of(key: str, pieces: Sequence[Piece]) -> bytes:
-    """The id item relative to `key` (model M3): this file's bytes first, then those of other files."""
-    sums: dict[str, list[int]] = {key: [0, 0]}
-    for piece in pieces:
-        entry = sums.setdefault(piece.key, [piece.start, 0])
-        if not entry[1]:
-            entry[0] = piece.start
-        entry[1] += piece.length
-    (start, length), *_ = sums.values()
-    others = [b",%b:%x+%x" % (other.encode(), at, size) for other, (at, size) in sums.items() if other != key]
-    return b"%x+%x" % (start, length) + b"".join(others)
-
-
-def pieces_of(key: str, item: bytes) -> tuple[Piece, ...]:
-    """The source bytes of a record that is one line of file `key`."""
-    start, _, length = item.partition(b"+")
-    return (Piece(key, int(start, 16), int(length, 16)),)
-
-
 class Joiner:
     """Stateful over one lineage. `line_reader()` makes a fresh decoder; `patience_s`: see oldest_open_s."""
 
@@ -175,7 +128,7 @@ class Joiner:
 
     def join(self, batch: Batch, form: str, now_s: float, reread: Reread) -> Batch | None:
         """`batch` with traces as one record each; None where all of it is open now."""
-        changes = _Changes(now_s)
+        changes = Changes(now_s)
         if self._restored:
             self._warm_up(form, changes, reread)
         hits = self._machine.find(batch.messages, batch.newlines)
@@ -187,10 +140,10 @@ class Joiner:
             for stream in list(self.open):
                 self._end(stream, self.open.pop(stream), changes, form, reread)
         self.finished.clear()
-        return _apply(batch, changes) if changes.front or changes.at or changes.gone else batch
+        return applied(batch, changes) if changes.front or changes.at or changes.gone else batch
 
     def _walk(
-        self, stream: bytes, rows: Sequence[int], wanted: Sequence[int], batch: Batch, changes: _Changes, form: str,
+        self, stream: bytes, rows: Sequence[int], wanted: Sequence[int], batch: Batch, changes: Changes, form: str,
         reread: Reread,
     ) -> None:
         """One stream of a batch through the automaton. `wanted`: rows at which something may begin."""
@@ -231,7 +184,7 @@ class Joiner:
         return Line(batch.times[index], batch.messages[index], pieces, index)
 
     def _take(
-        self, stream: bytes, trace: Trace | None, line: Line, marked: bool, changes: _Changes, queue: list[Line], form: str,
+        self, stream: bytes, trace: Trace | None, line: Line, marked: bool, changes: Changes, queue: list[Line], form: str,
         reread: Reread,
     ) -> Trace | None:
         """One line: into the trace, or behind its end and perhaps the first of the next one. Returns what is open."""
@@ -248,7 +201,7 @@ class Joiner:
         state = "" if marked or len(line.message) > MAX_BYTES else self._machine.begin(line.message)
         if not state:
             if line.row < 0:
-                changes.front.append((stream, _Record(line.time, line.message, list(line.pieces))))
+                changes.front.append((stream, Record(line.time, line.message, list(line.pieces))))
             return None
         changes.gone.add(line.row)
         trace = Trace(state, line.time, list(line.pieces), [], changes.now_s, line.row)
@@ -263,7 +216,7 @@ class Joiner:
         return trace.lines + len(trace.maybe) >= MAX_LINES or size_bytes > MAX_BYTES or pieces >= MAX_PIECES
 
     def _belongs(
-        self, stream: bytes, trace: Trace, line: Line, found: tuple[str, bool], changes: _Changes, form: str, reread: Reread,
+        self, stream: bytes, trace: Trace, line: Line, found: tuple[str, bool], changes: Changes, form: str, reread: Reread,
     ) -> Trace | None:
         trace.state, sure = found
         trace.since_s = changes.now_s
@@ -296,7 +249,7 @@ class Joiner:
         self._budget.held_bytes -= trace.held_bytes
         trace.held_bytes = 0
 
-    def _close(self, stream: bytes, trace: Trace, changes: _Changes, form: str, reread: Reread) -> None:
+    def _close(self, stream: bytes, trace: Trace, changes: Changes, form: str, reread: Reread) -> None:
         """The trace becomes a record where its first line stood."""
         self._let_go(trace)
         if trace.first >= 0 and trace.lines == 1:
@@ -309,13 +262,13 @@ class Joiner:
         else:
             changes.front.append((stream, record))
 
-    def _record(self, stream: bytes, trace: Trace, form: str, reread: Reread) -> _Record:
+    def _record(self, stream: bytes, trace: Trace, form: str, reread: Reread) -> Record:
         if trace.parts is not None:
-            return _Record(trace.time, b"\n".join(trace.parts), trace.pieces)
+            return Record(trace.time, b"\n".join(trace.parts), trace.pieces)
         lines, lost_bytes = self._again(stream, trace.pieces, form, reread)
         time = trace.time or (lines[0].time if lines else b"")
         mark = {"partial": True, "lost": lost_bytes} if lost_bytes else None
-        return _Record(time, b"\n".join([line.message for line in lines]), trace.pieces, mark)
+        return Record(time, b"\n".join([line.message for line in lines]), trace.pieces, mark)
 
     # -------------------------------------------------------- reading again
 
@@ -340,7 +293,7 @@ class Joiner:
                     found.append(Line(batch.times[index], batch.messages[index], whole, -1))
         return found, lost_bytes
 
-    def _warm_up(self, form: str, changes: _Changes, reread: Reread) -> None:
+    def _warm_up(self, form: str, changes: Changes, reread: Reread) -> None:
         """After a restart: restored traces once more through the automaton."""
         self._restored = False
         for stream in [stream for stream, trace in self.open.items() if not trace.state]:
@@ -348,25 +301,25 @@ class Joiner:
             if trace is not None:
                 self.open[stream] = trace
 
-    def _warm(self, stream: bytes, cold: Trace, changes: _Changes, form: str, reread: Reread) -> Trace | None:
+    def _warm(self, stream: bytes, cold: Trace, changes: Changes, form: str, reread: Reread) -> Trace | None:
         """A restored trace as it was. Where bytes of it are gone, what is left is a record that says so."""
         lines, lost_bytes = self._again(stream, cold.pieces, form, reread)
         if not lost_bytes and lines:
             return self._feed(stream, None, lines, changes, form, reread)
         message = b"\n".join([line.message for line in lines])
         mark = {"partial": True, "lost": lost_bytes}
-        changes.front.append((stream, _Record(lines[0].time if lines else b"", message, cold.pieces, mark)))
+        changes.front.append((stream, Record(lines[0].time if lines else b"", message, cold.pieces, mark)))
         return None
 
     def _feed(
-        self, stream: bytes, trace: Trace | None, queue: list[Line], changes: _Changes, form: str, reread: Reread
+        self, stream: bytes, trace: Trace | None, queue: list[Line], changes: Changes, form: str, reread: Reread
     ) -> Trace | None:
         """Lines that are in no batch."""
         while queue:
             trace = self._take(stream, trace, queue.pop(0), False, changes, queue, form, reread)
         return trace
 
-    def _end(self, stream: bytes, trace: Trace | None, changes: _Changes, form: str, reread: Reread) -> None:
+    def _end(self, stream: bytes, trace: Trace | None, changes: Changes, form: str, reread: Reread) -> None:
         """Close it, and whatever its MAYBE lines begin."""
         while trace is not None:
             queue, trace.maybe = trace.maybe, []
@@ -383,14 +336,14 @@ class Joiner:
         for stream in [s for s, trace in self.open.items() if trace.since_s + self._shift_s <= before_s]:
             trace: Trace | None = self.open.pop(stream)
             assert trace is not None
-            changes = _Changes(trace.since_s)
+            changes = Changes(trace.since_s)
             if not trace.state:
                 trace = self._warm(stream, trace, changes, form, reread)
             self._end(stream, trace, changes, form, reread)
             found += [self._alone(stream, record, read_ns) for stream, record in changes.front]
         return found
 
-    def _alone(self, stream: bytes, record: _Record, read_ns: int) -> tuple[str, Batch]:
+    def _alone(self, stream: bytes, record: Record, read_ns: int) -> tuple[str, Batch]:
         key = record.pieces[-1].key
         return key, Batch(
             self._source, key, [record.time], [stream], [item_of(key, record.pieces)], [record.message],
@@ -420,33 +373,3 @@ def _wanted(rows: Sequence[int], hits: list[int] | None) -> Sequence[int]:
         if at < count and rows[at] == hit:
             near.update(rows[max(0, at - LOOK_BACK) : at + 1])
     return sorted(near)
-
-
-def _apply(batch: Batch, changes: _Changes) -> Batch | None:
-    times, streams, ids, messages = list(batch.times), list(batch.streams), list(batch.ids), list(batch.messages)
-    marks: Marks = dict(batch.marks or {})
-    utc = batch.utc
-    for index, record in changes.at.items():
-        ids[index], messages[index] = item_of(batch.key, record.pieces), record.message
-        if record.mark:
-            marks[index] = record.mark
-    if changes.gone:
-        keep = [True] * len(ids)
-        for index in changes.gone:
-            if index >= 0:
-                keep[index] = False
-        order = {old: new for new, old in enumerate(compress(range(len(ids)), keep))} if marks else {}
-        marks = {order[index]: mark for index, mark in marks.items() if index in order}
-        times, streams, ids, messages = [list(compress(column, keep)) for column in (times, streams, ids, messages)]
-    front = len(changes.front)
-    if front:
-        marks = {index + front: mark for index, mark in marks.items()}
-        marks |= {index: record.mark for index, (_, record) in enumerate(changes.front) if record.mark}
-        times[:0] = [record.time for _, record in changes.front]
-        streams[:0] = [stream for stream, _ in changes.front]
-        ids[:0] = [item_of(batch.key, record.pieces) for _, record in changes.front]
-        messages[:0] = [record.message for _, record in changes.front]
-        utc = utc and all(record.time.endswith(b"Z") for _, record in changes.front)
-    if not ids:
-        return None
-    return Batch(batch.source, batch.key, times, streams, ids, messages, marks or None, batch.read_ns, True, utc)

@@ -1,16 +1,15 @@
-"""Which lines are a stack trace: an automaton over lines as a table. Pure. Hot: `Traces.find` once per batch; the table only
-for lines near something that looks like a trace.
+"""Which lines are a stack trace: an automaton over lines as a table, and what finds the lines near which to look. Pure: data.
+Hot (multiline_machines.Traces): FIND once per batch; the table only for lines near something that looks like a trace.
 
     START ──a line that may begin one──► state ──line──► state ──► ...
                                            │ no rule fits: the trace ended in front of this line
 
 A rule is (pattern, next state, CONFIRM or MAYBE); the pattern matches at the line's beginning, a tuple is texts of which one
-stands anywhere. What a CONFIRM line ends belongs together, with all lines since the first
-one; MAYBE lines (blank ones between goroutines, say) belong to it only if a CONFIRM line follows. A first line alone is an
-ordinary record.
+stands anywhere. What a CONFIRM line ends belongs together, with all lines since the first one; MAYBE lines (blank ones between
+goroutines, say) belong to it only if a CONFIRM line follows. A first line alone is an ordinary record.
 
-Invariants:
-  T1  the state is a function of the lines since the first one: lines that are read again lead to the same state
+Invariants (tests/process/test_multiline.py, test_multiline_ordinary.py):
+  T1  a rule looks at its line alone, so the state is a function of the lines since the first one (multiline_machines.MM1)
   T2  between a first line and its first CONFIRM line stand fewer than LOOK_BACK lines, and one of the two is found by FIND
   T3  a line costs at most a constant: rules see its first LOOK_BYTES, FIND gives up a line after a bounded or linear look (P10)
 Source: the programs' own output; line shapes that fluent-plugin-detect-exceptions knows are all known here.
@@ -18,14 +17,6 @@ Source: the programs' own output; line shapes that fluent-plugin-detect-exceptio
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from functools import cache
-from itertools import accumulate
-from typing import Any, Protocol
-
-from ..config.process_multiline import MultilinePattern
-from .patterns import compile_pattern
 
 LOOK_BYTES = 1024
 LOOK_BACK = 7
@@ -33,22 +24,6 @@ MAX_MAYBE_BYTES = 4096
 CONFIRM, MAYBE = True, False
 END = "end"
 """Nothing can follow: the record is whole with this line."""
-
-Step = tuple[str, bool]
-
-
-class Machine(Protocol):
-    """What the joiner asks: may a line begin a record, does the next one belong to it?"""
-
-    def begin(self, line: bytes) -> str:
-        """The state behind a first line, "" where this line begins nothing."""
-
-    def step(self, state: str, line: bytes) -> Step | None:
-        """(next state, CONFIRM or MAYBE), None where the line does not belong."""
-
-    def find(self, lines: Sequence[bytes], newlines: bool) -> list[int] | None:
-        """Indexes of lines near which records may be joined, with LOOK_BACK lines in front; None: anywhere."""
-
 
 # ---------------------------------------------------------------- line shapes
 
@@ -97,8 +72,8 @@ _JAVA = (
     (_FRAME + rb"|" + _MORE, "frames", CONFIRM),
     (_CAUSE + rb"|" + _NET, "header", CONFIRM),
 )
-_Pattern = bytes | tuple[bytes, ...]
-_Rules = tuple[tuple[_Pattern, str, bool], ...]
+Pattern = bytes | tuple[bytes, ...]
+_Rules = tuple[tuple[Pattern, str, bool], ...]
 TABLE: dict[str, _Rules] = {
     "start": (
         (_PY_GROUP, "py-group", CONFIRM),
@@ -283,14 +258,6 @@ FIND = re.compile(rb"\n(?=[ \t\-CSWRn+T#\[PgrpftU])(?:" + _FOUND + rb")")
 FIND_WITH_RUBY = re.compile(rb"\n(?:" + _FOUND + rb"|" + _FOUND_RUBY + rb")")
 """Ruby's frames may begin with any character, which costs 100 ns a line: looked for where ":in " is somewhere."""
 
-_Test = Callable[[bytes], Any]
-
-
-def _test(pattern: _Pattern) -> _Test:
-    if isinstance(pattern, bytes):
-        return re.compile(pattern, re.DOTALL).match
-    return lambda line: any([text in line for text in pattern])
-
 
 def first_proofs() -> list[bytes]:
     """Patterns of the CONFIRM rules behind those first lines that FIND does not find, and behind MAYBE lines after them."""
@@ -299,96 +266,3 @@ def first_proofs() -> list[bytes]:
         states += [target for _, target, sure in TABLE[state] if not sure and target not in states]
     rules = [rule for state in dict.fromkeys(states) for rule in TABLE[state]]
     return [pattern for pattern, _, sure in rules if sure and isinstance(pattern, bytes) and pattern != _ANY]
-
-
-class Traces:
-    """`multiline: auto`."""
-
-    def __init__(self) -> None:
-        made: dict[_Pattern, _Test] = {}
-        self._rules = {
-            state: tuple((made.setdefault(pattern, _test(pattern)), target, sure) for pattern, target, sure in rules)
-            for state, rules in TABLE.items()
-        }
-        patterns = [pattern for pattern, _, _ in TABLE["start"]]
-        self._words = [word for words in patterns if isinstance(words, tuple) for word in words]
-        shapes = b"|".join([b"(?:" + pattern + b")" for pattern in patterns if isinstance(pattern, bytes)])
-        self._shapes = re.compile(shapes, re.DOTALL).match
-        self._proves = re.compile(b"|".join([b"(?:" + pattern + b")" for pattern in first_proofs()]), re.DOTALL).match
-
-    def begin(self, line: bytes) -> str:
-        if line[:1] == b"{":                              # JSON; it may well name an exception
-            return ""
-        line = line[:LOOK_BYTES]
-        for word in self._words:
-            if word in line:
-                break
-        else:
-            if self._shapes(line) is None:                # most lines: 1 us instead of 6
-                return ""
-        found = self.step("start", line)
-        return found[0] if found is not None else ""
-
-    def step(self, state: str, line: bytes) -> Step | None:
-        line = line[:LOOK_BYTES]
-        for test, target, sure in self._rules[state]:
-            if test(line):
-                return target, sure
-        return None
-
-    def find(self, lines: Sequence[bytes], newlines: bool) -> list[int] | None:
-        blob = b"\n" + b"\n".join(lines)
-        pattern = FIND_WITH_RUBY if b":in " in blob else FIND
-        if pattern.search(blob) is None:
-            return []
-        if newlines and blob.count(b"\n") != len(lines):
-            return None
-        starts = list(accumulate([len(line) + 1 for line in lines], initial=0))
-        hits = [bisect_right(starts, hit.start()) - 1 for hit in pattern.finditer(blob)]
-        return [hit for hit in hits if self._proves(lines[hit][:LOOK_BYTES]) or self.begin(lines[hit])]
-
-
-class Starts:
-    """`multiline: {start: RE}`. `search`: of the compiled pattern."""
-
-    def __init__(self, search: Callable[[bytes], Any]) -> None:
-        self._search = search
-
-    def begin(self, line: bytes) -> str:
-        return "record" if self._search(line) is not None else ""
-
-    def step(self, state: str, line: bytes) -> Step | None:
-        return None if self._search(line) is not None else (state, CONFIRM)
-
-    def find(self, lines: Sequence[bytes], newlines: bool) -> list[int] | None:
-        return None
-
-
-class Continues:
-    """`multiline: {continue: RE}`."""
-
-    def __init__(self, search: Callable[[bytes], Any]) -> None:
-        self._search = search
-
-    def begin(self, line: bytes) -> str:
-        return "record"
-
-    def step(self, state: str, line: bytes) -> Step | None:
-        return (state, CONFIRM) if self._search(line) is not None else None
-
-    def find(self, lines: Sequence[bytes], newlines: bool) -> list[int] | None:
-        return None
-
-
-@cache
-def _traces() -> Traces:
-    return Traces()
-
-
-def machine_for(wanted: str | MultilinePattern) -> Machine:
-    """What the config asks for, compiled."""
-    if isinstance(wanted, str):
-        return _traces()
-    if wanted.start is not None:
-        return Starts(compile_pattern(wanted.start).search)
-    return Continues(compile_pattern(wanted.continue_ or "").search)
