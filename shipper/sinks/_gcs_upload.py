@@ -5,7 +5,7 @@
                        ▲                    │ any error
                        │ 404, 410           ▼ next try: PUT bytes */N ──► 308 + Range: go on there | 200: it was the last one
 
-Invariants (tests/sinks/test_gcs.py, test_gcs_troubles.py):
+Invariants (tests/sinks/test_gcs_upload.py, test_gcs.py, test_gcs_troubles.py):
   GU1  every request that could end an upload says ifGenerationMatch=0, and the object's crc32c and size, so that nothing else
        is stored under its name, and nothing of ours twice
   GU2  412 (and the 403 for want of the right to overwrite) means: there is an object of that name. Its size and crc32c are

@@ -5,7 +5,7 @@
 
 What a range is, when it is due and what a manifest says is the sink's (Kind): gcs.py, _bigquery_write_plans.py.
 
-Invariants (tests/sinks/test_gcs.py, test_gcs_troubles.py, test_bigquery_write.py):
+Invariants (tests/sinks/test_planner.py; with real sinks test_gcs.py, test_gcs_troubles.py, test_bigquery_write.py):
   PN1  a record is in one plan: ranges end where delivery is settled, and what is fixed is not formed again (Plans)
   PN2  at most MAX_PLANS ranges wait: behind them `take` waits, and the buffer keeps the rest
   PN3  from the moment on in which a range has failed until delivery has gone back, nothing is planned: the next plan would cover

@@ -209,6 +209,15 @@ def test_two_prefixes_that_are_too_long_for_a_name_never_have_one_name() -> None
     assert len(names) == 2 and all(len(name) <= 1024 for name in names)
 
 
+def test_ranges_that_end_within_a_frame_are_told_apart_by_their_names() -> None:
+    """A frame may be cut between two objects of equal raw lines: where it was cut is part of both names."""
+    ends = [((1, 0), (3, 0)), ((1, 0), (3, 2)), ((1, 0), (3, 5)), ((1, 0), (4, 0)), ((1, 1), (3, 0)), ((1, 2), (3, 0)),
+            ((3, 2), (4, 0))]
+    names = [object_name("p", "b", {"start": start, "end": end}, 7, ".log") for start, end in ends]
+    assert names == [f"p/b-{low}-{high}-00000007.log" for low, high in (
+        ("1", "2"), ("1", "3.2"), ("1", "3.5"), ("1", "3"), ("1.1", "2"), ("1.2", "2"), ("3.2", "3"))]
+
+
 async def test_a_plan_for_a_bucket_that_will_never_be_there_is_given_up_by_removing_its_manifest(
     world: GcsWorld, gcs: FakeGcs,
 ) -> None:
