@@ -60,41 +60,45 @@ ROTATIONS: dict[Callable[[Path], None], list[str]] = {
 }
 
 
-def test_every_kind_while_the_agent_runs(agent: Agent) -> None:
+def read_so_far(agent: Agent) -> dict[Callable[[Path], None], Path]:
+    """The agent runs and has the first line of each log."""
     agent.configure(sinks={"archive": agent.file_sink("{file}.ndjson")})
     logs = {rotate: agent.logs / f"{rotate.__name__}.log" for rotate in ROTATIONS}
     for log in logs.values():
         write(log, "one")
     agent.start()
     agent.arrived(len(logs))
+    return logs
+
+
+def rotate_all(logs: dict[Callable[[Path], None], Path]) -> None:
     for rotate, log in logs.items():
         write(log, "two")
         rotate(log)
-    agent.arrived(sum(map(len, ROTATIONS.values())))
-    assert agent.terminate() == 0
+
+
+def assert_all_came_in_order(agent: Agent, logs: dict[Callable[[Path], None], Path]) -> None:
     assert {rotate.__name__: agent.messages(f"{logs[rotate].name}.ndjson") for rotate in ROTATIONS} == {
         rotate.__name__: messages for rotate, messages in ROTATIONS.items()}
     audit = agent.command("audit")
     assert audit.returncode == 0 and b"never read" not in audit.stdout, audit.stdout
+
+
+def test_every_kind_while_the_agent_runs(agent: Agent) -> None:
+    logs = read_so_far(agent)
+    rotate_all(logs)
+    agent.arrived(sum(map(len, ROTATIONS.values())))
+    assert agent.terminate() == 0
+    assert_all_came_in_order(agent, logs)
 
 
 @pytest.mark.parametrize("how", ["terminate", "kill"])
 def test_every_kind_while_the_agent_is_down(agent: Agent, how: str) -> None:
-    agent.configure(sinks={"archive": agent.file_sink("{file}.ndjson")})
-    logs = {rotate: agent.logs / f"{rotate.__name__}.log" for rotate in ROTATIONS}
-    for log in logs.values():
-        write(log, "one")
-    agent.start()
-    agent.arrived(len(logs))
+    logs = read_so_far(agent)
     getattr(agent, how)()
-    for rotate, log in logs.items():
-        write(log, "two")
-        rotate(log)
+    rotate_all(logs)
     assert agent.once() == 0, agent.last_words()
-    assert {rotate.__name__: agent.messages(f"{logs[rotate].name}.ndjson") for rotate in ROTATIONS} == {
-        rotate.__name__: messages for rotate, messages in ROTATIONS.items()}
-    audit = agent.command("audit")
-    assert audit.returncode == 0 and b"never read" not in audit.stdout, audit.stdout
+    assert_all_came_in_order(agent, logs)
 
 
 def test_a_pod_deleted_right_after_its_last_line_is_read_to_its_end(agent: Agent, tmp_path: Path) -> None:

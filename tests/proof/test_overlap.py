@@ -23,24 +23,29 @@ Play = Callable[..., None]
 @pytest.fixture
 def play(agent: ForkedAgent, fleet: Fleet, results: Results) -> Iterator[Play]:
     """Runs `scene(agent)` beside a node that writes and rotates, and judges what was delivered."""
-    nodes = []
+    nodes: list[RunningNode] = []
 
     def run(event: str, scene: Callable[[ForkedAgent], int], seed: int, lock_wait: str = "20s") -> None:
-        node = RunningNode(agent, fleet, seed=seed, rate=400.0, seconds=600.0, max_bytes=16384)
-        nodes.append(node)
-        agent.configure(sinks={"archive": agent.file_sink("archive.ndjson")}, sources=node.sources(agent), lock_wait=lock_wait,
-                        buffer={"segment_size": "64KiB", "max_size": "8MiB"})
-        tries = scene(agent)
-        ledger = node.finish()["ledger"]
-        assert agent.once() == 0, agent.last_words()
-        verdict = judge(agent, ledger)
-        results.add(event, tries=tries, lost=verdict.counted.lost, repeated=verdict.counted.repeated,
-                    lines=verdict.counted.written)
-        assert verdict.exact, f"{verdict}\n{agent.last_words()}"
+        nodes.append(RunningNode(agent, fleet, seed=seed, rate=400.0, seconds=600.0, max_bytes=16384))
+        played(agent, nodes[-1], scene, event, results, lock_wait)
 
     yield run
     for node in nodes:
         node.close()
+
+
+def played(
+    agent: ForkedAgent, node: RunningNode, scene: Callable[[ForkedAgent], int], event: str, results: Results, lock_wait: str
+) -> None:
+    """`scene` says how often it tried."""
+    agent.configure(sinks={"archive": agent.file_sink("archive.ndjson")}, sources=node.sources(agent), lock_wait=lock_wait,
+                    buffer={"segment_size": "64KiB", "max_size": "8MiB"})
+    tries = scene(agent)
+    ledger = node.finish()["ledger"]
+    assert agent.once() == 0, agent.last_words()
+    verdict = judge(agent, ledger)
+    results.add(event, tries=tries, lost=verdict.counted.lost, repeated=verdict.counted.repeated, lines=verdict.counted.written)
+    assert verdict.exact, f"{verdict}\n{agent.last_words()}"
 
 
 def test_a_second_agent_and_a_second_once_are_turned_away_by_name(play: Play) -> None:
@@ -151,15 +156,7 @@ def jumping(tmp_path: Path, fleet: Fleet, results: Results) -> Iterator[Callable
         agent = ForkedAgent(tmp_path, fleet, clock=True)
         node = RunningNode(agent, fleet, seed=seed, rate=400.0, seconds=600.0, max_bytes=16384)
         made.extend((agent, node))
-        agent.configure(sinks={"archive": agent.file_sink("archive.ndjson")}, sources=node.sources(agent), lock_wait="5s",
-                        buffer={"segment_size": "64KiB", "max_size": "8MiB"})
-        tries = jump(agent, random.Random(seed), times)
-        ledger = node.finish()["ledger"]
-        assert agent.once() == 0, agent.last_words()
-        verdict = judge(agent, ledger)
-        results.add(event, tries=tries, lost=verdict.counted.lost, repeated=verdict.counted.repeated,
-                    lines=verdict.counted.written)
-        assert verdict.exact, f"{verdict}\n{agent.last_words()}"
+        played(agent, node, lambda agent: jump(agent, random.Random(seed), times), event, results, lock_wait="5s")
 
     yield run
     for each in made:
