@@ -160,6 +160,10 @@ class FakeApi:
         if problem is not None:
             self.refused.append(f"{problem[0]} {request.method} {request.path_qs}")
             return _status(*problem)
+        return await self._found(request)
+
+    async def _found(self, request: web.Request) -> web.StreamResponse:
+        """What is asked for, by who may."""
         parts = request.path.strip("/").split("/")
         if parts[2] == "pods":
             return await (self._watch(request) if "watch" in request.query else self._list(request))
@@ -250,15 +254,7 @@ class FakeKubelet(FakeApi):
         allowed = any("nodes/pods" in rule["resources"] and "get" in rule["verbs"] for rule in self.rules)
         return None if allowed and request.path == "/pods" and request.method == "GET" else (403, "Forbidden")
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(self.faults.slow_s)
-        if self.faults.down:
-            assert request.transport is not None
-            request.transport.abort()
-            return web.Response(status=503)
-        problem = self._problem(request)
-        if problem is not None:
-            return _status(*problem)
+    async def _found(self, request: web.Request) -> web.StreamResponse:
         body = orjson.dumps({"kind": "PodList", "metadata": {}, "items": list(self.pods.values())})
         return web.Response(body=body, content_type="application/json")
 
