@@ -174,6 +174,43 @@ async def test_a_token_service_that_is_down_does_not_spoil_a_token_that_is_still
             await held.token()
 
 
+async def test_a_token_service_that_is_down_is_asked_each_ten_seconds_and_not_at_every_request(google: IdentityServer) -> None:
+    """A failed answer leaves nothing under way: the next request would ask again at once."""
+    async with Held(google) as held:
+        first = await held.token()
+        google.broken = 503
+        google.now_s.s += 3600.0 - 200.0        # type: ignore[attr-defined]
+        for _ in range(5):
+            assert await held.token() == first
+            while held.inner._renewing is not None:
+                await _quietly(held.inner._renewing)
+        assert len(google.asked) == 2
+        google.now_s.s += 10.5                  # type: ignore[attr-defined]
+        assert await held.token() == first and held.inner._renewing is not None
+
+
+async def test_a_token_of_a_minute_or_so_is_not_asked_for_anew_before_its_last_quarter(google: IdentityServer) -> None:
+    """A proxy in front of the metadata server gives such (fluent/fluent-bit#8233)."""
+    google.life_s = 80
+    async with Held(google) as held:
+        first = await held.token()
+        for later_s, asked in ((30.0, 1), (28.0, 1), (1.5, 1), (1.0, 2)):
+            google.now_s.s += later_s           # type: ignore[attr-defined]
+            assert await held.token() == first
+            while held.inner._renewing is not None:
+                await held.inner._renewing
+            assert len(google.asked) == asked
+
+
+async def test_a_request_that_is_called_off_does_not_take_the_token_from_those_that_wait_for_it(google: IdentityServer) -> None:
+    async with Held(google) as held:
+        waiting = [asyncio.create_task(held.token()) for _ in range(3)]
+        while held.inner._renewing is None:
+            await asyncio.sleep(0)
+        waiting[0].cancel()
+        assert len(set(await asyncio.gather(*waiting[1:]))) == 1 and waiting[0].cancelled()
+
+
 async def test_a_refused_token_is_asked_for_anew_once_and_not_at_every_401(google: IdentityServer) -> None:
     async with Held(google) as held:
         first = await held.token()
@@ -267,6 +304,19 @@ def test_gclouds_own_file_is_checked_too_and_a_missing_named_one_is_refused(tmp_
     assert "application_default_credentials.json" in text
     [(_, text)] = _gcp_config.problems(GcpConfig(credentials_file="/nonexistent/key.json"), "storage", {})
     assert "/nonexistent/key.json cannot be read" in text
+
+
+async def test_a_key_named_by_the_environment_that_is_not_there_is_not_replaced_by_the_metadata_servers_account(
+    google: IdentityServer, tmp_path: Path,
+) -> None:
+    """GK1: a Secret that was not mounted would let the node's own account write where it may."""
+    environ = {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "missing.json")}
+    [(_, text)] = _gcp_config.problems(GcpConfig(), "storage", environ)
+    assert "missing.json (named by GOOGLE_APPLICATION_CREDENTIALS) cannot be read" in text
+    async with Held(google, **environ) as held:
+        with pytest.raises(Retryable, match=r"missing\.json"):
+            await held.token()
+        assert google.asked == []
 
 
 async def test_credentials_of_another_cloud_do_not_go_to_googles_endpoints(google: IdentityServer, tmp_path: Path) -> None:
@@ -377,6 +427,8 @@ async def test_a_name_server_that_is_not_up_yet_is_waited_for_and_makes_no_clust
     assert (await who.cluster_name(), await who.project()) == ("c1", "p1")
     down.append(socket.EAI_NONAME)
     assert await Identity(GcpConfig(), {"HOME": "/nonexistent"}).cluster_name() == "", "there is none here"
+    with pytest.raises(Retryable, match=r"cannot connect to the metadata server at http://metadata\.example"):
+        await Identity(GcpConfig(), {"GCE_METADATA_HOST": "metadata.example"}).cluster_name()       # somebody says it is there
 
 
 async def test_an_empty_value_of_the_environment_asks_the_metadata_server(google: IdentityServer) -> None:
