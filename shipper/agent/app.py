@@ -4,10 +4,10 @@
                                                                                                   │ stop, end, Fatal
     last line ◄─ lock freed ◄─ admin closed ◄─ pipeline.shutdown(grace) ◄─ STOPPING ◄─────────────┘
 
-Invariants:
+Invariants (tests/agent/test_app.py):
   S1  SIGTERM ends each of these steps, waiting for the lock and recovery included; a second one ends the process at once
   S2  whatever ends it, what was opened is closed, and the last log line names what stays in the buffer, per sink
-  S3  a side task (health, reload, watchdog) that fails is said and counted; it never ends the agent
+  S3  a side task (health, reload, watchdog) that fails is said and counted; it never ends the agent (side_tasks.py)
   S4  exit codes: 0 stopped or --once finished; 1 failed, --once out of time, stopped, or with a log not read; 2 wrong config
 Plane: driver.
 """
@@ -24,19 +24,19 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .. import __version__
 from ..config.secrets import secrets_of
-from ..errors import RefusedReason, ShipperError, Usage
+from ..errors import ShipperError, Usage
 from ..telemetry import Telemetry
 from . import memory
-from .admin import Admin, Views
+from .admin import Admin
 from .health import SAMPLE_EVERY_S, Health
 from .history import EVERY_S as PAGE_SAMPLE_EVERY_S
 from .logging import LogWriter, describe, loop_exception_handler, route_library_logs, writer
 from .loop_watch import LoopWatch
-from .page_data import PageData
 from .reload import Reloader
+from .side_tasks import SideTasks
 from .signals import WATCH_EVERY_S, ConfigWatch, Signals
-from .status import AgentFacts, StatusFacts, assemble
 from .systemd import notify, watchdog_interval_s
+from .views import AgentViews
 
 if TYPE_CHECKING:
     from ..config.loader import Loaded
@@ -103,6 +103,7 @@ async def run_agent(
     """Run until told to stop; the exit code (S4). Raises Usage where the config is wrong: nothing was touched then."""
     memory.tune_malloc()
     parts = parts or Parts()
+    watch = ConfigWatch(config_path)   # before it is read: what changes while the agent waits for its lock is loaded behind that
     loaded = parts.load(config_path, parts.environ)
     config = loaded.config
     telemetry = Telemetry()
@@ -113,7 +114,7 @@ async def run_agent(
     _keep_secrets(config, telemetry)
     for warning in loaded.warnings:
         telemetry.say("warning", "config", about=warning)
-    agent = Agent(config_path, config, telemetry, log, parts)
+    agent = Agent(config_path, config, telemetry, log, parts, watch)
     try:
         return await agent.run(once, timeout_s)
     finally:
@@ -128,15 +129,17 @@ def _keep_secrets(config: Config, telemetry: Telemetry) -> None:
 class Agent:
     """One run of the agent."""
 
-    def __init__(self, config_path: str, config: Config, telemetry: Telemetry, log: LogWriter, parts: Parts) -> None:
+    def __init__(
+        self, config_path: str, config: Config, telemetry: Telemetry, log: LogWriter, parts: Parts, watch: ConfigWatch,
+    ) -> None:
+        self._config_watch = watch
         self._path, self._telemetry, self._log, self._parts = config_path, telemetry, log, parts
         self._pipeline = parts.build(config, telemetry)
         self._health, self._loop_watch = Health(), LoopWatch(telemetry)
         self._reloader = Reloader(config, self._load_again, self._pipeline, telemetry)
-        self._started_s, self._started_monotonic_s = time.time(), time.monotonic()
-        self._signals = Signals(self._exit_at_once)
-        self._page, self._shows_page = PageData(telemetry, self._pipeline, lambda: self.config.sources), False
-        self._started = False
+        self._signals, self._cause = Signals(self._exit_at_once), ""
+        self._views, self._shows_page = AgentViews(self._pipeline, self._health, self._reloader, telemetry), False
+        self._side = SideTasks(telemetry)
         self._out_of_time = False          # --once --timeout has waited for the sinks already: no grace on top
         self._held: Mapping[str, Mapping[str, Any]] = {}
 
@@ -181,7 +184,7 @@ class Agent:
         try:
             admin = Admin(self.config.state_dir, self.config.admin, self._telemetry)
             self._shows_page = admin.shows_page
-            admin.serve(self._views())
+            admin.serve(self._views.served())
             try:
                 return await self._with_pipeline(once, timeout_s)
             finally:
@@ -190,23 +193,20 @@ class Agent:
             lock.release()
 
     async def _with_pipeline(self, once: bool, timeout_s: float | None) -> int:
-        side: list[asyncio.Task[None]] = []
         code = FAILED
         try:
             await self._unless_stopped(self._pipeline.start())
-            self._started = True
+            self._views.started = True
             gc.freeze()                                  # not collected first: 25 ms, a tenth of a start, for 0.1 MB of garbage
             memory.tune_collector()
-            side = self._side_tasks()
+            self._begin_side_tasks()
             self._loop_watch.start()
             notify("READY=1", self._parts.environ)
-            self._telemetry.say("info", "started", after_s=round(time.monotonic() - self._started_monotonic_s, 3))
+            self._telemetry.say("info", "started", after_s=round(self._views.age_s, 3))
             code = await self._main(once, timeout_s)
         finally:
             notify("STOPPING=1", self._parts.environ)
-            for task in side:
-                task.cancel()
-            await asyncio.gather(*side, return_exceptions=True)
+            await self._side.close()
             self._loop_watch.close()
             await self._shut_down()
         return code
@@ -251,25 +251,17 @@ class Agent:
 
     # ---------------------------------------------------------------- beside the pipeline
 
-    def _side_tasks(self) -> list[asyncio.Task[None]]:
-        loops = [("health", self._sample_health, SAMPLE_EVERY_S), ("config_watch", self._watch_config(), WATCH_EVERY_S),
-                 ("memory", memory.give_back, memory.GIVE_BACK_EVERY_S)]
+    def _begin_side_tasks(self) -> None:
+        every = self._side.every
+        every(SAMPLE_EVERY_S, "health", self._sample_health)
+        every(WATCH_EVERY_S, "config_watch", self._look_at_config)
+        every(memory.GIVE_BACK_EVERY_S, "memory", memory.give_back)
         if self._shows_page:
-            loops.append(("page_history", self._page.sample, PAGE_SAMPLE_EVERY_S))
+            every(PAGE_SAMPLE_EVERY_S, "page_history", self._views.page.sample)
         interval_s = watchdog_interval_s(self._parts.environ)
         if interval_s is not None:
-            loops.append(("watchdog", self._feed_watchdog, interval_s))
-        tasks = [asyncio.create_task(self._each(*each), name=each[0]) for each in loops]
-        return [*tasks, asyncio.create_task(self._reload_when_told(), name="reload")]
-
-    async def _each(self, name: str, step: Callable[[], None], every_s: float) -> None:
-        while True:
-            try:
-                step()
-            except Exception as error:  # noqa: BLE001 - S3
-                self._telemetry.count("shipper_errors_total", 1, name)
-                self._telemetry.say("error", "unexpected_error", about=name, **describe(error))
-            await asyncio.sleep(every_s)
+            every(interval_s, "watchdog", self._feed_watchdog)
+        self._side.go_on("reload", self._reload_when_told)
 
     def _sample_health(self) -> None:
         now_s = time.monotonic()
@@ -279,17 +271,10 @@ class Agent:
         for problem in self._health.problems(now_s):
             self._telemetry.say("error", "stuck", about=problem.split(" for ")[0], why=problem)
 
-    def _watch_config(self) -> Callable[[], None]:
-        watch = ConfigWatch(self._path)
-
-        def look() -> None:
-            if watch.changed():
-                self._cause = f"{self._path} changed"
-                self._signals.reload.set()
-
-        return look
-
-    _cause = ""
+    def _look_at_config(self) -> None:
+        if self._config_watch.changed():
+            self._cause = f"{self._path} changed"
+            self._signals.reload.set()
 
     async def _reload_when_told(self) -> None:
         while True:
@@ -302,52 +287,6 @@ class Agent:
     def _feed_watchdog(self) -> None:
         if not self._health.problems(time.monotonic()):
             notify("WATCHDOG=1", self._parts.environ)
-
-    # ---------------------------------------------------------------- what the admin socket shows
-
-    def _views(self) -> Views:
-        return Views(
-            metrics=self._metrics,
-            problems=lambda: self._health.problems(time.monotonic()),
-            ready=lambda: self._started and self._pipeline.ready,
-            status=self._status,
-            audit=self._audit,
-            order=lambda what: self._pipeline.order(what),
-            page=lambda asked: self._page.answer(self._status(files=False), asked),
-        )
-
-    _exposition: Any = None
-
-    def _metrics(self) -> bytes:
-        if self._exposition is None:
-            from .metrics import Exposition
-
-            self._exposition = Exposition(self._telemetry)
-        body: bytes = self._exposition.render()
-        return body
-
-    def _status(self, files: bool = True) -> dict[str, Any]:
-        from ..config.secrets import redacted
-
-        now_s = time.monotonic()
-        agent = AgentFacts(
-            version=__version__, node=self.config.node, pid=os.getpid(), started_s=self._started_s,
-            uptime_s=now_s - self._started_monotonic_s, now_s=now_s, ready=self._started and self._pipeline.ready,
-            problems=self._health.problems(now_s), degraded=self._telemetry.degraded_since,
-            refusals={reason: int(count) for reason in map(str, RefusedReason)
-                      if (count := self._telemetry.value("shipper_refused_files_total", reason))},
-            config=redacted(self.config), last_reload=self._reloader.last,
-        )
-        if not self._started:
-            return assemble(agent, StatusFacts())
-        return assemble(agent, self._pipeline.status_facts(files))
-
-    def _audit(self) -> dict[str, Any]:
-        from .audit import to_json
-
-        if not self._started:
-            raise ShipperError("the buffer is not open yet; ask again when `shipper status` answers")
-        return to_json(self._pipeline.audit_facts())
 
     def _exit_at_once(self, code: int) -> None:
         self._telemetry.say("error", "killed", why="a second signal came; what was not confirmed is sent again at the next start")

@@ -189,6 +189,20 @@ async def test_a_changed_config_file_reloads(world: World, monkeypatch: pytest.M
     assert world.line("reload_applied")["cause"] == f"{world.config_path} changed"
 
 
+async def test_a_config_that_changed_while_the_agent_waited_for_its_lock_is_loaded(world: World) -> None:
+    """A rolling update: the ConfigMap came while the agent before this one still held the lock, and was never looked at."""
+    world.lock_gate = asyncio.Event()
+    task = started(world)
+    await running(world)
+    world.config = msgspec.structs.replace(world.config, log=Log(level="debug"))
+    Path(world.config_path).write_text("sources: {a: 1}\n")
+    world.lock_gate.set()
+    await asyncio.wait_for(world.pipeline.applied.wait(), 5)
+    terminate()
+    assert await ended(task) == 0
+    assert world.line("reload_applied")["cause"] == f"{world.config_path} changed"
+
+
 async def test_systemd_hears_ready_watchdog_and_stopping(world: World) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         path = os.path.join(world.state_dir, "n")
