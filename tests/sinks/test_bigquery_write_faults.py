@@ -139,6 +139,24 @@ async def test_already_there_is_not_believed_of_what_was_never_sent(tmp_path: Pa
         assert len(fake.streams) == 2 and stream.finalised
 
 
+async def test_an_answer_for_another_offset_than_was_asked_for_acknowledges_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Something between that appends wherever the stream ends (goccy/bigquery-emulator#505): what stands where is not known."""
+    async with FakeBigQueryWrite() as fake:
+        take, shifts = fake._take, iter([0, 7])
+
+        def elsewhere(connection: Any, request: Any, size_bytes: int, fault: str) -> Any:
+            answer = take(connection, request, size_bytes, fault)
+            answer.append_result.offset = request.offset + next(shifts, 0)
+            return answer
+
+        monkeypatch.setattr(fake, "_take", elsewhere)
+        world = await shipped(tmp_path, fake)
+        assert {row["message"].split()[0] for row in fake.tables[TABLE].rows} >= set(world.expected)
+        assert len(fake.streams) == 2 and next(iter(fake.streams.values())).finalised
+
+
 async def test_a_stream_with_fewer_rows_than_were_acknowledged_is_left_for_a_new_one(tmp_path: Path) -> None:
     async with FakeBigQueryWrite() as fake:
         world = await shipped(tmp_path, fake, 20)
