@@ -141,7 +141,7 @@ class Agent:
         self._views, self._shows_page = AgentViews(self._pipeline, self._health, self._reloader, telemetry), False
         self._side = SideTasks(telemetry)
         self._out_of_time = False          # --once --timeout has waited for the sinks already: no grace on top
-        self._held: Mapping[str, Mapping[str, Any]] = {}
+        self._held: dict[str, Mapping[str, Any]] = {}
 
     def _load_again(self) -> Config:
         config = self._parts.load(self._path, self._parts.environ).config
@@ -218,7 +218,7 @@ class Agent:
                                 why=f"sinks have up to {grace_s:g} s for what they can take; the rest stays in the buffer. "
                                     "A second signal ends it at once")
         try:
-            self._held = await asyncio.wait_for(self._pipeline.shutdown(grace_s), grace_s + SHUTDOWN_MARGIN_S)
+            await asyncio.wait_for(self._pipeline.shutdown(grace_s, self._held), grace_s + SHUTDOWN_MARGIN_S)
         except TimeoutError:
             self._telemetry.say("error", "shutdown_stuck", why=f"not finished {SHUTDOWN_MARGIN_S:.0f} s after shutdown_grace; "
                                 "nothing is lost: what was not confirmed is sent again at the next start")

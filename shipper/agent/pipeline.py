@@ -41,9 +41,10 @@ class Pipeline(Protocol):
         """Deliver what the log files hold now and return when it is confirmed: 0; 1 after `timeout_s` seconds, or
         where a log was not read (refused, unreadable)."""
 
-    async def shutdown(self, grace_s: float) -> Mapping[str, Mapping[str, Any]]:
-        """Last sweep, sync, drain for up to `grace_s` seconds, close all. What stays in the buffer: {} or, per sink that
-        has a backlog, {"bytes": source bytes, ...}. Called once, also after a start() that was cancelled."""
+    async def shutdown(self, grace_s: float, held: dict[str, Mapping[str, Any]]) -> None:
+        """Last sweep, sync, drain for up to `grace_s` seconds, close all. Called once, also after a start() that was cancelled.
+        `held` gets, as soon as it is known, what stays in the buffer: per sink that has a backlog {"bytes": source bytes, ...}.
+        Raises Fatal where the buffer cannot be closed; all else is closed then."""
 
     async def apply(self, config: Config, changes: Changes) -> None:
         """Go over to `config`; `changes` says what differs. Raises Usage or Fatal and leaves all as it was (L3)."""

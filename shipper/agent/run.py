@@ -16,7 +16,7 @@ from typing import Any
 
 from ..buffer.driver import Buffer
 from ..config.types import Config
-from ..errors import Usage
+from ..errors import BufferLost, Fatal, Usage
 from ..telemetry import Telemetry
 from .audit import AuditFacts
 from .facts import audit_of, buffer_status, files_of, stages_of
@@ -94,21 +94,27 @@ class Pipeline:
             self._telemetry.say("error", "once_unfinished", about=why.partition(":")[0], why=why)
         return 1 if held or unread or self._intake.journals.failed else 0
 
-    async def shutdown(self, grace_s: float) -> Mapping[str, Mapping[str, Any]]:
-        held: Mapping[str, Mapping[str, Any]] = {}
+    async def shutdown(self, grace_s: float, held: dict[str, Mapping[str, Any]]) -> None:
         if self._buffer is None:
-            return held
+            return
+        try:
+            await self._sync(self._buffer)
+            if self._outlets is not None:
+                held.update(await self._outlets.drain(grace_s))
+            if self._intake is not None:
+                await self._intake.close()
+        finally:
+            await self._buffer.close()
+
+    async def _sync(self, buffer: Buffer) -> None:
+        """Sinks have their time whatever the disk does."""
         try:
             async with asyncio.timeout(SYNC_S):
-                await self._buffer.wait_synced(self._buffer.appended_seq)
+                await buffer.wait_synced(buffer.appended_seq)
         except TimeoutError:
             self._telemetry.say("warning", "sync_late", why=f"the disk took longer than {SYNC_S:g} s; closing waits for it")
-        if self._outlets is not None:
-            held = await self._outlets.drain(grace_s)
-        if self._intake is not None:
-            await self._intake.close()
-        await self._buffer.close()
-        return held
+        except (BufferLost, Fatal) as error:
+            self._telemetry.say("warning", "sync_failed", why=f"{error}; what is not on disk is read again by the next start")
 
     async def apply(self, config: Config, changes: Changes) -> None:
         assert self._intake is not None and self._outlets is not None

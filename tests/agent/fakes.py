@@ -33,6 +33,7 @@ class FakePipeline:
     start_gate: asyncio.Event | None = None
     once_gate: asyncio.Event | None = None
     shutdown_gate: asyncio.Event | None = None
+    shutdown_error: Exception | None = None
     running: asyncio.Event = field(default_factory=asyncio.Event)
     applied: asyncio.Event = field(default_factory=asyncio.Event)
     audit: AuditFacts = field(default_factory=lambda: AuditFacts([], {}, 0))
@@ -62,11 +63,13 @@ class FakePipeline:
             await self.once_gate.wait()
         return self.once_code
 
-    async def shutdown(self, grace_s: float) -> Mapping[str, Mapping[str, Any]]:
+    async def shutdown(self, grace_s: float, held: dict[str, Mapping[str, Any]]) -> None:
         self.calls.append(f"shutdown {grace_s}")
+        held.update(self.held)
         if self.shutdown_gate is not None:
             await self.shutdown_gate.wait()
-        return self.held
+        if self.shutdown_error is not None:
+            raise self.shutdown_error
 
     async def apply(self, config: Config, changes: Changes) -> None:
         self.applied.set()

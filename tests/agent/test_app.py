@@ -55,6 +55,17 @@ async def test_sigterm_drains_and_the_last_line_names_what_stays_per_sink(world:
     assert world.line("started")["level"] == "info"
 
 
+async def test_the_last_line_names_what_stays_where_the_buffer_cannot_be_closed_too(world: World) -> None:
+    world.pipeline.held = {"central": {"bytes": 4096}}
+    world.pipeline.shutdown_error = Fatal("the buffer's writer stopped: OSError()")
+    task = started(world)
+    await running(world)
+    terminate()
+    assert await ended(task) == 1
+    last = world.lines()[-1]
+    assert (last["event"], last["exit_code"], last["held"]) == ("stopped", 1, {"central": {"bytes": 4096}})
+
+
 async def test_the_admin_socket_answers_while_it_runs_and_is_gone_afterwards(world: World) -> None:
     world.pipeline.audit = AuditFacts([], {}, total_bytes=5, retired_bytes=5)
     task = started(world)
