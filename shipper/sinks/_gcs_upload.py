@@ -31,7 +31,8 @@ import orjson
 from ..errors import Fatal, Rejected, Retryable, ShipperError, TooLarge
 from ._gcs_config import PIECE_BYTES
 from ._gcs_range import measure
-from ._http_client import HttpClient, Later, place
+from ._http_client import HttpClient, place
+from ._http_pieces import Later
 from ._http_status import Answer, failure
 
 MULTIPART_BYTES = 8 * 1024 * 1024

@@ -19,7 +19,6 @@ import time
 import urllib.request
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -28,8 +27,8 @@ from .. import __version__
 from ..errors import Fatal, Retryable, ShipperError
 from ..telemetry import Telemetry
 from ._http_auth import ConfigCredentials, Credentials
-from ._http_body import Once
 from ._http_config import HttpConfig
+from ._http_pieces import Later, as_payload
 from ._http_status import Answer
 from ._names import resolver
 from ._tls import make_context, reason
@@ -41,21 +40,6 @@ MAX_ANSWER_BYTES = 64 * 1024
 KEEP_ALIVE_S = 15.0
 DNS_TTL_S = 30
 IDLE_BODY_S = 2.0           # how long the rest of an answer that nobody needs may take, so that the connection can be kept
-_WRITE_BYTES = 128 * 1024
-
-
-class Later:
-    """A piece of a body, `length` bytes, that `read` gives when its turn comes, on a thread of `executor`: an upload costs no
-    memory."""
-
-    def __init__(self, length: int, read: Callable[[], bytes], executor: Executor | None) -> None:
-        self._length, self._read, self._executor = length, read, executor
-
-    def __len__(self) -> int:
-        return self._length
-
-    async def load(self) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._read)
 
 
 @dataclass(slots=True, eq=False)
@@ -131,7 +115,7 @@ class HttpClient:
         self, session: aiohttp.ClientSession, method: str, url: str, headers: Mapping[str, str], body: Sequence[bytes | Later],
         max_answer_bytes: int, needs_body: bool,
     ) -> Answer:
-        data = _payload(body, self._config.write_timeout) if body or method in ("POST", "PUT", "PATCH") else None
+        data = as_payload(body, self._config.write_timeout) if body or method in ("POST", "PUT", "PATCH") else None
         server_name = self._config.tls.server_name if url.startswith("https:") else None
         response = await session.request(
             method, _plain_url(url), headers=headers, data=data, allow_redirects=False, proxy=self._proxy(url),
@@ -317,49 +301,3 @@ def _inflated(content: bytes, headers: Mapping[str, str], max_bytes: int) -> tup
         return made.decompress(content, max_bytes), not made.unconsumed_tail
     except zlib.error:
         return content, True
-
-
-def _payload(pieces: Sequence[bytes | Later], write_timeout_s: float) -> Any:
-    """A body in pieces for aiohttp: never joined, and each part has `write_timeout_s` to be taken."""
-    return _payload_class()(pieces, write_timeout_s)
-
-
-_made: list[type] = []
-
-
-def _payload_class() -> type:
-    """Made at the first use, because its base is aiohttp's."""
-    if _made:
-        return _made[0]
-    from aiohttp.payload import Payload
-
-    class Pieces(Payload):
-        _autoclose = True
-
-        def __init__(self, pieces: Sequence[bytes | Later], write_timeout_s: float) -> None:
-            super().__init__(pieces, content_type="application/octet-stream")
-            self._size = sum(map(len, pieces))
-            self._write_timeout_s = write_timeout_s
-
-        def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-            return b"".join(self._value).decode(encoding, errors)
-
-        async def write(self, writer: Any) -> None:
-            try:
-                for index, piece in enumerate(self._value):
-                    if isinstance(self._value, Once):
-                        self._value.let_go(index, index + 1)
-                    view = memoryview(await piece.load() if isinstance(piece, Later) else piece)
-                    for at in range(0, len(view), _WRITE_BYTES):
-                        await writer.write(view[at : at + _WRITE_BYTES], drain=False)
-                        if writer.transport is None or writer.transport.get_write_buffer_size():
-                            async with asyncio.timeout(self._write_timeout_s):
-                                await writer.drain()
-            except TimeoutError as error:
-                raise TimeoutError("nothing was taken") from error
-
-        async def write_with_length(self, writer: Any, content_length: int | None) -> None:
-            await self.write(writer)
-
-    _made.append(Pieces)
-    return Pieces
