@@ -3,7 +3,7 @@
     syntax.py            fluentd's config format (v1) as a tree that knows what was taken out of it
     fluentd.py           a file or a ConfigMap; which source's records meet which filter and which output (tags, labels)
     fluentd_sources.py fluentd_filters.py fluentd_outputs.py     what each plug-in becomes
-    rsyslog.py           imfile and omfwd
+    rsyslog.py rsyslog_write.py      imfile and omfwd: its statements; what they become
     draft.py             what comes out, as YAML with comments
 
 One rule: a directive is carried over, or stands in the YAML as a comment that says why it is not needed, or is reported with its

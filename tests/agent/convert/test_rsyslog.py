@@ -48,19 +48,125 @@ def test_the_template_for_container_logs_sends_the_same_lines_to_the_same_receiv
 def test_each_statement_is_noted_or_reported_with_its_line():
     assert convert(LEGACY, "r.conf").problems == []
     assert convert(SCRIPT, "r.conf").problems == [
-        ("r.conf", 7, 'action omfwd streamdriver="gtls": not carried over; see tls in docs/sinks/syslog.md')]
-    assert convert(LEGACY + "$Mystery on\nauth.* @10.0.0.1\n", "r.conf").problems == [
+        ("r.conf", 7, 'action omfwd streamdriver="gtls": tls only with streamdrivermode="1"; see tls in docs/sinks/syslog.md')]
+    assert convert(LEGACY + "$Mystery on\nauth.info @10.0.0.1\n", "r.conf").problems == [
         ("r.conf", 9, "$Mystery on: not carried over; see docs/configuration.md whether a key does the same"),
-        ("r.conf", 10, "auth.*: facilities and severities do not choose here; all is forwarded")]
+        ("r.conf", 10, "auth.info: facilities and severities do not choose here; all is forwarded")]
 
 
 def test_a_host_file_goes_as_rfc_5424():
     config = yaml.safe_load(convert('input(type="imfile" File="/var/log/app.log" Tag="a")\n*.* @logs.example.com\n',
                                     "r.conf").yaml())
     assert config["sources"]["files"] == {"type": "files", "include": ["/var/log/app.log"], "format": "plain"}
-    assert config["sinks"]["rsyslog"] == {"type": "syslog", "address": "logs.example.com:514", "protocol": "udp",
-                                          "format": "rfc5424",
-                                          "start_at": "oldest"}
+    assert config["sinks"]["rsyslog"] == {
+        "type": "syslog", "address": "logs.example.com:514", "protocol": "udp", "format": "rfc5424", "facility": "local0",
+        "severity": {"": "notice"}, "start_at": "oldest"}, "imfile's own facility and severity: the receiver's rules ask for them"
+
+
+APP = 'input(type="imfile" File="/var/log/app.log" Tag="a:"{})\n'
+
+
+def parts(text: str) -> tuple[dict, dict, list[str]]:
+    draft = convert(text, "r.conf")
+    config = yaml.safe_load(draft.yaml())
+    load_text(draft.yaml(), "c.yaml", {})
+    return config["sources"], config["sinks"], [why for _, _, why in draft.problems]
+
+
+def test_the_form_that_most_have_is_carried_over():
+    """`*.* action(...)` was "not known here": the receiver was gone."""
+    _, sinks, problems = parts(APP.format("") + '*.* action(type="omfwd" target="h" port="6514" protocol="tcp"\n'
+                               '    template="RSYSLOG_SyslogProtocol23Format" queue.type="LinkedList")\n')
+    assert [sink["address"] for sink in sinks.values()] == ["h:6514"]
+    assert problems == ['input imfile tag="a:": APP-NAME is the file\'s name here, app.log; see what asks for the tag']
+
+
+def test_a_condition_in_front_of_a_forward_is_said_and_the_receiver_kept():
+    _, sinks, problems = parts(
+        APP.format("") + ':msg, contains, "foo" @@h:1\n*.warn;auth.none action(type="omfwd" target="i" port="2")\n')
+    assert [sink["address"] for sink in sinks.values()] == ["h:1", "i:2"]
+    assert [why for why in problems if "all is forwarded" in why] == [
+        ':msg, contains, "foo": conditions do not choose here; all is forwarded',
+        "*.warn;auth.none: facilities and severities do not choose here; all is forwarded"]
+
+
+def test_a_files_facility_chooses_its_receiver():
+    """The usual way to forward one file: all files went to it, and a message said so."""
+    text = ("$InputFileName /var/log/scp.log\n$InputFileTag scp.log\n$InputFileFacility local3\n$InputRunFileMonitor\n"
+            "$InputFileName /var/log/amf.log\n$InputFileTag amf.log\n$InputFileFacility local4\n$InputRunFileMonitor\n"
+            "local3.* @@h:1\nauth,authpriv.* @g:2\n*.* @@all:3\n")
+    sources, sinks, problems = parts(text)
+    assert [source["include"] for source in sources.values()] == [["/var/log/scp.log"], ["/var/log/amf.log"]]
+    assert {sink["address"]: sink.get("when") for sink in sinks.values()} == {"h:1": {"source": ["files"]}, "all:3": None}
+    assert problems == [
+        "/var/log/amf.log: local4.notice, and now local3.notice: a sink has one facility; make a sink of its own for it, by "
+        "when:", "no file that is read goes there; the receiver g:2 is left out"]
+
+
+def test_a_forward_over_tls_is_no_plain_one():
+    """Lines went in the clear to a port that speaks TLS."""
+    text = APP.format("") + (
+        'action(type="omfwd" target="h" port="6514" protocol="tcp" StreamDriver="gtls" StreamDriverMode="1" '
+        'StreamDriverAuthMode="x509/name" StreamDriverPermittedPeers="*.h.example.com")\n')
+    _, sinks, problems = parts(text)
+    assert sinks["rsyslog"]["protocol"] == "tls" and len(problems) == 2
+    assert "streamdriverpermittedpeers" in problems[1] and "server_name" in problems[1]
+    assert yaml.safe_load(convert('global(defaultNetstreamDriverCAFile="/etc/ca.pem")\n' + text, "r.conf").yaml())[
+        "sinks"]["rsyslog"]["tls"] == {"ca": "/etc/ca.pem"}
+    legacy = "$DefaultNetstreamDriverCAFile /etc/ca.pem\n$ActionSendStreamDriverMode 1\n" + APP.format("") + "*.* @@h:6514\n"
+    sink = yaml.safe_load(convert(legacy, "r.conf").yaml())["sinks"]["rsyslog"]
+    assert (sink["protocol"], sink["tls"]) == ("tls", {"ca": "/etc/ca.pem"})
+
+
+def test_what_goes_through_a_ruleset_of_its_own_reaches_its_receiver_alone():
+    """All files went to all receivers, and a note said that `when` chooses."""
+    other = 'input(type="imfile" File="/var/log/other.log" Tag="o" ruleset="fwd")\n'
+    sources, sinks, problems = parts(
+        APP.format("") + other + '*.* @@a:1\nruleset(name="fwd") { action(type="omfwd" target="b" port="2" protocol="tcp") }\n'
+        'ruleset(name="net") { action(type="omfwd" target="c" port="3") }\n')
+    assert {name: source["include"] for name, source in sources.items()} == {
+        "files": ["/var/log/app.log"], "files-fwd": ["/var/log/other.log"]}
+    assert {sink["address"]: sink["when"] for sink in sinks.values()} == {
+        "a:1": {"source": ["files"]}, "b:2": {"source": ["files-fwd"]}}
+    assert any("ruleset net" in why and "c:3" in why for why in problems)
+
+
+def test_that_what_is_there_comes_again_is_said_where_the_file_is_named():
+    yaml_text = convert(APP.format("") + "*.* @@a:1\n", "r.conf").yaml()
+    assert "imfile's positions are not taken over: what is there comes again; start_at: end leaves it out" in yaml_text
+
+
+def test_records_of_several_lines_stay_one():
+    sources, _, problems = parts(APP.format(' startmsg.regex="^[0-9]{4}-"') + APP.format("").replace("app", "b") + "*.* @@a:1\n")
+    assert [(source["include"], source.get("multiline")) for source in sources.values()] == [
+        (["/var/log/app.log"], {"start": "^[0-9]{4}-"}), (["/var/log/b.log"], None)]
+    assert not any("startmsg" in why for why in problems)
+
+
+def test_facility_and_severity_go_along_and_what_cannot_is_said():
+    local3 = ' Facility="local3" Severity="info"'
+    _, sinks, problems = parts(APP.format(local3) + APP.format(local3).replace("app", "b") + "*.* @@a:1\n")
+    assert (sinks["rsyslog"]["facility"], sinks["rsyslog"]["severity"]) == ("local3", {"": "info"})
+    assert len([why for why in problems if "tag=" not in why]) == 0
+    _, sinks, problems = parts(APP.format(local3) + APP.format("").replace("app", "b") + "*.* @@a:1\n")
+    assert sinks["rsyslog"]["facility"] == "local3" and any("local0.notice" in why and "b.log" in why for why in problems)
+
+
+@pytest.mark.parametrize(("line", "mend"), [
+    ('module(load="imuxsock")', "type: journal"), ("$ModLoad imklog.so  # kernel", "type: kmsg"),
+    ('module(load="imjournal" StateFile="imjournal.state")', "type: journal"),
+])
+def test_the_systems_own_messages_which_were_forwarded_too_are_said(line: str, mend: str):
+    """"shipper needs no modules": the system's log would have ended without a word."""
+    _, _, problems = parts(f"{line}\n{APP.format('')}*.* @@a:1\n")
+    assert [mend in why for why in problems if "tag=" not in why] == [True]
+
+
+def test_the_usual_local_files_of_a_host_are_nothing_to_look_at():
+    usual = ("$FileOwner root\n$FileGroup adm\n$DirCreateMode 0755\nauth,authpriv.*\t\t/var/log/auth.log\n"
+             "*.*;auth,authpriv.none\t-/var/log/syslog\n*.emerg\t:omusrmsg:*\ndaemon.*\t|/dev/xconsole\n& stop\n& ~\n")
+    _, _, problems = parts(usual + APP.format("") + "*.* @@a:1\n")
+    assert len(problems) == 1 and "tag=" in problems[0]
 
 
 def test_framing_and_where_to_begin_are_carried_over_and_each_key_of_an_input_is_said():
