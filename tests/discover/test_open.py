@@ -254,3 +254,18 @@ def test_a_directory_swapped_for_a_link_between_check_and_open_never_wins(root, 
     assert opened_count > 2000
     assert refusals[RefusedReason.OUTSIDE_ROOTS] > 2000
     assert refusals.keys() <= {RefusedReason.OUTSIDE_ROOTS, RefusedReason.VANISHED}
+
+
+def test_a_file_whose_place_the_kernel_does_not_say_behind_the_open_leaves_no_descriptor(root, monkeypatch):
+    """O3"""
+    (root / "0.log").write_bytes(b"line\n")
+    real, asked = os.readlink, []
+
+    def readlink(path, *more):
+        asked.append(path)
+        if len(asked) > 1:
+            raise OSError(errno.ENOENT, "no /proc")
+        return real(path, *more)
+
+    monkeypatch.setattr(os, "readlink", readlink)
+    assert reason_of(root / "0.log", [root]) is RefusedReason.ERROR and len(asked) == 2

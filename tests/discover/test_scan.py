@@ -172,6 +172,7 @@ def test_a_file_belongs_to_the_first_source_and_the_overlap_is_said_once(node):
     second = node.hosts("pods/*/*/*.log", name="second")
     discoverer = node.discoverer(node.containers(), second)
     assert [f.source_name for f in discoverer.scan().appeared] == ["containers"] * 3
+    node.telemetry.now_s = lambda: 1e9                    # what is said again and again would be written again by now
     node.pod_log("web-3")
     assert [f.source_name for f in discoverer.scan().appeared] == ["containers"]
     [said] = node.said("sources_overlap")
@@ -467,6 +468,15 @@ class TestCost:
             discoverer.note(str(log.parent))
         assert len(discoverer.scan().changed) == TURNS
 
+    def test_a_directory_with_a_young_stamp_is_looked_at_out_of_its_turn_though_it_is_watched(self, node, calls):
+        logs = [node.pod_log(f"web-{number}") for number in range(2 * TURNS)]
+        node.now_ns = unsure_now_ns(logs[-1].parent)
+        watched: set[str] = set()
+        discoverer = node.discoverer(watched=watched)
+        discoverer.scan()
+        watched |= discoverer.directories()
+        assert self.scan_counted(calls, discoverer)[1]["scandir"] == len(watched)
+
     def test_a_young_stamp_is_not_believed(self, node, calls):
         log = node.pod_log("web-0")
         node.now_ns = unsure_now_ns(log.parent)
@@ -581,6 +591,144 @@ class TestAdopt:
         (node.pods / "link").symlink_to(log.parent)
         assert discoverer.adopt(self.source(node, node.pods / "link" / "0.log")) is None
         assert list(discoverer.files) == []
+
+
+def test_a_rotated_log_goes_with_the_source_that_had_the_live_one_though_another_matches_it_alone(node):
+    """D2: while the live name does not exist, only the lineage tells whose it is."""
+    (node.root / "app").mkdir()
+    log = node.root / "app" / "app.log"
+    log.write_bytes(b"x")
+    discoverer = node.discoverer(node.hosts("app/*.log", name="live"), node.hosts("app/*.log.*", name="rotated"))
+    [logfile] = discoverer.scan().appeared
+    log.rename(f"{log}.1")
+    changes = discoverer.scan()
+    assert changes.appeared == changes.vanished == [] and list(discoverer.files) == [logfile]
+    assert files_of(discoverer, logfile) == ["app.log.1"]
+
+
+def test_a_directory_that_became_a_link_between_two_scans_leads_where_it_leads_now(node):
+    """R3: real paths are remembered for one scan."""
+    (node.root / "links").mkdir()
+    (node.root / "one").mkdir()
+    (node.root / "one" / "app.log").write_bytes(b"x")
+    (node.root / "links" / "app.log").symlink_to(node.root / "one" / "app.log")
+    discoverer = node.discoverer(node.hosts("links/*.log", allowed_roots=(str(node.root),)))
+    discoverer.scan()
+    shutil.copytree(node.root / "one", node.root / "two")
+    shutil.rmtree(node.root / "one")
+    (node.root / "one").symlink_to(node.root / "two")
+    (node.root / "links" / "other.log").write_bytes(b"x")          # so that its directory is looked at
+    appeared = discoverer.scan().appeared
+    assert f"{node.root}/two/app.log" in [f.live_path for f in appeared]
+
+
+def test_a_link_whose_name_kubelet_cut_may_lead_to_another_container_later(node):
+    """What stands at its end proves nothing: the same name is made anew for the next container of a pod with a long name."""
+    pod = "p" * 190
+    first, second = node.pod_log(pod, link=False), node.pod_log(pod, restart=1, link=False)
+    link = node.links / f"{pod}_default_web-{'a' * 6}.log"
+    link.symlink_to(first)
+    discoverer = node.discoverer()
+    assert [f.live_path for f in discoverer.scan().appeared] == [str(first)]
+    link.unlink()
+    link.symlink_to(second)
+    assert [f.live_path for f in discoverer.scan().appeared] == [str(second)]
+
+
+def test_files_are_grouped_anew_in_a_large_directory_where_its_lineages_change(node):
+    """T3: groups are kept there. A date in front of the extension is a rotated file only with its live one."""
+    directory = node.root / "app"
+    directory.mkdir()
+    for number in range(20):
+        (directory / f"other-{number}x.log").write_bytes(b"x")
+    dated = directory / "app-20261120.log"
+    dated.write_bytes(b"x")
+    discoverer = node.discoverer(node.hosts("app/other-0x.log"))
+    [other] = discoverer.scan().appeared
+    assert files_of(discoverer, other) == ["other-0x.log"]
+    (directory / "app.log.1").write_bytes(b"x")
+    discoverer.scan()
+    assert files_of(discoverer, other) == ["other-0x.log"]
+    path = str(directory / "app.log")
+    logfile = discoverer.adopt(source_of("files", "host", "", [path], path))
+    assert files_of(discoverer, logfile) == ["app.log.1", "app-20261120.log"]
+
+
+class TestWants:
+    """A source known from positions: is it one that the config still asks for?"""
+
+    def source(self, node, name, kind="files", source="host"):
+        path = str(node.root / name)
+        return source_of(kind, source, "", [path], path)
+
+    def test_what_is_included_still_is_wanted_and_what_is_excluded_now_is_not(self, node):
+        discoverer = node.discoverer(node.hosts("*.log", exclude=("debug*",)))
+        (node.root / "debug.log").write_bytes(b"x")
+        assert discoverer.wants(self.source(node, "app.log"))
+        assert not discoverer.wants(self.source(node, "debug.log")) and not discoverer.wants(self.source(node, "debug-gone.log"))
+
+    def test_what_no_include_matches_any_more_is_wanted_only_where_it_is_gone(self, node):
+        discoverer = node.discoverer(node.hosts("*.log"))
+        (node.root / "app.txt").write_bytes(b"x")
+        assert not discoverer.wants(self.source(node, "app.txt"))
+        assert discoverer.wants(self.source(node, "gone.txt")), "what it held is reported, and nothing else asks for it"
+
+    def test_a_source_of_another_name_or_kind_is_not_in_the_config(self, node):
+        discoverer = node.discoverer(node.hosts("*.log"))
+        assert not discoverer.wants(self.source(node, "app.log", source="other"))
+        assert not discoverer.wants(self.source(node, "app.log", kind="containers"))
+
+
+class TestDirectories:
+    """What a watcher should watch holds no more than what a scan looks at."""
+
+    def test_one_that_was_looked_at_for_an_adoption_in_vain_is_forgotten(self, node):
+        log = node.pod_log("web-0", link=False)
+        log.unlink()
+        discoverer = node.discoverer()
+        discoverer.scan()
+        assert discoverer.adopt(source_of("containers", "containers", "n1", [str(log)], str(log))) is None
+        assert str(log.parent) not in discoverer.directories()
+
+    def test_those_on_the_way_of_a_link_that_is_gone_are_forgotten(self, node):
+        log = node.pod_log("web-0", link=False)
+        (node.root / "hop").mkdir()
+        (node.root / "hop" / "web.log").symlink_to(log)
+        node.link("web-0").symlink_to(node.root / "hop" / "web.log")
+        discoverer = node.discoverer()
+        discoverer.scan()
+        assert str(node.root / "hop") in discoverer.directories()
+        node.link("web-0").unlink()
+        discoverer.scan()
+        assert str(node.root / "hop") not in discoverer.directories()
+
+    def test_those_that_an_include_leads_to_no_more_are_forgotten(self, node):
+        (node.root / "a").mkdir()
+        discoverer = node.discoverer(node.hosts("*/app.log"))
+        discoverer.scan()
+        assert str(node.root / "a") in discoverer.directories()
+        (node.root / "a").rmdir()
+        discoverer.scan()
+        assert f"{node.root}/a" not in discoverer._listings
+
+    def test_one_that_another_is_in_the_place_of_is_said_once(self, node):
+        log = node.pod_log("web-0")
+        discoverer = node.discoverer()
+        discoverer.scan()
+        log.parent.rename(f"{log.parent}.moved")
+        node.pod_log("web-0", link=False)
+        discoverer.scan()
+        assert str(log.parent) in discoverer.take_replaced() and discoverer.take_replaced() == set()
+
+
+def test_a_link_that_was_there_before_its_directory_is_followed_by_the_scan_for_that_event(node):
+    discoverer = node.discoverer()
+    node.link("web-0").symlink_to(node.pods / f"default_web-0_{UID}" / "web" / "0.log")
+    assert not discoverer.scan()
+    log = node.pod_log("web-0", link=False)
+    node.pod_log("web-1")
+    discoverer.note(str(node.links))
+    assert str(log) in [f.live_path for f in discoverer.scan(full=False).appeared]
 
 
 def test_an_unreadable_directory_keeps_its_lineages_and_is_reported(node, monkeypatch):

@@ -117,3 +117,9 @@ def test_no_name_raises(name):
     rotated_from(name, {name})
     group("/d", [name])
     is_compressed(name)
+
+
+def test_of_two_readings_the_one_whose_live_file_is_there_wins_else_the_one_with_the_shortest_live_name():
+    assert rotated_from("app.2026.11.20", {"app.2026.11"}).live == "app.2026.11"
+    assert rotated_from("app.2026.11.20", {"app"}).live == "app"
+    assert rotated_from("app.2026.11.20", ()).live == "app"

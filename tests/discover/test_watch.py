@@ -222,7 +222,7 @@ async def test_writes_do_not_wake_the_directory(heard, log, marker, tmp_path):
 
 
 async def test_a_deleted_directory_is_reported_and_watched_again_when_it_is_back(heard, tmp_path, monkeypatch):
-    monkeypatch.setattr(watch_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(watch_module, "RETRY_S", 0.2)
     directory = tmp_path / "one"
     directory.mkdir()
     heard.watcher.watch_directories([str(directory)])
@@ -233,8 +233,20 @@ async def test_a_deleted_directory_is_reported_and_watched_again_when_it_is_back
     assert heard.table_entries() == (0, 0, 0, 0)
     heard.directories.clear()
     directory.mkdir()
+    await heard.until(lambda: heard.directories == [str(directory)])
+    assert heard.kernel_watches() == 1
+
+
+async def test_a_directory_that_moved_with_its_parent_is_watched_anew_when_the_scan_says_so(heard, tmp_path):
+    directory = tmp_path / "parent" / "one"
+    directory.mkdir(parents=True)
     heard.watcher.watch_directories([str(directory)])
-    assert heard.directories == [str(directory)]
+    (tmp_path / "parent").rename(tmp_path / "moved")      # no event tells of it (W5)
+    directory.mkdir(parents=True)
+    heard.watcher.watch_anew([str(directory), "/not/watched"])
+    heard.directories.clear()
+    (directory / "0.log").write_bytes(b"")
+    await heard.until(lambda: heard.directories == [str(directory)])
     assert heard.kernel_watches() == 1
 
 
