@@ -7,29 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .draft import Draft, Item, secret_key
+from .fluentd_buffer import buffer
 from .fluentd_filters import parse_as
-from .fluentd_sources import size
 from .syntax import Element, assumed, truth
 
-_BUFFER_NOTES = {
-    "@type": "always on disk, in state_dir", "type": "always on disk, in state_dir",
-    "buffer_type": "always on disk, in state_dir",
-    "buffer_path": "in state_dir", "path": "in state_dir", "flush_interval": "requests leave at once, or when `linger` is over",
-    "buffer_chunk_limit": "the sink keeps the receiver's limits", "chunk_limit_size": "the sink keeps the receiver's limits",
-    "buffer_queue_limit": "one buffer for all sinks: buffer.max_size", "queue_limit_length": "one buffer: buffer.max_size",
-    "queued_chunks_limit_size": "one buffer: buffer.max_size", "chunk_limit_records": "the sink keeps the receiver's limits",
-    "retry_wait": "0.5 s to 60 s, with jitter", "max_retry_wait": "at most 60 s", "retry_max_interval": "at most 60 s",
-    "retry_type": "exponential", "retry_exponential_backoff_base": "2", "disable_retry_limit": "for ever, unless give_up_after "
-                                                                                               "is set",
-    "retry_forever": "for ever, unless give_up_after is set", "flush_mode": "requests leave when they are full or `linger` is "
-                                                                            "over",
-    "flush_at_shutdown": "up to shutdown_grace; the rest stays on disk", "slow_flush_log_threshold": "see /status",
-    "flush_thread_interval": "not needed", "flush_thread_burst_interval": "not needed", "timekey": "see the sink's template",
-    "timekey_wait": "see the sink's template", "timekey_use_utc": "times are UTC", "compress": "the buffer is not compressed",
-    "retry_limit": "for ever, unless give_up_after is set", "delayed_commit_timeout": "not needed",
-    "time_slice_format": "see the template",
-}
-_WHEN_FULL = {"block": "block", "drop_oldest_chunk": "drop_oldest", "throw_exception": "block", "exception": "block"}
 _NOTES = {"@id": "a name", "@log_level": "see log.level", "include_tag_key": "records have source and pod", "tag_key": "no tags",
           "num_threads": "see concurrency", "time_key": "records have `time`", "reload_connections": "connections are made anew "
                                                                                                      "in time",
@@ -55,7 +36,7 @@ def sink(element: Element, draft: Draft) -> Item | None:
     item.place = (element.file, element.line, element.title)
     maker(element, item, draft)
     item.set("start_at", "oldest", "a new sink begins with what the buffer holds")
-    _buffer(element, item, draft)
+    buffer(element, item, draft)
     for key, why in _NOTES.items():
         draft.note(element, key, why)
     for key in ("format", "inject"):
@@ -106,42 +87,6 @@ def _url(text: str, element: Element, key: str, draft: Draft) -> str:
     if plain != text:
         draft.problem(element, "a name and password in a URL are not copied; use auth: {user: ..., password_file: ...}", key)
     return plain
-
-
-def _buffer(element: Element, item: Item, draft: Draft) -> None:
-    for where in [element, *(c for c in element.children if c.name == "buffer")]:
-        if where is not element:
-            if where.arg:
-                draft.notes.append(f"{where.place} {where.title}: chunk keys; what varies stands in the sink's templates")
-            where.type  # noqa: B018 - taken
-        for key in ("overflow_action", "buffer_queue_full_action"):
-            if action := assumed(where.take(key) or ""):
-                item.set("when_full", _WHEN_FULL.get(action, "block"),
-                         "" if action != "throw_exception" else "throw_exception lost records; here the logs wait")
-        for key in ("flush_thread_count", "num_threads"):
-            if (count := where.params.get(key)) is not None and assumed(count.value).isdigit():
-                item.set("concurrency", int(assumed(where.take(key) or "") or 1), "requests at once")
-        limit = where.take("total_limit_size")
-        if limit and size(limit) is None:
-            draft.problem(where, "is not a size that is known here; see buffer.max_size", "total_limit_size")
-        if limit and (wanted := size(limit)):
-            draft.buffer.setdefault("max_size", wanted)
-            if _bytes(wanted) > _bytes(draft.buffer["max_size"]):
-                draft.buffer["max_size"] = wanted
-        if timeout := assumed(where.take("retry_timeout") or ""):
-            item.set("give_up_after", f"{timeout}s" if timeout.isdigit() else timeout, "then records go to the dead letters")
-        if where.params.get("retry_max_times"):
-            draft.problem(where, "tries are not counted; write give_up_after: DURATION, or leave it: requests are tried for ever",
-                          "retry_max_times")
-        for key, why in _BUFFER_NOTES.items():
-            if where is not element or key not in ("path", "@type", "type", "compress"):
-                draft.note(where, key, why)
-        where.taken.add("")
-
-
-def _bytes(text: str) -> int:
-    number, unit = re.match(r"(\d+)(\w+)", text).groups()  # type: ignore[union-attr]
-    return int(number) * {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}[unit]
 
 
 def _copy(element: Element, item: Item, keys: dict[str, str], to_type: Callable[[str], Any] = str) -> None:
