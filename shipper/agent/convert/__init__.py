@@ -2,7 +2,7 @@
 
     syntax.py            fluentd's config format (v1) as a tree that knows what was taken out of it
     fluentd.py           a file or a ConfigMap; which source's records meet which filter and which output (tags, labels)
-    fluentd_sources.py fluentd_filters.py fluentd_outputs.py     what each plug-in becomes
+    fluentd_sources.py fluentd_filters.py fluentd_outputs.py fluentd_buffer.py     what each plug-in, and <buffer>, becomes
     rsyslog.py rsyslog_write.py      imfile and omfwd: its statements; what they become
     draft.py             what comes out, as YAML with comments
 
