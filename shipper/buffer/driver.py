@@ -14,13 +14,12 @@ Invariants (tests/buffer/test_driver.py):
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from ..config.types import BufferSettings
 from ..errors import BufferLost, Fatal, GapReason
@@ -34,14 +33,15 @@ from .engine import Engine
 from .files import Files, OsFiles
 from .jobs import Job, Outcome
 from .limits import Usage
+from .opening import opened
 from .positions import Positions
-from .recovery import CURSORS, SEGMENTS, Recovered, recover
+from .recovery import Recovered
 from .ring import Ring
 from .room import Room
+from .unseen import plan_seen
 from .waiting import Waiting
 from .writer import WriterThread
 
-T = TypeVar("T")
 OnDurable = Callable[[int, int], None]
 
 
@@ -71,26 +71,8 @@ class Buffer:
     async def open(
         cls, directory: str, settings: BufferSettings, telemetry: Telemetry, *, files: Files | None = None
     ) -> Buffer:
-        """Recover the state directory and start the writer. Usage, Fatal: nothing runs, nothing was touched. Cancelled: it ends
-        when recovery, which changes files, has ended: the state lock is given back behind it."""
-        world = files or OsFiles()
-
-        def prepare() -> tuple[Recovered, Engine, Outcome]:
-            world.prepare(directory)
-            for name in (SEGMENTS, CURSORS):
-                world.make_dir(os.path.join(directory, name))
-            found = recover(world, directory, os.urandom(16))
-            engine = Engine(world, directory, settings, found, time.time)
-            return found, engine, engine.step((), time.monotonic())
-
-        try:
-            found, engine, outcome = await _to_its_end(asyncio.get_running_loop().run_in_executor(None, prepare))
-        except OSError as error:
-            raise Fatal(f"state_dir {directory}: {error.strerror or error} ({error.filename or 'buffer'}); "
-                        "mend the disk or its mount, or move state_dir") from error
-        if found.damaged_frames and engine.unwritten:
-            raise Fatal(f"state_dir {directory}: positions.json cannot be written after damage was found "
-                        f"({'; '.join(outcome.degraded.values())}); make room or mend the disk")
+        """Recover the state directory and start the writer. Usage, Fatal: nothing runs (opening.py)."""
+        found, engine, outcome = await opened(directory, settings, files or OsFiles())
         buffer = cls(directory, found, engine, telemetry)
         for level, event, about, fields in found.notes:
             telemetry.say(level, event, about=about, **fields)
@@ -165,7 +147,7 @@ class Buffer:
     def seen(self, keys: Collection[str], now_s: float) -> None:
         """Files with these keys exist (wall clock `now_s`). Those unseen for 7 days are forgotten. Call it after a scan of
         the directories, now and then (each hour is enough)."""
-        delta = self.positions.plan_seen(keys, now_s)
+        delta = plan_seen(self.positions, keys, now_s)
         if delta.files or delta.gone:
             self.positions.commit(delta)
             self._put(Job(delta))
@@ -383,13 +365,3 @@ class Buffer:
         self._futures.clear()
         self._telemetry.say("error", "buffer_writer_stopped", about=self.directory, why=repr(error))
         self._waiting.die(error)
-
-
-async def _to_its_end(work: asyncio.Future[T]) -> T:
-    """What a thread gives; cancelled, only when that has ended."""
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait([work])
-        work.exception()                                  # heard: nobody else asks
-        raise

@@ -14,15 +14,12 @@ Invariants (tests/buffer/test_positions.py):
 """
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from ..model import FileRef, Gap, Lost, Open, Section, Source
 
-KEEP_S = 7 * 86400.0
-MAX_FILES = 50_000
-SEEN_EVERY_S = 3600.0
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
@@ -65,7 +62,7 @@ class LineagePosition:
 
 @dataclass(slots=True)
 class Delta:
-    """What one frame (or prune, or damage report) changes. `lost`: the new list, None where it stays."""
+    """What one frame (or damage report, or what is forgotten: unseen.py) changes. `lost`: the new list, None where it stays."""
 
     seq: int = 0
     read_bytes: int = 0
@@ -229,7 +226,7 @@ class Positions:
             return True
         return False
 
-    # ------------------------------------------------------------ damage and age
+    # ------------------------------------------------------------ damage
 
     def plan_lost(self, ranges: Iterable[Lost]) -> Delta:
         """A damaged frame's ranges that the positions cover already: to be read again. Unknown files and bytes that are
@@ -248,41 +245,6 @@ class Positions:
         if len(lost) > len(self.lost):
             delta.lost = tuple(lost)
         return delta
-
-    def plan_seen(self, keys: Collection[str], now_s: float, keep_s: float = KEEP_S, limit: int = MAX_FILES) -> Delta:
-        """`keys` exist now. Others unseen for `keep_s` are forgotten, and the oldest closed ones beyond `limit` (P4: their
-        bytes are retired)."""
-        delta = Delta(self.seq)
-        for key in keys:
-            found = self.files.get(key)
-            if found is not None and now_s - found.seen_s > SEEN_EVERY_S:
-                delta.files[key] = replace(found, seen_s=now_s)
-        known = set(keys)
-        unseen = [p for key, p in self.files.items() if key not in known]
-        gone = {p.file.key for p in unseen if now_s - p.seen_s > keep_s}
-        excess = len(self.files) - len(gone) - limit
-        if excess > 0:
-            oldest = sorted((p for p in unseen if p.closed and p.file.key not in gone), key=lambda p: p.seen_s)
-            gone.update(p.file.key for p in oldest[:excess])
-        if gone:
-            self._forget(delta, gone)
-        return delta
-
-    def _forget(self, delta: Delta, gone: set[str]) -> None:
-        delta.gone = tuple(gone)
-        delta.retired_bytes = sum(self.files[key].read_bytes for key in gone)
-        if any(entry.file.key in gone for entry in self.lost):
-            delta.lost = tuple(entry for entry in self.lost if entry.file.key not in gone)
-        touched = {self.files[key].file.source.lineage for key in gone}
-        gone_lineages = []
-        for name in touched & self.lineages.keys():
-            lineage = self.lineages[name]
-            keys = tuple(key for key in lineage.keys if key not in gone)
-            if keys:
-                delta.lineages[name] = replace(lineage, keys=keys)
-            else:
-                gone_lineages.append(name)
-        delta.gone_lineages = tuple(gone_lineages)
 
 
 def check(positions: Positions) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from shipper.buffer.positions import KEEP_S, Positions, check
+from shipper.buffer.positions import Positions, check
 from shipper.buffer.positions_json import Snapshot, decode, encode
 from shipper.errors import Fatal
 from shipper.model import Gap, Lost, Open, Piece, Section
@@ -110,23 +110,6 @@ def test_replay_without_the_frames_before_takes_a_file_as_read_so_far() -> None:
     positions.commit(positions.plan_replay(70, [section(FILE, 500, 1)], 0, 9_000, whole=False))
     check(positions)
     assert positions.lost == () and positions.files[FILE.key].offset == 510 and positions.total_bytes == 9_000
-
-
-def test_p4_files_unseen_for_seven_days_are_forgotten_and_their_bytes_retired() -> None:
-    positions = fold([section(FILE, 0, 2), section(OTHER, 0, 1)])
-    now_s = 5.0 + KEEP_S + 1
-    positions.commit(positions.plan_seen([OTHER.key], now_s))
-    check(positions)
-    assert list(positions.files) == [OTHER.key] and A.lineage not in positions.lineages
-    assert positions.retired_bytes == 20 and positions.files[OTHER.key].seen_s == now_s
-
-
-def test_p4_beyond_the_limit_the_oldest_closed_files_go_and_open_ones_stay() -> None:
-    positions = fold([section(file_of(A, n), 0, 1, closed=n != 3) for n in range(6)])
-    positions.commit(positions.plan_seen([file_of(A, 5).key], 6.0, limit=2))
-    check(positions)
-    assert sorted(positions.files) == [file_of(A, 3).key, file_of(A, 5).key]
-    assert positions.keys_of(A.lineage) == [file_of(A, 3).key, file_of(A, 5).key]
 
 
 def test_p5_a_copy_and_entries_handed_out_stay_as_they_were() -> None:

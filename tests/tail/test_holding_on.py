@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from shipper.buffer.unseen import plan_seen
 from shipper.errors import GapReason
 from shipper.model import Lost
 from shipper.tail.file import TailFile
@@ -76,7 +77,7 @@ async def test_a_compressed_log_older_than_a_week_is_not_shipped_again_by_the_ne
     os.close(held)
     positions = node.buffer.positions
     now_s = max(p.seen_s for p in positions.files.values()) + 8 * 86400
-    positions.commit(positions.plan_seen(node.reader.facts.keys(), now_s))
+    positions.commit(plan_seen(positions, node.reader.facts.keys(), now_s))
     node.restart()
     assert await node.run() == texts(0, 7)
 
