@@ -169,6 +169,26 @@ async def test_a_stream_with_fewer_rows_than_were_acknowledged_is_left_for_a_new
         assert len(fake.streams) == 2
 
 
+async def test_acknowledged_rows_of_a_plan_that_its_stream_has_lost_are_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody replaced the table in the middle of a plan: the stream has fewer rows than it acknowledged."""
+    async with FakeBigQueryWrite() as fake:
+        take, third = fake._take, iter([False, False, True])
+
+        def replaced(connection: Any, request: Any, size_bytes: int, fault: str) -> Any:
+            if next(third, False):
+                fake.tables[TABLE].rows.clear()
+                fake.streams[connection.stream].count = 0
+                fault = "finalised"
+            return take(connection, request, size_bytes, fault)
+
+        monkeypatch.setattr(fake, "_take", replaced)
+        world = await shipped(tmp_path, fake, 12)
+        world.assert_exactly_once()
+        assert len(fake.streams) == 2
+
+
 def refusing(*tokens: str) -> Callable[[dict[str, Any]], str]:
     return lambda row: "time: out of the partitions' range" if row["message"].split()[0] in tokens else ""
 
