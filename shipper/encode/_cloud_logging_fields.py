@@ -9,10 +9,14 @@ import re
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from ..severity import normal
 
 PREFIX = "logging.googleapis.com/"
 MAX_LABELS = 64
+MAX_LEVELS = 30
+"""Of a payload: protobuf reads 100 levels of messages, and an object in a Struct is three."""
 MAX_LABEL_NAME_BYTES, MAX_LABEL_BYTES = 512, 64 * 1024
 _LATENCY = re.compile(r"\s*(\d{1,11})(?:\.(\d+))?\s*s\s*")
 _TRACE_ID = re.compile(r"[0-9a-fA-F]{32}")
@@ -57,13 +61,16 @@ def take(payload: dict[str, Any], project: str) -> dict[str, Any]:
     return found
 
 
-def exact(value: Any) -> Any:
-    """`value` with the integers that a double does not hold as texts: the API keeps numbers as doubles, and an id that comes out
-    rounded is another one (googleapis/google-cloud-go#1150)."""
+def storable(value: Any, levels: int = MAX_LEVELS) -> Any:
+    """`value` as a google.protobuf.Struct holds it whole: integers that a double does not hold become texts (rounded, an id is
+    another one: googleapis/google-cloud-go#1150), and so does what is nested deeper than `levels`, as JSON
+    (fluent-plugin-google-cloud#233: all entries of the request were dropped)."""
+    if isinstance(value, (dict, list)) and not levels:
+        return orjson.dumps(value).decode()
     if isinstance(value, dict):
-        return {name: exact(one) for name, one in value.items()}
+        return {name: storable(one, levels - 1) for name, one in value.items()}
     if isinstance(value, list):
-        return [exact(one) for one in value]
+        return [storable(one, levels - 1) for one in value]
     return str(value) if isinstance(value, int) and value not in _EXACT else value
 
 

@@ -5,7 +5,7 @@
 
 Invariants (tests/encode/test_cloud_logging.py):
   CL1  the quick way, in columns, gives what the careful one gives; careful is what has a member with a field of its own
-       (httpRequest, logging.googleapis.com/...), a long integer, a mark, a time out of reach or an id that is too long
+       (httpRequest, logging.googleapis.com/...), a long integer, many levels, a mark, a time out of reach or a long id
   CL2  no entry is refused for its time: where that is none, more than a day ahead or before 1970, the read time stands in, and
        the label `shipper/time` has it
   CL3  an entry has at most 64 labels, its insertId fewer than 512 characters, its log's id only characters that the API takes
@@ -26,7 +26,7 @@ import orjson
 
 from ..model import SEVERITIES, Batch, Source
 from . import epoch
-from ._cloud_logging_fields import MAX_LABELS, exact, take
+from ._cloud_logging_fields import MAX_LABELS, MAX_LEVELS, storable, take
 from .frame import Frame
 from .record_json import _object_inside, json_strings, rfc3339
 from .template import Template
@@ -99,7 +99,8 @@ class CloudLoggingEncoder:
             long = _may_have_long_numbers(batch.fields)
             for row, fields in enumerate(batch.fields):
                 if len(fields) > 2:
-                    if _OWN.search(fields) or (long and _SIXTEEN in fields.translate(_DIGITS) and _LONG.search(fields)):
+                    if (_OWN.search(fields) or fields.count(b"{") + fields.count(b"[") > MAX_LEVELS
+                            or (long and _SIXTEEN in fields.translate(_DIGITS) and _LONG.search(fields))):
                         careful.add(row)
                     else:
                         parts[row * 6 + 4] = b'","jsonPayload":{' + (
@@ -116,7 +117,7 @@ class CloudLoggingEncoder:
         """One entry, the careful way."""
         payload: dict[str, Any] = orjson.loads(batch.fields[row]) if batch.fields is not None and batch.fields[row] else {}
         own = take(payload, self.place.project)
-        payload = exact(payload)
+        payload = storable(payload)
         said = batch.severities[row].decode() if batch.severities is not None else ""
         severity = said or own.pop("severity", "") or _STREAM_SEVERITIES.get(batch.streams[row], "")
         own.pop("severity", None)

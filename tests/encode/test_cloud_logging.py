@@ -199,6 +199,24 @@ def test_an_id_that_a_double_cannot_hold_is_not_rounded_by_google(said, kept):
     assert entry({"logging.googleapis.com/spanId": "x", "id": said})["jsonPayload"] == {"message": "hello", "id": kept}
 
 
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"k":', "}")])
+def test_a_payload_that_is_nested_more_deeply_than_a_protobuf_may_be_is_no_dead_letter(opening, closing):
+    """Of 100 levels of messages each object takes three. What is nested deeper is there, as the text of its JSON."""
+    def nested(levels):
+        return opening * levels + "1" + closing * levels
+
+    def entry_of(levels):
+        return entry(b'{"a":' + nested(levels).encode() + b',"b":2}')["jsonPayload"]
+
+    assert entry_of(29) == {"message": "hello", "a": json.loads(nested(29)), "b": 2}
+    found = entry_of(200)
+    assert found["b"] == 2
+    value = found["a"]
+    for _ in range(29):
+        value = value["k"] if isinstance(value, dict) else value[0]
+    assert isinstance(value, str) and json.loads(value) == json.loads(nested(171))
+
+
 @pytest.mark.parametrize("text", [b"9007199254740993", b" -9007199254740993", b"[9007199254740993]", b"[1, 9007199254740993]"])
 @pytest.mark.parametrize("shift", range(4))
 def test_a_number_of_sixteen_digits_is_seen_wherever_it_stands(text, shift):
