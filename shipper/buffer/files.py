@@ -92,9 +92,11 @@ class OsFiles:
             os.makedirs(directory, mode=0o700, exist_ok=True)
             owner = os.stat(directory).st_uid
         except OSError as error:
+            if os.path.isfile(directory):
+                raise Usage(f"state_dir {directory}: is a file; move it away, or name another state_dir") from error
             raise Usage(f"state_dir {directory}: cannot be made: {error.strerror}; make it with: "
                         f"install -d -m 0700 -o {os.geteuid()} {directory}") from error
-        mend = f"run: chown -R {os.geteuid()} {directory}"
+        mend = f"run: chown -R {os.geteuid()} {directory.rstrip('/')}/"       # the slash: through systemd's link
         if owner != os.geteuid():
             raise Usage(f"state_dir {directory}: belongs to uid {owner}, this process runs as {os.geteuid()}; {mend}")
         if os.statvfs(directory).f_flag & os.ST_RDONLY:

@@ -85,7 +85,7 @@ def _open(path: str) -> int:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         directory = os.path.dirname(path)
-        mend = f"run: chown -R {os.geteuid()} {directory}"
+        mend = f"run: chown -R {os.geteuid()} {directory}/"
         if error.errno not in (errno.EACCES, errno.EPERM):
             mend = f"make {directory} a place to write, or name another state_dir"
         raise Usage(f"{path}: cannot be opened: {error.strerror}; {mend}") from error

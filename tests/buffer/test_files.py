@@ -104,6 +104,25 @@ def test_a_state_directory_of_another_owner_is_refused_with_the_command_that_men
         OsFiles().prepare(str(tmp_path))
 
 
+def test_the_command_that_mends_another_owner_goes_through_the_link_that_systemd_makes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under DynamicUser= /var/lib/shipper is a link: chown -R of its name changed nothing."""
+    (tmp_path / "private").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "private")
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    with pytest.raises(Usage) as refused:
+        OsFiles().prepare(str(link))
+    assert str(refused.value).endswith(f"run: chown -R 4242 {link}/")
+
+
+def test_a_state_directory_that_is_a_file_is_said_as_that(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("x")
+    with pytest.raises(Usage, match="state: is a file; move it away, or name another state_dir"):
+        OsFiles().prepare(str(tmp_path / "state"))
+
+
 def test_a_read_only_state_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode, **how: False)
     with pytest.raises(Usage, match="not writable"):
