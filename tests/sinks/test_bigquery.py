@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shipper.encode.bigquery import AUTO_SCHEMA
+from shipper.encode.bigquery import AUTO_SCHEMA, columns_of
 from shipper.errors import Partial, Rejected, Retryable, ShipperError, TooLarge
 from shipper.model import Request
 from shipper.sinks._bigquery_insert_all import MAX_BODY_BYTES
@@ -301,6 +301,16 @@ async def test_bg4_a_row_for_a_column_that_insert_all_does_not_know_yet_goes_aga
         await world.until_done()
         assert world.dead == {} and sorted(world.stored) == world.expected
         assert {"message": "m000002", "note": '{"a":1}'} in world.rows
+
+
+@pytest.mark.parametrize("location", ["Items", "Items[3].Price", "items.price", "ITEMS[0].price"])
+def test_bt3_a_column_that_has_just_come_is_known_however_bigquery_spells_its_place(location):
+    table = sink_of(1, **OWN).table
+    price = {"name": "Price", "type": "FLOAT"}
+    table._learn(columns_of([MESSAGE]))
+    table._changed_s.clear()                                    # all of it was new
+    table._learn(columns_of([MESSAGE, {"name": "Items", "type": "RECORD", "mode": "REPEATED", "fields": [price]}]))
+    assert table.unsettled(location) and not table.unsettled("message") and not table.unsettled("Items.Other")
 
 
 async def test_bg4_a_row_for_a_column_that_was_removed_is_made_anew(far):

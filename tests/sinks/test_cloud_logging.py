@@ -68,9 +68,11 @@ def partial(errors: Any, status: int = 400) -> Answer:
     return Answer(status, {}, json.dumps(body).encode())
 
 
-def test_co2_entries_that_are_at_fault_are_dead_others_go_again_and_the_rest_was_written():
+@pytest.mark.parametrize("status", [200, 400, 403, 429, 503])
+def test_co2_entries_that_are_at_fault_are_dead_others_go_again_and_the_rest_was_written(status):
+    """Whatever the status: it is that of the first entry that failed."""
     errors = {"0": {"code": 7, "message": "not authorized"}, "2": {"code": 3, "message": "illegal character"}}
-    error = judged(partial(errors, 403))
+    error = judged(partial(errors, status))
     assert isinstance(error, Partial)
     assert list(error.retry) == [0] and error.dead == {2: "code 3: illegal character"}
 
