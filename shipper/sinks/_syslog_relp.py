@@ -109,7 +109,8 @@ class Session:
                 async with asyncio.timeout(timeout_s):
                     await self._news.wait()
             except TimeoutError:
-                self._silent(timeout_s)
+                if not self._news.is_set():          # else it spoke in time, and it is we who were busy
+                    self._silent(timeout_s)
         if self.connection.ended is not None and self._waiting:
             raise self._ended()
 

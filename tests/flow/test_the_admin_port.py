@@ -2,17 +2,11 @@
 from __future__ import annotations
 
 import http.client
-import socket
 
 import pytest
 
 from tests.support.agent import Agent
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+from tests.support.ports import kept_port
 
 
 def asked(port: int, path: str, **headers: str) -> int:
@@ -28,7 +22,7 @@ def asked(port: int, path: str, **headers: str) -> int:
     ("127.0.0.1", False, 200), ("0.0.0.0", False, 403),
 ])
 def test_what_answers_where(agent: Agent, listen: str, expose: bool, status: int) -> None:
-    port = free_port()
+    port = kept_port()
     (agent.logs / "a.log").write_text("a secret of a log line\n")
     agent.configure(sinks={"archive": agent.file_sink()}, admin={"listen": f"{listen}:{port}", "expose_status": expose})
     agent.start()

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
@@ -19,18 +18,13 @@ import pytest
 
 from tests.support.agent import Agent
 from tests.support.browser import ENTER, TAB, Browser
+from tests.support.ports import kept_port
 
 MANY = 5000
 HOSTILE = "<img src=x onerror=alert(1)>\u202egol.exe.log"
 LOOKED_AT = "document.dispatchEvent(new Event('visibilitychange'))"           # as if the tab was looked at again: it asks at once
 SECRET = "a-record-that-nobody-may-see"
 AXE = (resources.files("axe_core_python") / "axe.min.js").read_text()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass
@@ -70,7 +64,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         (agent.logs / "many" / f"pod-{number:04d}.log").write_bytes(b"one line\n")
     (agent.logs / HOSTILE).write_bytes(b"one line\n")
     (agent.logs / f"{'long-' * 40}.log").write_bytes(b"one line\n")
-    page = Page(agent, free_port())
+    page = Page(agent, kept_port())
     page.configure()
     page.write(1)
     try:
@@ -133,13 +127,17 @@ class Drain(socketserver.BaseRequestHandler):
             pass
 
 
+class Receiver(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+
+
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Callable[[int], None]]:
     """Starts a receiver on this port; it runs until the module's tests are over."""
-    running: list[socketserver.ThreadingTCPServer] = []
+    running: list[Receiver] = []
 
     def start(port: int) -> None:
-        running.append(socketserver.ThreadingTCPServer(("127.0.0.1", port), Drain))
+        running.append(Receiver(("127.0.0.1", port), Drain))
         running[-1].daemon_threads = True
         threading.Thread(target=running[-1].serve_forever, daemon=True).start()
 
@@ -152,7 +150,7 @@ def receiver() -> Iterator[Callable[[int], None]]:
 def test_a_dead_sink_shows_with_its_error_at_the_top_and_all_is_well_when_it_is_mended(
     page: Page, receiver: Callable[[int], None],
 ) -> None:
-    browser, port = page.browser, free_port()
+    browser, port = page.browser, kept_port()
     page.configure(central=page.agent.syslog_sink(port))
     page.agent.process.send_signal(1)
     page.agent.event("degraded", about="sink:central")

@@ -81,8 +81,11 @@ async def test_several_requests_are_under_way_at_once_over_one_connection() -> N
     assert len(server.events) == 4 * ROWS and server.connections == 1
 
 
-async def test_w1_a_repeat_sends_only_what_was_not_acknowledged_with_the_same_chunk_id_and_bytes() -> None:
+async def test_w1_a_repeat_sends_only_what_was_not_acknowledged_with_the_same_chunk_id_and_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     silent: list[str] = []
+    waits: list[asyncio.Timeout] = []
 
     def all_but_the_second(chunk: str) -> bytes | None:
         if len(server.chunks) == 2 and not silent:
@@ -91,8 +94,15 @@ async def test_w1_a_repeat_sends_only_what_was_not_acknowledged_with_the_same_ch
         return bytes(msgpack.packb({"ack": chunk}))
 
     async with ForwardServer(ack=all_but_the_second) as server:
-        sink = sink_of(config(server.port, ack_timeout=Seconds(0.2)))
-        failures = await persist(sink, 1, [one for pod in ("a", "b", "c") for one in batches(1, pod=pod)])
+        settings = config(server.port)
+        sink, timeout = sink_of(settings), asyncio.timeout
+        monkeypatch.setattr(asyncio, "timeout", lambda delay_s: (waits.append(made := timeout(delay_s)), made)[1])
+        sending = asyncio.create_task(persist(sink, 1, [one for pod in ("a", "b", "c") for one in batches(1, pod=pod)]))
+        async with timeout(WITHIN_S):
+            while not silent or sum(wait.done() for wait in sink._session._waiting.values()) < 2:
+                await asyncio.sleep(0.002)
+        waits[-1].reschedule(asyncio.get_running_loop().time())     # ack_timeout is over, with the other two acknowledged
+        failures = await sending
         await sink.close()
     assert failures == 1 and server.connections == 2
     assert [chunk for _, chunk, _ in server.chunks].count(silent[0]) == 2 and len(server.chunks) == 4

@@ -102,5 +102,6 @@ async def test_while_a_server_thinks_about_a_request_none_of_its_bytes_are_held(
         world.write(50)
         await world.clock.until(lambda: server.open_requests == 1, 1e9)
         assert bodies[0].spent and len(bodies[0]) == 0 and bodies[0].size_bytes > 5_000
+        server.hung_long_enough.set()
         await world.until_done()
         assert len(bodies) == 2 and len({seen.wire for seen in server.seen}) == 1

@@ -30,7 +30,7 @@ def client_of(keys: str, telemetry: Telemetry | None = None, **more) -> HttpClie
     return HttpClient(entry_of(f"type: http, {keys}").config, "far", telemetry or Telemetry(), **more)
 
 
-async def answered(fault: str, *, needs_body: bool = True, keys: str = "request_timeout: 300ms"):
+async def answered(fault: str, *, needs_body: bool = True, keys: str = "request_timeout: 20s"):
     """(answer or error, seconds it took) of one small POST."""
     async with BadServer(HttpNdjson(), always=fault) as server:
         url = f"http://127.0.0.1:{server.port}/ingest"
@@ -53,22 +53,22 @@ async def answered(fault: str, *, needs_body: bool = True, keys: str = "request_
     ("bad_http", "does not speak HTTP"), ("ok_then_reset", "broke off"),
 ])
 async def test_what_is_no_answer_is_retryable_and_says_what_broke(fault, says):
-    error, _ = await answered(fault)
+    error, _ = await answered(fault, keys="request_timeout: 300ms" if fault == "hang" else "request_timeout: 20s")
     assert isinstance(error, Retryable)
     assert any(word in str(error).lower() for word in says.lower().split("|")), error
 
 
 @pytest.mark.parametrize("fault", ["100_mb", "endless_500"])
 async def test_an_answer_of_100_mb_is_read_up_to_64_kib(fault):
-    answer, took_s = await answered(fault, keys="request_timeout: 20s")
-    assert answer.status == 500 and len(answer.body) == 64 * 1024 and not answer.whole and took_s < 5
+    answer, took_s = await answered(fault)
+    assert answer.status == 500 and len(answer.body) == 64 * 1024 and not answer.whole and took_s < 15
 
 
 async def test_a_2xx_is_enough_for_who_needs_no_body():
     answer, _ = await answered("ok_then_reset", needs_body=False)
     assert answer.status == 200
-    answer, took_s = await answered("endless_200", needs_body=False, keys="request_timeout: 20s")
-    assert answer.status == 200 and took_s < 5
+    answer, took_s = await answered("endless_200", needs_body=False)
+    assert answer.status == 200 and took_s < 15
 
 
 async def test_a_dead_port_says_where(unused_port=1):
@@ -184,7 +184,7 @@ async def test_http_to_a_port_that_resets_each_request_is_asked_whether_it_wants
 async def test_https_to_a_port_that_does_not_answer_the_handshake_is_asked_whether_it_speaks_tls():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/in"
-        client = client_of(f"url: '{url}', proxy: none, connect_timeout: 200ms, request_timeout: 400ms")
+        client = client_of(f"url: '{url}', proxy: none, connect_timeout: 200ms")
         with pytest.raises(Retryable, match="see that it is up and speaks TLS"):
             await client.request("POST", url, body=[b"x"])
         await client.close()

@@ -116,7 +116,7 @@ def _old(record: bytes) -> str:
 
 async def test_lk1_after_a_week_of_outage_what_is_too_old_is_dead_and_all_else_delivered_without_halving():
     codec = LokiOfToday()
-    async with BadServer(codec, refuses=_old) as server, World(codec, server, keys="request_timeout: 30s") as world:
+    async with BadServer(codec, refuses=_old) as server, World(codec, server) as world:
         number = 0
         for day, count, pod in ((b"10", 3_000, "a"), (b"20", 200, "a"), (b"11", 700, "b"), (b"20", 300, "b"), (b"12", 50, "a")):
             made = section(source(pod), number * 50, [b"m%06d" % (number + i) for i in range(count)])

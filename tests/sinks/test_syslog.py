@@ -21,6 +21,7 @@ from shipper.sinks._syslog_facts import ACKED_AT, WINDOW_AT, facts_of, unsent_of
 from shipper.sinks._tls import TlsConfig
 from shipper.sinks.syslog import LOOK_EVERY_S, SAMPLE_BYTES
 from tests.sinks.syslog_kit import WITHIN_S, FakeDelivery, batch, config
+from tests.support.ports import kept_port
 from tests.support.syslog_receiver import Receiver
 
 ROWS = 200                       # per request
@@ -290,7 +291,7 @@ async def test_a_peer_that_half_closes_everything_during_a_barrier_has_proven_no
 
 async def test_after_an_outage_proof_is_asked_for_at_once_not_after_an_interval(receiver: StartReceiver) -> None:
     """A barrier that could not be begun, because the receiver was down, is not held against the one that comes back."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", kept_port())) as server:
         port = server.getsockname()[1]
         async with delivering(requests(1), port, barrier_idle=0.05) as delivery:
             await delivery.send()
@@ -485,9 +486,7 @@ async def test_tcp_user_timeout_ends_a_connection_whose_peer_takes_nothing(recei
 
 
 async def test_nobody_listening_is_retryable_and_says_what_to_check() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    async with delivering(requests(1), port) as delivery:
+    async with delivering(requests(1), kept_port()) as delivery:
         with pytest.raises(Retryable, match=r"cannot connect to 127.0.0.1:.* check that the receiver runs"):
             await delivery.sink.send(Request(1, delivery.batches), b"x")
 
@@ -650,9 +649,7 @@ async def test_n4_a_renewed_ca_file_is_read_again(receiver: StartReceiver, tls_f
 
 async def test_every_address_of_a_name_is_tried(receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
     peer = await receiver()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        closed = server.getsockname()
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", target) for target in (closed, ("127.0.0.1", peer.port))]
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in (kept_port(), peer.port)]
 
     def resolve(*_: object, **__: object) -> list[Any]:
         return found

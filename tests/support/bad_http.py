@@ -69,6 +69,7 @@ class BadServer:
         self.wrong: list[str] = []
         self.faults: list[str] = []
         self.connections = 0
+        self.hung_long_enough = asyncio.Event()            # who hangs has its connection closed
         self.port = 0
         self.open_requests = 0
         self._content: dict[bytes, bytes] = {}
@@ -144,7 +145,8 @@ class BadServer:
         if fault == "login":
             return await _write(writer, Reply(200, b"<!doctype html><html>welcome", {"Content-Type": "text/html; charset=utf-8"}))
         if fault == "hang":
-            await asyncio.Event().wait()
+            await self.hung_long_enough.wait()
+            return False
         if fault == "reset_after":
             return _reset(writer)
         if fault == "bad_http":

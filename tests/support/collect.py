@@ -7,6 +7,8 @@ import socket
 import threading
 from collections.abc import Iterator
 
+from tests.support.ports import kept_port
+
 from .agent import eventually
 
 
@@ -68,6 +70,5 @@ def udp() -> Iterator[Collector]:
 
 
 def dead_port() -> int:
-    """A port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+    """A port where nobody listens, nor will."""
+    return kept_port()

@@ -16,6 +16,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from tests.support.ports import kept_port
+
 RSYSLOGD = "/usr/sbin/rsyslogd"
 WAIT_S = 15
 _FIELDS = {
@@ -29,13 +31,6 @@ def _template() -> str:
     for name, source in _FIELDS.items():
         parts += ['constant(value=",")', f'property(outname="{name}" name="{source}" format="jsonf")']
     return 'template(name="record" type="list") { ' + " ".join([*parts, 'constant(value="}\\n")']) + " }"
-
-
-def _tcp_port() -> int:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def _udp_port() -> int:
@@ -89,16 +84,16 @@ class Rsyslogd:
         if name == "imtcp" and self.tls:
             mode = "x509/certvalid" if self.tls.get("client") else "anon"
             driver = f' streamDriver.name="gtls" streamDriver.mode="1" streamDriver.authMode="{mode}"'
-        port_file = self.directory / f"{name}.port"
+        self.ports.setdefault(name, kept_port())
         return [
             f'module(load="{name}"{driver})',
-            f'input(type="{name}" address="127.0.0.1" port="{self.ports.get(name, 0)}" listenPortFileName="{port_file}" '
+            f'input(type="{name}" address="127.0.0.1" port="{self.ports[name]}" '
             f'supportOctetCountedFraming="{"on" if self.octet_counted else "off"}")',
         ]
 
     def _relp(self) -> list[str]:
-        """imrelp writes no port file. It has a TLS of its own (librelp's), always with the client's certificate."""
-        self.ports.setdefault("imrelp", _tcp_port())
+        """It has a TLS of its own (librelp's), always with the client's certificate."""
+        self.ports.setdefault("imrelp", kept_port())
         tls = ""
         if self.tls:
             tls = (f' tls="on" tls.caCert="{self.tls["ca"]}" tls.myCert="{self.tls["cert"]}" '
@@ -111,8 +106,6 @@ class Rsyslogd:
 
     async def start(self) -> Rsyslogd:
         """Starts it, on the same ports after it has ended."""
-        for name in self.inputs:
-            (self.directory / f"{name}.port").unlink(missing_ok=True)
         (self.directory / "rsyslogd.pid").unlink(missing_ok=True)
         config = self.directory / "rsyslog.conf"
         config.write_text(self._config())
@@ -123,15 +116,8 @@ class Rsyslogd:
         )
         os.close(log)
         for name in self.inputs:
-            if name in self.ports:           # started again: it writes no port file for a port that was given
-                await self._until(lambda n=name: _bound("udp" if n == "imudp" else "tcp", self.ports[n]))
-            else:
-                self.ports[name] = int(await self._until(lambda n=name: self._port_text(n)))
+            await self._until(lambda n=name: _bound("udp" if n == "imudp" else "tcp", self.ports[n]))
         return self
-
-    def _port_text(self, name: str) -> str:
-        path = self.directory / f"{name}.port"
-        return path.read_text().strip() if path.exists() else ""
 
     async def _until(self, look: Any) -> Any:
         """Polls what cannot be awaited: files and sockets of another process."""

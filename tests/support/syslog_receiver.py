@@ -181,7 +181,9 @@ class Receiver:
 
     async def start(self, **changed: Any) -> Receiver:
         """Starts it, again on the same port after `kill`."""
-        self.options |= changed
+        from tests.support.ports import kept_port  # here: the process started below knows this file alone
+
+        self.options = {"port": kept_port()} | self.options | changed
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, __file__, json.dumps(self.options), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         )
