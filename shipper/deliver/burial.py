@@ -18,6 +18,7 @@ from ..errors import DropReason, Retryable
 from ..telemetry import Telemetry
 from .account import Position
 from .dead_letters import DeadLetters
+from .gone import say_gone
 from .replay import Replays
 from .split import Candidate
 from .view import BufferView, Clock
@@ -45,7 +46,7 @@ class Burial:
             raise Retryable(f"cannot write dead letters: {error}; make room or mend the state directory") from error
         missing = dead.keys() - {id_of(one) for one in found}
         if missing:
-            self._say_missing(missing - self.replays.refused_again(dead) - {line["record"]["id"] for line in self.letters.read()})
+            self._missed(missing - self.replays.refused_again(dead) - {line["record"]["id"] for line in self.letters.read()})
         return found
 
     async def _find(self, receipt: Mapping[str, Any], dead: Mapping[str, str]) -> list[Candidate]:
@@ -69,11 +70,9 @@ class Burial:
             seq = frames[-1].seq + 1
         return found
 
-    def _say_missing(self, ids: set[str]) -> None:
+    def _missed(self, ids: set[str]) -> None:
         if ids:
-            self.telemetry.say("error", "records are gone from the buffer", about=self.sink, records=len(ids))
-            self.telemetry.count(
-                "shipper_sink_dropped_records_total", len(ids), self.sink, DropReason.BUFFER_DAMAGED.value)
+            say_gone(self.telemetry, self.sink, len(ids))
 
 
 def id_of(one: Candidate) -> str:

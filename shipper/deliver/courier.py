@@ -25,7 +25,8 @@ from ..model import Batch, Request
 from ..telemetry import Telemetry
 from .account import named_bytes
 from .form import Former, Span, between
-from .retry import GaveUp, Interrupted, Persistence, describe
+from .gone import say_gone
+from .retry import GaveUp, Persistence, describe
 from .route import Predicate, pick_of
 from .split import Candidate, Refusal, Refusals, judge
 from .trouble import Troubles
@@ -258,15 +259,10 @@ class Parcel:
             span.tally.lost_bytes += lost_bytes
             span.tally.records -= missing
             span.records -= missing
-            self.courier.telemetry.say("error", "records are gone from the buffer", about=self.courier.name, records=missing)
-            reason = DropReason.BUFFER_DAMAGED.value
-            self.courier.telemetry.count("shipper_sink_dropped_records_total", missing, self.courier.name, reason)
+            say_gone(self.courier.telemetry, self.courier.name, missing)
         return batches
 
 
 def _size_bytes(payload: Any) -> int:
     """Of a payload of bytes, or one that knows its size; else 0."""
     return len(payload) if isinstance(payload, (bytes, bytearray)) else int(getattr(payload, "size_bytes", 0))
-
-
-__all__ = ["Courier", "Interrupted", "Outcome", "Parcel"]

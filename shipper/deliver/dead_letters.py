@@ -113,7 +113,7 @@ class DeadLetters:
         if evicted:
             reason = DropReason.DEAD_LETTER_EVICTED.value
             self.telemetry.count("shipper_sink_dropped_records_total", evicted, self.sink, reason)
-            self.telemetry.say("warning", "dead letters evicted", about=self.sink, records=evicted, mend="replay or purge them")
+            self.telemetry.say("warning", "dead_letters_evicted", about=self.sink, records=evicted, mend="replay or purge them")
         return evicted
 
     def _tidy(self, now_ns: int) -> int:

@@ -5,7 +5,7 @@
     retrying    something is being tried again
     ok          none of these                              stopped: the loop has ended
 
-Invariants:
+Invariants (tests/deliver/test_trouble.py):
   T1  the state is that of the worst trouble there is; with none it is ok
   T2  degraded is said once, when trouble starts, and recovered when the last one ends well
 """

@@ -86,6 +86,14 @@ async def test_a_torn_last_line_is_cut_and_its_record_written_again(letters):
     assert found == ["key-default-web:3e8+b", "key-default-web:7d0+b"]
 
 
+@pytest.mark.parametrize("strange", [b"7", b"[]", b"null", b"{}", b'{"record": 1}', b'{"record": {}}', b"{not json"])
+async def test_a_line_that_is_no_letter_is_passed_over_and_the_others_are_read(letters, strange):
+    await letters.write([candidate(1)], START_NS)
+    path = Path(letters.directory, "000001.ndjson")
+    path.write_bytes(strange + b"\n" + path.read_bytes())
+    assert [line["record"]["id"] for line in letters.read()] == ["key-default-web:3e8+b"]
+
+
 async def test_over_its_size_the_oldest_file_goes_and_is_counted(letters):
     letters.file_bytes, letters.max_bytes = 2_000, 6_000
     for number in range(40):

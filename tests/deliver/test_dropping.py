@@ -5,6 +5,7 @@ import asyncio
 
 import pytest
 
+from shipper.deliver import giveaway
 from shipper.deliver.backlog import STEP_BYTES, Drop, Facts, Limits, due
 from shipper.errors import DropReason, Retryable
 from shipper.model import Request
@@ -58,6 +59,18 @@ async def test_a_dead_sink_with_drop_oldest_gives_way_when_the_buffer_is_full():
         assert counters["dropped_files"] == {"key-default-web": 55}
         assert (counters["unrouted_records"], counters["delivered_records"]) == (5, 0)
         assert rig.telemetry.value("shipper_sink_dropped_records_total", "central", "drop_oldest") == 5
+
+
+async def test_all_that_is_too_much_goes_at_once_however_many_reads_it_takes_and_is_said_in_bytes(monkeypatch):
+    monkeypatch.setattr(giveaway, "READ_BYTES", 1)                       # a frame each time
+    async with Rig(max_backlog=22) as rig:
+        rig.sink.answer = down
+        for n in range(9):
+            rig.buffer.write(WEB, b"%d" % n)
+        await rig.clock.until(lambda: any(event == "records_dropped" for _, event, _ in rig.telemetry.lines))
+        assert rig.delivery.status()["counters"]["dropped"] == {"max_backlog": [7, 77]}
+        [said] = [fields for _, event, fields in rig.telemetry.lines if event == "records_dropped"]
+        assert (said["records"], said["source_bytes"]) == (7, 77)
 
 
 async def test_one_that_is_not_the_furthest_behind_keeps_its_records():

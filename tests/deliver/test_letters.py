@@ -40,6 +40,8 @@ def test_e1_it_encodes_to_the_same_bytes(made: Batch) -> None:
     {}, {"record": {}}, {"record": {"id": "k:1+1"}},
     {"record": {"id": "k:1+1", "message": 1, "time": ""}, "key": "k", "source": {}},
     {"record": {"id": "other:1+1", "message": "", "time": ""}, "key": "k", "source": {}},
+    {"record": {"id": "7:1+1", "message": "", "time": ""}, "key": 7, "source": {}},
+    {"record": {"id": "k:1+1", "message": "", "time": ""}, "key": "k", "source": []},
     {"record": {"id": "k:../x", "message": "", "time": ""}, "key": "k", "source": {}},
     {"record": {"id": "k:1+1", "message": "", "time": ""}, "key": "k", "source": {}, "message_base64": "%"},
 ])

@@ -74,6 +74,22 @@ def test_nothing_is_planned_that_is_being_sent_or_held_back() -> None:
         one.desk.fix(2)
 
 
+@pytest.mark.parametrize("end, seq", [(Position(3, 0), 2), (Position(3, 1), 3)])
+async def test_what_is_planned_is_on_disk_before_the_plan_is(end: Position, seq: int) -> None:
+    """A plan that outlived a power cut which took its frames would be sent beside the same lines, read again under new ranges."""
+    desk, waited = Desk(), []
+
+    async def wait_synced(seq: int) -> None:
+        waited.append(seq)
+
+    desk.buffer.wait_synced = wait_synced  # type: ignore[method-assign]
+    desk.sent(1)
+    entry = desk.window.launch(end, Tally(1, 10))
+    desk.sent(9)
+    await desk.desk.synced(entry.number)
+    assert waited == [seq]
+
+
 def test_a_rewind_forgets_what_is_behind_the_plans_and_nothing_of_them() -> None:
     one = Desk()
     for seq in (1, 2, 3):
