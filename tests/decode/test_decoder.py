@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.decode import Budget, Decoder, from_ns, sniff, to_ns
+from shipper.decode.records import MAX_PIECES
 from shipper.decode.times import Shape, column
-from shipper.model import Batch, Piece, Source
+from shipper.model import Batch, Open, Piece, Source
 
 SOURCE = Source("containers", "c", "/l", "/l", "n1", "default", "web")
 KEY = "k" * 16
@@ -102,6 +104,106 @@ def test_what_is_no_cri_line_is_shipped_whole_and_marked():
     assert batch.marks == {n: {"malformed": True} for n in range(1, 8)}
 
 
+@pytest.mark.parametrize("form, line", [
+    ("cri", T + b" stdout F"), ("cri", T + b" stdin F x"), ("cri", T + b" stdout X x"), ("cri", b"2026 stdout F x"),
+    ("docker", b'{"log":"x\\n","stream":"stdout","time":"yesterday"}'),
+    ("docker", b'{"log":"x\\n","stream":"stdin","time":"%b"}' % T),
+    ("docker", b'{"log":7,"stream":"stdout","time":"%b"}' % T), ("docker", b'["log"]'),
+    ("docker", b'{"stream":["stdout"],"time":"x"}'),
+])
+def test_a_line_of_no_format_is_whole_and_marked_also_where_nothing_else_is_in_its_chunk(form, line):
+    """C3: what else a chunk holds must not be what finds it."""
+    for lines in ([line], [line, line]):
+        batch = decoder(form).decode(KEY, 0, lines, read_ns=1, now_s=0.0, reread=lambda p: b"")
+        assert batch is not None and list(batch.messages) == lines
+        assert batch.marks == {at: {"malformed": True} for at in range(len(lines))}
+
+
+def test_a_record_of_very_many_pieces_apart_is_closed_early():
+    """O1: what is open is in each section's state."""
+    lines = [T + b" stdout P a", T + b" stderr P b"] * (MAX_PIECES + 5)
+    made = decoder()
+    batch = made.decode(KEY, 0, lines, read_ns=1, now_s=0.0, reread=lambda p: b"")
+    assert batch is not None and list(batch.messages) == [b"a" * MAX_PIECES, b"b" * MAX_PIECES]
+    assert batch.marks == {0: {"partial": True}, 1: {"partial": True}}
+    assert [len(one.pieces) for one in made.state()] == [5, 5]
+
+
+def test_what_no_budget_is_left_for_gives_back_what_it_held():
+    made = decoder(budget=150)
+    first, second = T + b" stdout P " + b"a" * 100, T + b" stdout P " + b"b" * 100
+    made.decode(KEY, 0, [first], read_ns=1, now_s=0.0, reread=lambda p: b"")
+    assert made.opened.budget.held_bytes == 100
+    made.decode(KEY, len(first) + 1, [second], read_ns=1, now_s=0.0, reread=lambda p: b"")
+    assert made.opened.budget.held_bytes == 0 and made.state()
+
+
+def test_going_back_gives_back_what_was_held():
+    made = decoder()
+    made.decode(KEY, 0, [T + b" stdout P " + b"a" * 100], read_ns=1, now_s=0.0, reread=lambda p: b"")
+    made.restore((), 0.0)
+    assert made.opened.budget.held_bytes == 0 and made.state() == ()
+
+
+def test_a_line_over_max_line_is_a_record_of_its_own_whatever_its_tag_says():
+    """Its rest is gone: nothing that follows belongs to it."""
+    made = decoder()
+    head = T + b" stdout P " + b"x" * 50
+    batch = made.oversized(KEY, 0, 5000, head, read_ns=1, now_s=0.0, reread=lambda p: b"")
+    assert batch is not None and list(batch.messages) == [b"x" * 50]
+    assert batch.marks == {0: {"truncated": 4999}} and made.state() == ()
+
+
+def test_a_line_over_max_line_whose_file_is_gone_says_how_much_is_lost():
+    batch = decoder().oversized(KEY, 16, 5000, b"", read_ns=1, now_s=0.0, reread=lambda p: b"")
+    assert batch is not None and list(batch.messages) == [b""] and list(batch.ids) == [b"10+1388"]
+    assert batch.marks == {0: {"truncated": 4999, "lost": 5000}}
+
+
+def test_only_what_has_been_open_for_long_enough_is_closed_by_time():
+    made = decoder()
+    made.decode(KEY, 0, [T + b" stdout P old"], read_ns=1, now_s=10.0, reread=lambda p: b"")
+    made.decode(KEY, 100, [T + b" stderr P new"], read_ns=1, now_s=12.0, reread=lambda p: b"")
+    assert made.oldest_open_s() == 10.0
+    [(key, batch)] = made.flush(before_s=11.0, read_ns=1, reread=lambda p: b"")
+    assert (key, list(batch.messages), batch.marks) == (KEY, [b"old"], {0: {"partial": True}})
+    assert made.oldest_open_s() == 12.0 and [one.stream for one in made.state()] == ["stderr"]
+
+
+def test_lines_that_nobody_joins_any_more_wait_and_are_closed_once_as_the_record_they_were_to_be():
+    data = T + b" stdout F one\n" + T + b" stdout F two\n"
+    state = (Open("stdout", "lines", (Piece(KEY, 0, len(data)),)),)
+    made = decoder()
+    made.restore(state, 10.0)
+    assert made.state() == state and made.oldest_open_s() == 10.0
+    assert made.flush(before_s=9.0, read_ns=1, reread=lambda p: data) == []
+    [(key, batch)] = made.flush(before_s=10.0, read_ns=1, reread=lambda p: data)
+    assert (key, list(batch.messages), batch.marks, batch.newlines) == (KEY, [b"one\ntwo"], None, True)
+    assert made.state() == () and made.flush(before_s=99.0, read_ns=1, reread=lambda p: data) == []
+
+
+def test_a_docker_record_of_pieces_may_hold_newlines_as_a_whole_one_may():
+    piece = b'{"log":"a\\nb","stream":"stdout","time":"%b"}' % T
+    end = b'{"log":"c\\n","stream":"stdout","time":"%b"}' % T
+    batch = decoder("docker").decode(KEY, 0, [piece, end], read_ns=1, now_s=0.0, reread=lambda p: b"")
+    assert batch is not None and list(batch.messages) == [b"a\nbc"] and batch.newlines
+
+
+@pytest.mark.parametrize("form, look_back_bytes", [("cri", 400), ("docker", 400), ("raw", 0)])
+def test_a_range_that_is_read_again_looks_back_as_far_as_a_record_may_begin_in_front_of_it(form, look_back_bytes):
+    assert decoder(form, max_record=200).look_back_bytes == look_back_bytes
+
+
+def test_where_the_pieces_of_a_record_stand_is_told_to_who_asks():
+    made = decoder()
+    made.finished = {}
+    lines = [T + b" stdout P a", T + b" stderr F x", T + b" stdout F b"]
+    batch = made.decode(KEY, 0, lines, read_ns=1, now_s=0.0, reread=lambda p: b"")
+    assert batch is not None
+    sizes = [len(line) + 1 for line in lines]
+    assert made.finished == {batch.ids[1]: (Piece(KEY, 0, sizes[0]), Piece(KEY, sizes[0] + sizes[1], sizes[2]))}
+
+
 def test_docker_lines_lose_their_newline_and_pieces_are_joined():
     def line(log: str, stream: str = "stdout") -> bytes:
         return b'{"log":%b,"stream":"%b","time":"2026-11-20T09:04:05.5Z"}\n' % (log.encode(), stream.encode())
@@ -178,7 +280,8 @@ def test_times_are_checked_as_a_column():
     assert column(good) is Shape.UTC and column([*good, b"2026-11-20T10:04:05.1Z"]) is Shape.UTC
     assert column([b"2026-11-20T09:04:05.1+09:00"] * 3) is Shape.GOOD
     assert column([*good, b"2026-11-20T09:04:05.1+09:00"]) is Shape.GOOD
-    for bad in (b"", b"x", b"2026-11-20T09:04:05", b"2026-11-20 09:04:05Z", T + b"\n", b'2026-11-20T09:04:05"Z'):
+    for bad in (b"", b"x", b"2026-11-20T09:04:05", b"2026-11-20 09:04:05Z", T + b"\n", b'2026-11-20T09:04:05"Z', b"12Z",
+                T + b"\n" + T):
         assert column([*good, bad]) is Shape.BAD, bad
         assert column([bad, *good]) is Shape.BAD, bad
 
