@@ -185,9 +185,6 @@ class Server(Protocol):
     async def close(self) -> None: ...
 
 
-MakeServer = Callable[[Views, Telemetry], Awaitable[Server]]
-
-
 class Admin:
     """Listening sockets that wake an HTTP server at their first connection (N2)."""
 

@@ -16,7 +16,6 @@ from prometheus_client.registry import Collector
 from .. import __version__
 from ..telemetry import METRICS, Metric, Telemetry
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 Family = CounterMetricFamily | GaugeMetricFamily
 
 

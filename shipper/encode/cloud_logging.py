@@ -36,7 +36,6 @@ DAY_NS = 86_400 * 1_000_000_000
 MAX_INSERT_ID = 511
 NOWHERE = "global"
 _MAX_LOG_ID = 511
-_FULL = len(b"2026-11-20T09:04:05.123456789Z")
 _BESIDE_BYTES = 1024
 _STREAM_SEVERITIES = {b"stderr": "ERROR", b"stdout": "INFO"}
 _OWN = re.compile(

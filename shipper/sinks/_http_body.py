@@ -48,7 +48,6 @@ class Body:
     size_bytes: int = -1
     once: bool = False
     _wire: Sequence[bytes] | None = None
-    _encoding: str = ""
 
     def __post_init__(self) -> None:
         if self.size_bytes < 0:
