@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shipper.encode.cloud_logging import FRAME, CloudLoggingEncoder, Place, resource_of
+from shipper.encode.cloud_logging import FRAME, CloudLoggingEncoder, Place, log_id, resource_of
 from shipper.encode.template import compile_template
 from shipper.model import Batch
 from tests.sinks.syslog_kit import KEY, READ_NS, batch, source
@@ -112,6 +112,7 @@ def test_what_parse_found_is_the_severity():
     ({"timeNanos": 1795165447000000009}, "2026-11-20T09:04:07.000000009Z"),
     ({"time": "2026-11-20T10:04:08.123456789+01:00"}, "2026-11-20T09:04:08.123456789Z"),
     ({"timestamp": {"seconds": 1795165445}, "timeNanos": 1}, "2026-11-20T09:04:05.000000000Z"),
+    ({"timeNanos": 86400000000001}, "1970-01-02T00:00:00.000000001Z"),
 ])
 def test_times_that_a_record_says(fields, time):
     found = entry({**fields, "a": 1})
@@ -164,8 +165,47 @@ def test_all_special_fields_at_once_leave_a_text():
     assert found["textPayload"] == "hello" and "jsonPayload" not in found
 
 
-def test_a_trace_that_has_its_full_name_stays_as_it_is():
-    assert entry({"logging.googleapis.com/trace": "projects/x/traces/1"})["trace"] == "projects/x/traces/1"
+@pytest.mark.parametrize("name", [
+    "projects/x/traces/1", "projects/x/traces/0123456789abcdef0123456789abcdef", "0" * 33, "x" * 32])
+def test_a_trace_that_is_no_bare_id_stays_as_it_is(name):
+    assert entry({"logging.googleapis.com/trace": name})["trace"] == name
+
+
+def test_members_are_taken_whose_keys_are_written_with_escapes():
+    assert entry(b'{"\\u0068ttpRequest":{"status":200},"a":1}')["httpRequest"] == {"status": 200}
+    assert entry(b'{"logging.googleapis\\u002ecom/spanId":"7","a":1}')["spanId"] == "7"
+
+
+@pytest.mark.parametrize(("status", "taken"), [
+    ((1 << 31) - 1, True), (1 << 31, False), (-(1 << 31) - 1, False), ("4294967296", False)])
+def test_a_status_that_is_no_int32_stays_in_the_payload(status, taken):
+    """The API refuses the whole request for one."""
+    found = entry({"httpRequest": {"status": status, "protocol": "h2"}})
+    assert ("status" in found["httpRequest"]) is taken and ("httpRequest" in found.get("jsonPayload", {})) is not taken
+
+
+def test_labels_of_the_record_win_over_ours_and_its_severity_is_what_parse_found():
+    ours = {"compute.googleapis.com/resource_name": "mine", "k8s-pod/app": "mine", "shipper/truncated": "mine"}
+    one = replace(batch([b"x"], labels={"app": "web"}), marks={0: {"truncated": 5}}, severities=[b"ALERT"],
+                  fields=[json.dumps({"logging.googleapis.com/labels": ours, "severity": "DEBUG"}).encode()])
+    found = entries(one)[0]
+    assert found["labels"] == ours and found["severity"] == "ALERT"
+
+
+def test_the_id_of_a_log_is_cut_where_the_api_would_refuse_it():
+    assert log_id("a/" * 400) == "a%2F" * 255 + "a" and log_id("") == "_"
+
+
+@pytest.mark.parametrize("message, fields", [
+    (b"\x00" * 2000, None), (b"m", b'{"a":"' + b"\xc3\xa9" * 3000 + b'"}'), (b"\xff" * 2000, b'{"a":1}'),
+    (b"m", b'{"a":' * 31 + b'["' + b'\\"' * 2000 + b'"]' + b"}" * 31)], ids=["message", "fields", "no UTF-8", "JSON in JSON"])
+def test_an_entry_is_never_longer_than_its_bound(message, fields):
+    """Where the bound says that no entry of a batch is too long, none is looked at."""
+    one = batch([message, b"x"])
+    one = one if fields is None else replace(one, fields=[fields, b""])
+    encoder = CloudLoggingEncoder(ON_GKE)
+    length = len(encoder.part(one.slice(0, 1))[0])
+    assert encoder.too_long(one, length) == [] and encoder.too_long(one, length - 1) == [0]
 
 
 def test_special_fields_of_the_wrong_type_stay_in_the_payload():
