@@ -1,6 +1,7 @@
 """Times as programs write them, to RFC 3339 in bytes. Pure. Hot: `one_hour_of_utc` once per batch.
 
     2026-11-20T09:04:05.123Z   2026-11-20 09:04:05,123   2026/11/20 09:04:05   20/Nov/2026:09:04:05 +0100   Nov 20 09:04:05
+    Fri Nov 20 09:04:05.123456 2026 (Apache's errors, ctime; without the day's name too)
     1120 09:04:05.123456 (klog)   1795165445   1795165445123 (ms, us, ns by magnitude)
 
 Invariants:
@@ -22,6 +23,7 @@ _ISO = re.compile(
     rb"(\d{4})[-/](\d\d)[-/](\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})\d{0,9})? ?(Z|[+-]\d\d:?\d\d|UTC|)", re.IGNORECASE)
 _CLF = re.compile(rb"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d:\d\d:\d\d) ([+-]\d{4})")
 _SYSLOG = re.compile(rb"([A-Z][a-z]{2}) ([ 0-3]?\d) (\d\d:\d\d:\d\d)")
+_CTIME = re.compile(rb"(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) ([ 0-3]?\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))? (\d{4})")
 _NUMBER = re.compile(rb"\d{9,19}(?:\.\d{1,9})?")
 _MONTHS = {name: i for i, name in enumerate(
     (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"), 1)}
@@ -66,6 +68,9 @@ def of_text(text: bytes, zone: tzinfo | None, near_s: int) -> bytes | None:
         return _joined(_whole(*date, int(hour), int(minute), int(second), found[5], zone), None)
     if (found := _SYSLOG.fullmatch(text)) is not None and found[1] in _MONTHS:
         return without_year(_MONTHS[found[1]], int(found[2]), found[3], None, zone, near_s)
+    if (found := _CTIME.fullmatch(text)) is not None and found[1] in _MONTHS:
+        date = int(found[7]), _MONTHS[found[1]], int(found[2])
+        return _joined(_whole(*date, int(found[3]), int(found[4]), int(found[5]), b"", zone), found[6])
     if _NUMBER.fullmatch(text) is not None:
         return of_number(float(text) if b"." in text else int(text))
     return None

@@ -125,6 +125,7 @@ class TestJson:
         '"2026-11-20T09:04:05Z"', "1795165445", "1795165445000", "1795165445000000", "1795165445000000000", '"1795165445"',
         '"2026-11-20T10:04:05+01:00"', '"2026-11-20T10:04:05+0100"', '"2026-11-20 09:04:05"', '"2026/11/20 09:04:05"',
         '"20/Nov/2026:10:04:05 +0100"', '"Nov 20 09:04:05"', '"2026-11-20 09:04:05 UTC"',
+        '"Fri Nov 20 09:04:05 2026"', '"Nov 20 09:04:05 2026"',
     ])
     def test_time_keys_and_forms(self, key, value):
         assert one("json", b'{"%b":%b}' % (key.encode(), value.encode()))[1] == b"2026-11-20T09:04:05Z"
@@ -141,6 +142,13 @@ class TestLines:
         assert one("klog", b"W1120 09:04:05.123456       1 reflector.go:324] watch ended: [a]") == (
             b"watch ended: [a]", b"2026-11-20T09:04:05.123456Z", b"WARNING", b'{"pid":1,"source":"reflector.go:324"}')
         assert one("klog", b"Hello")[0] == b"Hello"
+
+    def test_the_time_of_apaches_error_log(self):
+        """Its records had the time at which they were read."""
+        line = b"[Fri Nov 20 09:04:05.052283 2026] [core:notice] [pid 5997] AH00094: Command line"
+        expression = r"^\[[^ ]* (?P<time>[^\]]*)\] \[(?P<module>[^\]]*)\] \[pid (?P<pid>[^\]]*)\] (?P<message>.*)$"
+        assert one(ParseRegex(regex=expression), line)[:2] == (b"AH00094: Command line", b"2026-11-20T09:04:05.052283Z")
+        assert clock.of_text(b"Nov 31 09:04:05 2026", UTC, 0) is None and clock.of_text(b"Foo 20 09:04:05 2026", UTC, 0) is None
 
     def test_klog_of_the_last_day_of_the_year_read_on_the_first(self):
         near_s = 1_798_761_700                             # 2027-01-01

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 
 from .draft import Draft, Item
-from .fluentd_sources import size
+from .fluentd_values import size
 from .syntax import Element, assumed
 
 _NOTES = {

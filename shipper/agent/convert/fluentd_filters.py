@@ -5,7 +5,8 @@ import re
 
 from .draft import Draft, Item
 from .fluentd_redact import masks, replaces
-from .fluentd_sources import GLOG, python_regex
+from .fluentd_sources import GLOG, note
+from .fluentd_values import python_regex
 from .syntax import Element
 
 _MESSAGE = ("log", "message", "msg", "MESSAGE", "$.log", "$.message")
@@ -76,7 +77,8 @@ def _parser(element: Element, item: Item, draft: Draft) -> None:
         return
     for name in _PARSER_NOTES:
         for each in {id(element): element, id(where): where}.values():
-            draft.note(each, name, "what is parsed stands under fields; what does not parse stays as it was, and is counted")
+            note(each, name, "what is parsed stands under fields; what does not parse stays as it was, and is counted",
+                 item, draft)
     if types := where.params.get("types"):
         from .fluentd_sources import _types
 

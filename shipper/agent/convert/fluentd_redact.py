@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from .draft import Draft, Item
-from .fluentd_sources import python_regex
+from .fluentd_values import python_regex
 from .syntax import Element
 
 _GSUB = r"\.gsub\(\s*/(?P<pattern>(?:\\.|[^/\\])+)/(?P<flags>[imx]*)\s*,\s*(?:'[^']*'|\"[^\"#]*\")\s*\)"

@@ -6,18 +6,16 @@ import re
 from typing import Any
 
 from .draft import Draft, Item
+from .fluentd_values import known_time, python_regex, size
 from .syntax import Element, assumed, truth
 
 GLOG = re.compile(r"\(\?<severity>\\w\)\(\?<time>\\d\{4\}")
 _DOCKERD = re.compile(r"^/?\^?time=\"\(\?<time>")
 _CRI = re.compile(r"\(\?<stream>stdout\|stderr\)")
-_SIZES = re.compile(r"(\d+)\s*([kKmMgGtT]?)[bB]?")
 _TYPES = {"string": "string", "integer": "integer", "int": "integer", "float": "number", "bool": "boolean", "boolean": "boolean"}
 EACH = "\0"
 """Stands in a tag for what `*` of the path is in each file's: no pattern has it."""
 
-_CLASSES = {"alpha": "A-Za-z", "digit": "0-9", "alnum": "A-Za-z0-9", "upper": "A-Z", "lower": "a-z", "xdigit": "0-9A-Fa-f",
-            "space": r"\s", "blank": r" \t", "word": r"\w"}
 _BY_ITSELF = "shipper does this by itself"
 _TAIL_NOTES = {
     "refresh_interval": "directories are watched", "rotate_wait": "rotation is followed, whatever it takes",
@@ -30,25 +28,6 @@ _TAIL_NOTES = {
     "@log_level": "see log.level", "time_format": "the usual times are known (docs/processing/parse.md)", "types": "",
     "time_type": "the usual times are known", "localtime": "host files: local time", "utc": "containers: UTC",
 }
-
-
-def python_regex(text: str) -> str:
-    """Ruby's /.../ in the words of re, with the letters behind it in front."""
-    text, flags = text.strip(), ""
-    if text.startswith("/") and (found := re.fullmatch(r"/(.*)/([imx]*)", text, re.DOTALL)) is not None:
-        text, flags = found[1], "".join(sorted({"i": "i", "m": "s", "x": "x"}[letter] for letter in set(found[2])))
-    text = re.sub(r"\[:(\w+):\]", lambda found: _CLASSES.get(found[1], found[0]), text)
-    text = (f"(?{flags})" if flags else "") + re.sub(r"\(\?<([A-Za-z_]\w*)>", r"(?P<\1>", text.replace("\\/", "/"))
-    return text.replace("\\h", "[0-9a-fA-F]").replace("\\A", "^").replace("\\z", "$").replace("\\Z", "$")
-
-
-def size(text: str) -> str | None:
-    """512k as 512KiB."""
-    found = _SIZES.fullmatch(assumed(text).strip())
-    if found is None:
-        return None
-    unit = {"k": "KiB", "m": "MiB", "g": "GiB", "t": "TiB", "": "B"}[found[2].lower()]
-    return f"{found[1]}{unit}"
 
 
 def source(element: Element, draft: Draft) -> Item | None:
@@ -99,12 +78,23 @@ def _tail(element: Element, draft: Draft) -> Item | None:
         draft.note(element, "encoding", "bytes stay as they are")
     _formats(element, item, draft)
     for key, why in _TAIL_NOTES.items():
-        draft.note(element, key, why)
+        note(element, key, why, item, draft)
     draft.note(element, "emit_unmatched_lines", "what does not parse is shipped as it stands, and counted")
     if any(re.match(r"/var/lib/docker", path) for path in include):
         draft.note(element, "path", "the pod's names come from the links in /var/log/containers; without them records have none")
     draft.sources[item.name] = item
     return item
+
+
+def note(element: Element, key: str, why: str, item: Item, draft: Draft) -> None:
+    """`draft.note`, but of a time_format that is not known here."""
+    own = {item.keys.get("format"), str(item.keys.get("parse"))} & {"klog", "syslog", "docker-daemon", "auto"}
+    form = element.params.get(key) if key == "time_format" and item.type != "containers" and not own else None
+    if form is None or known_time(form.value):
+        draft.note(element, key, why)
+    else:
+        draft.problem(element, "times of this form are not known: records have the time of reading, and the text stays a field; "
+                               "let the program write RFC 3339", key)
 
 
 def _start(element: Element, item: Item) -> None:
@@ -137,16 +127,16 @@ def _formats(element: Element, item: Item, draft: Draft) -> None:
     parse = element.child("parse")
     where = parse if parse is not None else element
     kind = (parse.type if parse is not None else element.take("format")) or "none"
-    if parse is not None:
-        for key, why in _TAIL_NOTES.items():
-            if key != "types":
-                draft.note(parse, key, why)
-        for key in ("keep_time_key", "estimate_current_event", "timeout", "null_empty_string", "null_value_pattern"):
-            draft.note(parse, key, "not needed: a line is never dropped for its time or an empty value")
     if item.type == "containers":
         _container_format(kind, where, item, draft)
     else:
         _file_format(kind, where, item, draft)
+    if parse is not None:
+        for key, why in _TAIL_NOTES.items():
+            if key != "types":
+                note(parse, key, why, item, draft)
+        for key in ("keep_time_key", "estimate_current_event", "timeout", "null_empty_string", "null_value_pattern"):
+            draft.note(parse, key, "not needed: a line is never dropped for its time or an empty value")
     if types := where.params.get("types"):
         _types(types.value, where, item, draft)
 

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator
 from itertools import product
 
-from .fluentd_sources import EACH, python_regex
+from .fluentd_sources import EACH
+from .fluentd_values import python_regex
 from .syntax import assumed
 
 _GLOB = re.compile(r"[A-Za-z0-9_.*-]+")

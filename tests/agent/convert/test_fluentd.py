@@ -13,7 +13,7 @@ import yaml
 from shipper.agent.cli import main
 from shipper.agent.convert.draft import Draft
 from shipper.agent.convert.fluentd import convert, matches
-from shipper.agent.convert.fluentd_sources import python_regex
+from shipper.agent.convert.fluentd_values import python_regex
 from shipper.config.loader import load_text
 from tests.tail.conftest import Tree, cri
 
@@ -336,6 +336,33 @@ class TestSomePodsOnly:
         config, problems, _ = converted(PODS.format(tag="raw.kubernetes.*", between=(
             "<match raw.kubernetes.**>\n  @type detect_exceptions\n  remove_tag_prefix raw\n</match>\n")))
         assert [sink["log_name"] for sink in config["sinks"].values()] == ["{container}"] and len(problems) == 1
+
+
+REGEX = "  <parse>\n    @type regexp\n    expression /^(?<time>\\S+) (?<a>.*)$/\n    time_format {}\n  </parse>"
+
+
+class TestTimes:
+    @pytest.mark.parametrize("form", [
+        "%Y-%m-%dT%H:%M:%S.%N%:z", "%Y-%m-%d %H:%M:%S,%L", "%d/%b/%Y:%H:%M:%S %z", "%b %d %H:%M:%S.%N %Y", "%b %e %T", "%s",
+        "%F %T", "%Y/%m/%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%iso8601"])
+    def test_a_usual_form_is_known(self, form: str):
+        _, problems = source_of(REGEX.format(form))
+        assert problems == []
+
+    @pytest.mark.parametrize("form", ["%d/%m/%Y %H:%M:%S", "%Y%m%d%H%M%S", "%m-%d-%Y %I:%M:%S %p", "%d.%m.%y %T"])
+    def test_a_form_that_is_not_known_is_said(self, form: str):
+        """"The usual times are known": the records had the time at which they were read, without a word."""
+        _, problems = source_of(REGEX.format(form))
+        assert len(problems) == 1 and f"time_format {form}" in problems[0] and "the time of reading" in problems[0]
+        _, problems = source_of("  format none", (
+            "<filter app>\n  @type parser\n  key_name message\n  <parse>\n    @type regexp\n    expression /^(?<time>\\S+)/\n"
+            f"    time_format {form}\n  </parse>\n</filter>\n"))
+        assert len(problems) == 1 and "the time of reading" in problems[0]
+
+    def test_of_a_containers_line_the_runtimes_time_is_taken_whatever_was_said(self):
+        _, problems, _ = converted(PODS.format(tag="stdout", between="").replace(
+            "format json", "format json\n  time_format %d.%m.%y").replace("google_cloud", "stdout"))
+        assert problems == []
 
 
 class TestSources:
