@@ -92,7 +92,7 @@ async def test_a_scan_that_fails_unexpectedly_is_counted_and_the_next_one_finds_
     second = tree.pod("web-1", uid="99999999-1111-2222-3333-444455556666") / "0.log"
     tree.write(cri("two"), path=second)
     intake._noted.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await failed.wait()
         while b"two" not in buffer.messages:
             await asyncio.sleep(0.02)
@@ -310,7 +310,7 @@ sinks: {{out: {{type: stdout}}}}
     stop = asyncio.Event()
     running = asyncio.create_task(intake.run(stop))
     (logs / "new.log").write_bytes(b"one\n")
-    async with asyncio.timeout(5):                        # the next full scan is 10 s away
+    async with asyncio.timeout(30):                        # the next full scan is 10 s away
         while b"one" not in buffer.messages:
             await asyncio.sleep(0.01)
     stop.set()

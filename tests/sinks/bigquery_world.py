@@ -18,7 +18,7 @@ from tests.deliver.support import FakeBuffer, MemoryLetters, section, source
 from tests.sinks.http_world import entry_of
 from tests.support.fake_bigquery import FakeBigquery
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 def sink_of(port: int, **keys: Any) -> InsertAllSink:

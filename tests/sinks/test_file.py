@@ -124,7 +124,7 @@ async def test_a_request_is_confirmed_by_itself_after_a_moment_with_the_lengths_
     monkeypatch.setattr(file_module, "SYNC_INTERVAL_S", 0.01)
     async with desk(tmp_path) as d:
         await d.send(batch(b"one", b"two"))
-        await asyncio.wait_for(d.news.wait(), 5)
+        await asyncio.wait_for(d.news.wait(), 30)
         (path, (length, inode, _)), = d.state["files"].items()
         assert path == f"{tmp_path}/out/default/web-0.log" and length == 8 and inode == os.stat(path).st_ino
         assert list(d.states) == [1]
@@ -134,7 +134,7 @@ async def test_much_is_confirmed_without_waiting(tmp_path, monkeypatch):
     monkeypatch.setattr(file_module, "SYNC_INTERVAL_S", 3600)
     async with desk(tmp_path) as d:
         await d.send(batch(b"x" * file_module.SYNC_BYTES))
-        await asyncio.wait_for(d.news.wait(), 5)
+        await asyncio.wait_for(d.news.wait(), 30)
 
 
 async def test_a_flush_with_nothing_sent_confirms_nothing(tmp_path):

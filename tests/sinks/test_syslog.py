@@ -289,14 +289,25 @@ async def test_a_peer_that_half_closes_everything_during_a_barrier_has_proven_no
     assert ids(peer.messages()) == list(range(2 * ROWS))
 
 
-async def test_after_an_outage_proof_is_asked_for_at_once_not_after_an_interval(receiver: StartReceiver) -> None:
+async def test_after_an_outage_proof_is_asked_for_at_once_not_after_an_interval(
+    receiver: StartReceiver, monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A barrier that could not be begun, because the receiver was down, is not held against the one that comes back."""
+    down, open_one = asyncio.Event(), _syslog_connector.Connector.open
+
+    async def open_once_down(self: Any, on_end: Any) -> Any:
+        if asyncio.current_task() is delivery.sink._tender:
+            await down.wait()                                # else the barrier is begun before the receiver is down
+        return await open_one(self, on_end)
+
+    monkeypatch.setattr(_syslog_connector.Connector, "open", open_once_down)
     with socket.create_server(("127.0.0.1", kept_port())) as server:
         port = server.getsockname()[1]
         async with delivering(requests(1), port, barrier_idle=0.05) as delivery:
             await delivery.send()
             connection, _ = await asyncio.to_thread(server.accept)
             server.close()
+            down.set()
             await until(lambda: any(line[1] == "barrier_postponed" for line in delivery.telemetry.lines))
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             connection.close()
