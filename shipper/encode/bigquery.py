@@ -227,16 +227,17 @@ def _fill(out: dict[str, Any], values: dict[str, Any], columns: Mapping[str, Col
 def _fit(value: Any, column: Column, rest: Column | None) -> tuple[Any, Any]:
     """`value` as insertAll takes it for that column, and what of it has no column there. What is of another type stays as it is:
     to refuse it is BigQuery's."""
-    if column.repeated and column.kind != "JSON":
-        fitted = [_fit(one, column._replace(repeated=False), rest) for one in (value if isinstance(value, list) else [value])]
-        left = [one for _, one in fitted if one]
-        return [one for one, _ in fitted if one is not None], left
+    if column.repeated:
+        single = column._replace(repeated=False)
+        values = value if isinstance(value, list) else [value]
+        fitted = [_fit(one, single, rest) for one in values if one is not None or column.kind == "JSON"]   # no NULL in an array
+        return [one for one, _ in fitted], [one for _, one in fitted if one]
     if column.kind == "RECORD" and isinstance(value, dict):
         inside: dict[str, Any] = {}
         left_inside = _fill(inside, value, column.fields, None)
         return (inside, left_inside) if rest is not None else (inside | left_inside, None)
     if column.kind == "JSON":
-        return ([_json(one) for one in value] if column.repeated and isinstance(value, list) else _json(value)), None
+        return _json(value), None
     if column.kind == "STRING" and not isinstance(value, str):
         return _json(value), None
     return value, None

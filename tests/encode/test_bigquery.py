@@ -83,6 +83,17 @@ def test_parsed_fields_go_to_the_columns_of_their_name_in_any_case_as_their_type
     assert row == {"message": "hello", "User": 7, "note": '{"a":1}', "all": "[1]", "tags": ["one"]}
 
 
+@pytest.mark.parametrize(("kind", "value", "sent"), [
+    ("STRING", ["a", None, 7, {"b": 1}], ["a", "7", '{"b":1}']), ("STRING", [None], []), ("INTEGER", [1, None, 2], [1, 2]),
+    ("INTEGER", 7, [7]), ("JSON", {"a": 1}, ['{"a":1}']), ("JSON", [{"a": 1}, None, [2], "x"], ['{"a":1}', "null", "[2]", '"x"']),
+    ("STRING", [["a"]], ['["a"]']),
+])
+def test_a_repeated_column_gets_a_list_without_null_which_json_alone_knows(kind, value, sent):
+    """BigQuery refuses a row for a NULL in an array, and for JSON that is no array in a repeated column."""
+    (row,) = own(parsed(many=value), [MESSAGE, {"name": "many", "type": kind, "mode": "REPEATED"}])
+    assert row == {"message": "hello", "many": sent}
+
+
 def test_fields_without_a_column_go_into_the_overflow_column_nested_ones_too():
     fields = [MESSAGE, {"name": "Rest", "type": "JSON"},
               {"name": "http", "type": "RECORD", "fields": [{"name": "status", "type": "INTEGER"}]},

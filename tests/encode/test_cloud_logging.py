@@ -113,6 +113,7 @@ def test_what_parse_found_is_the_severity():
     ({"time": "2026-11-20T10:04:08.123456789+01:00"}, "2026-11-20T09:04:08.123456789Z"),
     ({"timestamp": {"seconds": 1795165445}, "timeNanos": 1}, "2026-11-20T09:04:05.000000000Z"),
     ({"timeNanos": 86400000000001}, "1970-01-02T00:00:00.000000001Z"),
+    ({"timestampSeconds": 1795165446, "timeNanos": 1}, "2026-11-20T09:04:06.000000000Z"),
 ])
 def test_times_that_a_record_says(fields, time):
     found = entry({**fields, "a": 1})
@@ -121,7 +122,7 @@ def test_times_that_a_record_says(fields, time):
 
 
 @pytest.mark.parametrize("fields", [
-    {"timestamp": "2026-11-20T09:00:00Z"}, {"time": "noon"}, {"timestamp": {"seconds": "x"}}, {"timeNanos": -1},
+    {"timestamp": "2026-11-20T09:00:00Z"}, {"time": "noon"}, {"time": "2026-11-20T10:00:00"}, {"timestampSeconds": True}, {"timestamp": {"seconds": "x"}}, {"timeNanos": -1},
     {"timestamp": {"seconds": 1, "nanos": 10**9}}])
 def test_what_is_no_time_stays_in_the_payload(fields):
     found = entry(fields)
@@ -305,6 +306,18 @@ def test_cl3_an_insert_id_has_fewer_than_512_characters(length, cut):
     found, whole = entries(one)[0], f"{KEY}:{one.ids[0].decode()}"
     assert len(whole) == length and (found["insertId"] != whole) is cut and len(found["insertId"]) < 512
     assert (found["labels"].get("shipper/id") == whole) is cut
+
+
+def test_of_several_times_that_a_record_says_the_first_of_the_table_counts_and_the_others_stay():
+    found = entry({"time": "2026-11-20T08:00:00Z", "timestampSeconds": 1795165446})
+    assert found["timestamp"] == "2026-11-20T09:04:06.000000000Z"
+    assert found["jsonPayload"] == {"message": "hello", "time": "2026-11-20T08:00:00Z"}
+
+
+def test_labels_are_texts_whatever_they_were():
+    said = {"a": None, "b": 1.5, "c": True, "d": "x", "e": [1]}
+    found = entry({"logging.googleapis.com/labels": said})["labels"]
+    assert {name: found[name] for name in said} == {"a": "", "b": "1.5", "c": "true", "d": "x", "e": "[1]"}
 
 
 def test_cl3_an_entry_has_at_most_64_labels():
