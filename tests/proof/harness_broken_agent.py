@@ -7,13 +7,14 @@ from typing import Any
 
 from shipper.agent.client import UnixConnection
 from tests.support.agent import Agent
+from tests.support.quick_agent import QuickAgent
 
 
 class BrokenAgent(Agent):
     """`start(breaks=...)` names the function of broken_agent.py; `break_now` and `mend` switch it."""
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
+    def __init__(self, root: Path, *more: Any) -> None:
+        super().__init__(root, *more)
         self._switch = root / "broken"
 
     def start(
@@ -60,3 +61,7 @@ class BrokenAgent(Agent):
 
     def open_files(self) -> int:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+
+class QuickBrokenAgent(BrokenAgent, QuickAgent):
+    """Forked. Not where memory is measured: it shares its parent's."""

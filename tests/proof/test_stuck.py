@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.proof.harness_broken_agent import BrokenAgent
+from tests.proof.harness import Fleet
+from tests.proof.harness_broken_agent import BrokenAgent, QuickBrokenAgent
 from tests.proof.harness_events import note
 from tests.support.agent import eventually
 from tests.support.collect import dead_port
@@ -32,12 +33,12 @@ STUCK = {
 class Agents:
     """Several at once, so that their times pass together."""
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.made = root, dict[str, BrokenAgent]()
+    def __init__(self, root: Path, fleet: Fleet) -> None:
+        self.root, self.fleet, self.made = root, fleet, dict[str, BrokenAgent]()
 
     def new(self, name: str) -> BrokenAgent:
         (self.root / name).mkdir()
-        made = self.made[name] = BrokenAgent(self.root / name)
+        made = self.made[name] = QuickBrokenAgent(self.root / name, self.fleet)
         made.configure(sinks={"archive": made.file_sink()})
         return made
 
@@ -48,8 +49,8 @@ class Agents:
 
 
 @pytest.fixture
-def agents(tmp_path: Path) -> Iterator[Agents]:
-    made = Agents(tmp_path)
+def agents(tmp_path: Path, fleet: Fleet) -> Iterator[Agents]:
+    made = Agents(tmp_path, fleet)
     yield made
     made.close()
 
