@@ -112,8 +112,7 @@ def _look_at_cursors(files: Files, directory: str, seen: _Seen) -> None:
         path = os.path.join(directory, name)
         if name.endswith(TEMP_SUFFIX):
             seen.leftovers.append(path)
-        elif name.endswith(".json"):
-            sink = cursor_files.sink_name(name)
+        elif (sink := _sink(name)) is not None:
             try:
                 seen.cursors[sink] = cursor_files.decode(sink, files.read(path), path)
             except ValueError as error:
@@ -121,6 +120,15 @@ def _look_at_cursors(files: Files, directory: str, seen: _Seen) -> None:
                 seen.cursors[sink] = CursorPosition(sink, 0)
                 seen.notes.append(("error", "cursor_damaged", path, {
                     "why": str(error), "then": "this sink gets everything that the buffer holds once more"}))
+
+
+def _sink(name: str) -> str | None:
+    """Whose cursor file this is; None for a file that is none of ours (R3)."""
+    try:
+        sink = cursor_files.sink_name(name)
+    except (ValueError, OverflowError):
+        return None
+    return sink if sink and cursor_files.file_name(sink) == name else None
 
 
 def _look_at_segments(files: Files, directory: str, seen: _Seen) -> None:
@@ -144,13 +152,12 @@ def _look_at_segments(files: Files, directory: str, seen: _Seen) -> None:
 
 
 def _first_seq(name: str) -> int | None:
-    stem = name.removesuffix(".seg")
-    if len(stem) != 16 or stem == name:
-        return None
+    """None for a file that is none of ours (R3)."""
     try:
-        return int(stem, 16)
+        first_seq = int(name.removesuffix(".seg"), 16)
     except ValueError:
         return None
+    return first_seq if first_seq >= 0 and segment_name(first_seq) == name else None
 
 
 # ---------------------------------------------------------------- replay and mend

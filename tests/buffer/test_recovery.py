@@ -154,6 +154,22 @@ def test_r3_files_that_are_not_ours_are_left_alone_and_leftover_temp_files_remov
     assert rig.files.cache[f"{ROOT}/buffer/xyz.seg"] == b"hello"
 
 
+@pytest.mark.parametrize("name", [
+    "buffer/0000_0000_0000_9.seg", "buffer/+00000000000000f.seg", "buffer/000000000000000F.seg", "buffer/-000000000000001.seg",
+    "cursors/50%.json", "cursors/%zz%.json", "cursors/%fffffffff%.json", "cursors/central (copy).json", "cursors/.json",
+])
+def test_r3_a_copy_that_somebody_left_there_does_not_keep_the_agent_from_starting(name: str) -> None:
+    """A backup with a % in its name ended the start with a traceback, each time; others held the buffer as a sink that left."""
+    rig = started()
+    rig.append(FILE, 2)
+    copied = f"{ROOT}/buffer/0000000000000001.seg" if name.startswith("buffer") else f"{ROOT}/cursors/s.json"
+    rig.files.cache[f"{ROOT}/{name}"] = bytearray(rig.files.cache.get(copied, b"{}"))
+    before = bytes(rig.files.cache[f"{ROOT}/{name}"])
+    rig.start()
+    assert rig.seqs() == [1] and rig.offset(FILE) == 20 and set(rig.engine.cursors.now) <= {"s"}
+    assert rig.files.cache[f"{ROOT}/{name}"] == before
+
+
 @pytest.mark.parametrize("path", ["buffer/0000000000000001.seg", "positions.json", "cursors/s.json"])
 def test_a_version_from_the_future_is_fatal_and_nothing_is_touched(path: str) -> None:
     rig = started()
