@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -31,10 +32,10 @@ def test_once_with_nothing_to_do_exits_0_and_with_a_dead_sink_1_naming_what_is_h
     agent.configure(sinks={"archive": agent.file_sink(), "dead": agent.syslog_sink(dead_port())}, shutdown_grace="100ms")
     assert agent.once() == 0
     (agent.logs / "app.log").write_text("held\n")
-    process = agent.start("--once", "--timeout", "1s", ready=False)
+    process = agent.start("--once", "--timeout", "4s", ready=False)
     assert process.ended() == 1
     why = agent.event("once_unfinished")["why"]
-    assert why.startswith("sink dead: not done in 0.") and why.endswith("held in the buffer: 5 source bytes (state retrying)")
+    assert re.match(r"sink dead: not done in [0-3]\.", why) and why.endswith("in the buffer: 5 source bytes (state retrying)")
     assert agent.event("stopped")["held"] == {"dead": {"bytes": 5, "records": 1}}
     assert agent.messages() == ["held"]
 
@@ -109,7 +110,7 @@ def test_sigterm_with_a_dead_sink_exits_0_within_the_grace_and_names_what_stays(
     agent.arrived(1)
     with open(log, "a") as file:
         file.write("written just before the end\n")
-    assert agent.terminate(within_s=6) == 0
+    assert agent.terminate(within_s=15) == 0
     last = agent.lines()[-1]
     assert (last["event"], last["signal"], last["exit_code"]) == ("stopped", "SIGTERM", 0)
     assert last["held"] == {"dead": {"bytes": 32, "records": 2}}

@@ -41,7 +41,7 @@ def test_sigterm_with_every_sink_dead_and_a_tmpfs_of_logs_gone_loses_and_repeats
     agent.until("all is in the buffer", lambda status: status["buffer"]["source_bytes"] == 66)
     with open(agent.logs / "a.log", "a") as file:
         file.write("a at the very end\n")
-    assert agent.terminate(within_s=8) == 0
+    assert agent.terminate(within_s=15) == 0
     assert agent.event("stopped")["held"]["dead"] == {"bytes": 84, "records": 7}
 
     reboot(agent.logs)
