@@ -64,9 +64,9 @@ class Attention:
         self.wake.set()
 
     def quieten(self, name: str, now: float, *, watched: bool) -> None:
-        """Read to its end for some ticks."""
+        """Read to its end for some ticks; quiet since the first time that it is said."""
         self.busy.pop(name, None)
-        self.quiet[name] = now
+        self.quiet.setdefault(name, now)
         if not watched:
             self._unwatched[name] = None
 

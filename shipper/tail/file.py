@@ -166,11 +166,11 @@ class TailFile:
     def begin(self, ref: FileRef, head: bytes) -> None:
         """Its key; `head` was just read. Until it is read, its head and what stands at its end now say which file it is:
         docker's lines end with their time, so that two files with long first lines have one head."""
-        self.ref = ref
         if not self.compressed:
             size = os.fstat(self.fd).st_size
             ends_in_head = size == len(head) < HEAD_BYTES
             self.begun = size, digest(head[-GUARD_BYTES:]) if ends_in_head else self.guard_at(size) or digest(b"")
+        self.ref = ref                                    # last: a disk that fails in between leaves it without a key
 
     @property
     def evidence(self) -> tuple[int, str]:
@@ -188,7 +188,7 @@ class TailFile:
 
     def stat_size(self) -> int:
         """Uncompressed bytes as far as they are known without inflating; where the disk does not say, as many as it last said."""
-        stat = None if self.compressed else self._stat()
+        stat = None if self.compressed else self.stat()
         if stat is None:
             return max(self.size, self.offset)
         self.size = stat.st_size
@@ -197,10 +197,10 @@ class TailFile:
     @property
     def unlinked(self) -> bool:
         """No name is left. False where the disk does not say."""
-        stat = self._stat()
+        stat = self.stat()
         return stat is not None and stat.st_nlink == 0
 
-    def _stat(self) -> os.stat_result | None:
+    def stat(self) -> os.stat_result | None:
         """None where it is closed, or its disk does not answer (EIO, ESTALE): who reads from it hears why, and says so."""
         try:
             return os.fstat(self.fd) if self.handle is not None else None

@@ -118,17 +118,15 @@ class Front:
         return sections
 
     def _definition(self, lineage: Lineage, file: TailFile) -> FileRef | None:
-        ref = file.ref
+        ref = file.ref or define(lineage, file, self._formats)
         if ref is None:
-            ref = define(lineage, file, self._formats)
-            if ref is not None:
-                lineage.decoder.form = file.form
-                if file.passes_over and (passed := pass_over(lineage, file, ref)) is not None:
-                    lineage.outbox.append(passed)
-                    lineage.passed_over = True
-            return ref
-        if not file.form:
-            lineage.decoder.form = form_of(lineage, file, self._formats)
-        if ref.head_bytes < HEAD_BYTES and file.offset >= ref.head_bytes:
+            return None
+        lineage.decoder.form = form_of(lineage, file, self._formats)
+        if file.passes_over:
+            passed = pass_over(lineage, file, ref)
+            if passed is not None:
+                lineage.outbox.append(passed)
+                lineage.passed_over = True
+        elif ref.head_bytes < HEAD_BYTES and file.offset >= ref.head_bytes:
             ref = file.ref = file.grown_head(ref)
         return ref

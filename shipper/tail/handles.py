@@ -107,7 +107,7 @@ class Handles:
                 if file.deleted_since_s is None or file.handle is None:
                     continue
                 file.deleted_since_s = file.deleted_since_s or now
-                unread = file.stat_size() - file.offset
+                unread = max(0, file.stat_size() - file.offset)          # it may be emptied by now: its next read finds that
                 held += unread
                 if unread and (held > HELD_DELETED_BYTES or now - file.deleted_since_s > HELD_DELETED_S):
                     held -= unread

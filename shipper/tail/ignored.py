@@ -7,7 +7,6 @@ Invariants:
 """
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ NodeId = tuple[int, int]
 
 
 class Looks(NamedTuple):
-    """Of a file that is not to be read, as far as it could be opened: a rename changes none of it."""
+    """Of a file that is not to be read, as far as its disk says: a rename changes none of it."""
 
     live: bool
     compressed: bool
@@ -36,7 +35,7 @@ class Ignored:
 
     def add(self, file: TailFile, key: str = "", *, hard_linked: bool = False) -> None:
         """Never to be read, or not before it has one name again. `key`: of the file whose content it has (IG2)."""
-        stat = os.fstat(file.fd) if file.handle is not None else None
+        stat = file.stat()
         self._looks[file.node_id] = Looks(
             file.live, file.compressed, stat and stat.st_size, stat and stat.st_mtime_ns, hard_linked)
         key = key or (file.ref.key if file.ref is not None else "")

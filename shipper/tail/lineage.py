@@ -198,6 +198,8 @@ class Lineage:
                 continue
             known = positions.files.get(file.ref.key)
             at, guard = (known.offset, known.guard) if known is not None else (0, "")
+            if known is None:
+                self.claim(file.ref.key)                  # it is this file's still (in_flight.B3)
             if known is None and file.passed is not None:
                 at, guard = file.passed.end, file.passed.guard
                 self.outbox.append(file.passed)

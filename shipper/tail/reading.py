@@ -89,12 +89,13 @@ def pass_over(lineage: Lineage, file: TailFile, ref: FileRef) -> Section | None:
 
     Where the last OLD_LINE_BYTES of it hold no newline, all of it is, and what is still to come of that line (`pass_over_line`).
     """
-    size, file.old_bytes = min(file.old_bytes, file.stat_size()), 0
+    size = min(file.old_bytes, file.stat_size())
     end = _last_newline(file, size)
+    width = min(GUARD_BYTES, end)
+    guard = file.pread(width, end - width) if end else b""
+    file.old_bytes = 0                                    # behind the reads: where the disk fails it is still to be passed over
     if not end:
         return None
-    width = min(GUARD_BYTES, end)
-    guard = file.pread(width, end - width)
     file.offset, file.guard = end, guard
     gap = Gap(0, end, file.old_because, end)
     file.in_old_line = not guard.endswith(b"\n")

@@ -85,3 +85,13 @@ def test_late_writes_are_looked_for_during_half_a_minute():
     attention.forget("a")
     attention.poll(70.0)
     assert not attention.look
+
+
+def test_who_is_quiet_for_longest_comes_first_though_another_is_looked_at_again_and_again():
+    """Without a watch it is polled; the others behind it were never closed."""
+    attention = Attention()
+    attention.quieten("polled", 0.0, watched=False)
+    attention.quieten("watched", 1.0, watched=True)
+    for now in (2.0, 3.0):
+        attention.quieten("polled", now, watched=False)
+    assert list(attention.quiet.items()) == [("polled", 0.0), ("watched", 1.0)]

@@ -482,3 +482,17 @@ async def test_a_log_that_was_not_to_be_seen_for_a_moment_is_not_held_as_a_delet
         node.reader.prepare(node.now)
     assert await node.run() == texts(0, 6)
     assert not [gap for section in node.buffer.sections for gap in section.gaps]
+
+
+async def test_after_a_failed_append_another_pod_s_copy_of_a_log_does_not_get_its_key(tree: Tree) -> None:
+    """B3: two files of one key would be one file with jumps."""
+    tree.write(cri("the same", second=1))
+    node = Node(tree)
+    node.buffer.fail_next = OSError(28, "No space left on device")
+    await node.reader.step()                              # its frame fails: the key is in no positions
+    await node.reader.step()                              # found out
+    other = tree.pod("web-0-copy") / "0.log"              # with the same uid
+    tree.write(cri("the same", second=1), cri("and more", second=2), path=other)
+    node.scan()
+    assert sorted(await node.run()) == [b"and more", b"the same", b"the same"]
+    assert len({item.partition(":")[0] for item, _ in node.buffer.records}) == 2

@@ -218,3 +218,25 @@ async def test_a_log_closed_for_want_of_descriptors_goes_on_in_its_gz(tree: Tree
     os.close(held)
     node.restart()
     assert await node.run() == [b"line %d" % n for n in range(12)]
+
+
+async def test_a_deleted_log_that_was_emptied_while_the_buffer_was_full_is_no_negative_loss(tree: Tree) -> None:
+    """`: > /proc/<pid>/fd/<n>` gives the space of a deleted log back; until there is room again nobody reads it."""
+    tree.write(*[cri(f"line {n}", second=n) for n in range(20)])
+    node = Node(tree)
+    await node.run()
+    tree.write(cri("unread", second=21))
+    node.reader.written(str(tree.log))
+    with open(tree.log, "ab") as writer:
+        tree.log.unlink()
+        node.scan()
+        node.reader.prepare(node.now)                     # and no turn: it is blocked
+        writer.truncate(0)
+        for _ in range(3):
+            node.now += handles.HELD_DELETED_S
+            node.reader.prepare(node.now)
+        writer.write(cri("behind it", second=30))
+        writer.flush()
+        assert (await node.run())[-1] == b"behind it"
+    (gap,) = [gap for section in node.buffer.sections for gap in section.gaps]
+    assert (gap.reason, gap.at_least >= 0) == (GapReason.TRUNCATED, True)

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from shipper.errors import GapReason
+from shipper.model import Section
 from shipper.tail.file import TailFile
+from shipper.tail.lineage import Lineage
 from tests.tail.conftest import Node, Tree, cri
 
 
@@ -81,3 +84,55 @@ async def test_a_log_on_a_disk_that_died_ends_neither_status_nor_the_agent(
 
 def fd_of(node: Node, log: Path) -> int:
     return node.reader.lineages[str(log)].files[0].fd
+
+
+async def test_the_last_line_of_a_deleted_log_whose_disk_no_longer_answers_behind_its_read_is_not_lost(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was read of it was dropped with the look that says how it is to be ignored: a file system on the network forgets
+    deleted files (ESTALE)."""
+    tree.write(cri("one", second=1))
+    node = Node(tree)
+    await node.run()
+    tree.write(cri("two", second=2), cri("half", second=3)[:-1])
+    fd, inode = fd_of(node, tree.log), tree.log.stat().st_ino
+    tree.log.unlink()
+    node.scan()
+    assert await node.run(0.2) == [b"one", b"two"]
+    stat, finish = os.fstat, Lineage.finish
+
+    def stale(fd: int) -> os.stat_result:
+        seen = stat(fd)
+        if seen.st_ino == inode:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return seen
+
+    def finish_and_lose_the_disk(lineage: Lineage, *how: object) -> list[Section]:
+        sections = finish(lineage, *how)  # type: ignore[arg-type]
+        monkeypatch.setattr(os, "fstat", stale)
+        return sections
+
+    monkeypatch.setattr(Lineage, "finish", finish_and_lose_the_disk)
+    assert await node.run(5.0) == [b"one", b"two", b"half"]
+    with pytest.raises(OSError, match="Bad file"):
+        stat(fd)
+
+
+async def test_what_start_at_end_passes_over_is_passed_over_though_the_disk_fails_while_its_end_is_looked_for(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tree.write(cri("old", second=1), cri("older", second=2))
+    size, real, failures = tree.log.stat().st_size, TailFile.pread, [0]
+
+    def pread(file: TailFile, size_bytes: int, offset: int) -> bytes:
+        if (size_bytes, offset) == (size, 0) and not failures[0]:
+            failures[0] += 1
+            raise OSError(errno.EIO, "Input/output error")
+        return real(file, size_bytes, offset)
+
+    monkeypatch.setattr(TailFile, "pread", pread)
+    node = Node(tree, start_at="end")
+    await node.run()
+    tree.write(cri("new", second=3))
+    assert await node.run() == [b"new"] and failures == [1]
+    assert [gap.reason for section in node.buffer.sections for gap in section.gaps] == [GapReason.START_AT_END]
