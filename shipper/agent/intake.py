@@ -231,12 +231,13 @@ class Intake:
             full = self._full_due or loop.time() >= next_full_s
             try:
                 await self._scan(full=full)
+                if full:
+                    self._tell_seen(loop.time())
             except Exception as error:  # noqa: BLE001 - I3
                 self._telemetry.count("shipper_errors_total", 1, "scan")
                 self._telemetry.say("error", "scan_failed", **describe(error))
             if full:
                 self._full_due = False
-                self._tell_seen(loop.time())
                 watching = self._watch is not None and self._watch.working
                 next_full_s = loop.time() + (RESCAN_S if watching else RESCAN_UNWATCHED_S)
 

@@ -1,11 +1,11 @@
 """The right side of the agent: one delivery per sink, and what happens to them when the config changes. Driver.
 
-Invariants:
+Invariants (tests/agent/test_outlets.py):
   O1  a sink that ends by a bug of ours is said, counted and started again after RESTART_S; the others go on (P5)
   O2  a changed sink is drained, unless it is in trouble, and built anew on the same cursor; a removed one leaves its cursor to
       the buffer
   O3  all sinks of a new config are built before an old one is stopped: where one cannot be, nothing has changed
-  O4  dead letters over their age go, whether their sink writes new ones or not
+  O4  dead letters over their age go, whether their sink writes new ones or not; what fails of it is tried again the next hour
   O5  a sink that takes its time to stop keeps only those waiting that take its place: its own next one, one that inherits its
       cursor, one that writes to the same target
 """
@@ -55,7 +55,7 @@ class Outlets:
         for entry in config.sinks.values():
             if only in (None, entry.name):
                 self._start(entry, *self._build(entry, config))
-        self._tidying = asyncio.create_task(self._tidy(), name="tidy dead letters")
+        self._tidying = asyncio.create_task(self._tidy_for_ever(), name="tidy")
 
     def _delivery_of(self, name: str) -> Delivery | None:
         found = self._running.get(name)
@@ -69,18 +69,29 @@ class Outlets:
             self._letters[name] = DeadLetters(directory, name, self._telemetry)
         return self._letters[name]
 
+    async def _tidy_for_ever(self) -> None:
+        while True:
+            try:
+                await self._tidy()
+            except Exception as error:  # noqa: BLE001 - O4: the next time it may work
+                self._telemetry.count("shipper_errors_total", 1, "tidy")
+                self._telemetry.say("error", "not_tidied", **describe(error))
+            await asyncio.sleep(TIDY_S)
+
     async def _tidy(self) -> None:
         """O4, of sinks that are gone too."""
         assert self._config is not None
-        while True:
-            for name in stored_sinks(self._config.state_dir):
-                try:
-                    await self._letters_of(name).tidy(time.time_ns())
-                except (OSError, ShipperError) as error:
-                    self._telemetry.say("warning", "dead_letters_not_tidied", about=name, **describe(error))
-            for name in spools.tidy(self._config.state_dir, {*self._config.sinks, *self._buffer.cursors()}):
-                self._telemetry.say("warning", "spool_removed", about=name, why="neither the sink nor its cursor is there")
-            await asyncio.sleep(TIDY_S)
+        for name in stored_sinks(self._config.state_dir):
+            try:
+                await self._letters_of(name).tidy(time.time_ns())
+            except (OSError, ShipperError) as error:
+                self._telemetry.say("warning", "dead_letters_not_tidied", about=name, **describe(error))
+        gone, stuck = spools.tidy(self._config.state_dir, {*self._config.sinks, *self._buffer.cursors()})
+        for name in gone:
+            self._telemetry.say("warning", "spool_removed", about=name, why="neither the sink nor its cursor is there")
+        for name, cause in stuck:
+            self._telemetry.say("warning", "spool_not_removed", about=name,
+                                why=f"{cause.strerror or cause} ({cause.filename}); it counts against max_size until it goes")
 
     def _start(self, entry: SinkEntry, delivery: Delivery, view: BufferForDelivery) -> None:
         common = entry.common

@@ -36,12 +36,19 @@ def _rename(old: str, new: str) -> None:
         os.rename(old, new)
 
 
-def tidy(state_dir: str, keep: Collection[str]) -> list[str]:
-    """SP2. `keep`: the sinks of the config, and those whose cursor is kept. The names of those that went."""
+def tidy(state_dir: str, keep: Collection[str]) -> tuple[list[str], list[tuple[str, OSError]]]:
+    """SP2. `keep`: the sinks of the config, and those whose cursor is kept. The names of those that went, and of those that
+    could not go, with the reason: they are tried again the next time."""
     root = spool_directory(state_dir)
-    if not os.path.isdir(root):
-        return []
-    gone = [name for name in os.listdir(root) if unquote(name) not in keep]
-    for name in gone:
-        shutil.rmtree(os.path.join(root, name), ignore_errors=True)
-    return [unquote(name) for name in gone]
+    gone: list[str] = []
+    stuck: list[tuple[str, OSError]] = []
+    for name in os.listdir(root) if os.path.isdir(root) else ():
+        if unquote(name) in keep:
+            continue
+        try:
+            shutil.rmtree(os.path.join(root, name))
+        except OSError as error:
+            stuck.append((unquote(name), error))
+        else:
+            gone.append(unquote(name))
+    return gone, stuck

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from shipper.agent import intake as module
 from shipper.agent.intake import Intake
 from shipper.config.loader import load_text
 from shipper.config.types import Config
@@ -102,6 +103,31 @@ async def test_a_scan_that_fails_unexpectedly_is_counted_and_the_next_one_finds_
     stop.set()
     await running
     await intake.close()
+
+
+async def test_positions_that_cannot_be_aged_do_not_end_the_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception there ended the task that scans, in silence: no new pod was found until the next start."""
+    monkeypatch.setattr(module, "RESCAN_S", 0.001)
+    monkeypatch.setattr(module, "RESCAN_UNWATCHED_S", 0.001)
+    tree, buffer, telemetry, asked = Tree(tmp_path / "log"), FakeBuffer(), Telemetry(), []
+
+    def seen(keys: list[str], now_s: float) -> None:
+        asked.append(keys)
+        intake._next_seen_s = 0.0
+        raise RuntimeError
+
+    buffer.seen = seen  # type: ignore[attr-defined]
+    intake = Intake(config_of(tree, tmp_path / "state"), buffer, telemetry, no_pace)  # type: ignore[arg-type]
+    await intake.start(watch=False)
+    stop = asyncio.Event()
+    running = asyncio.create_task(intake.run(stop))
+    async with asyncio.timeout(10):
+        while len(asked) < 3:
+            await asyncio.sleep(0.001)
+    stop.set()
+    await running
+    await intake.close()
+    assert telemetry.value("shipper_errors_total", "scan") >= 2
 
 
 async def test_the_log_of_a_deleted_pod_is_forgotten_by_the_directory_too(tmp_path: Path) -> None:

@@ -84,6 +84,27 @@ async def test_a_reload_with_a_sink_that_cannot_be_built_leaves_the_old_ones_run
     assert {name: entry.config for name, (entry, _, _) in outlets._running.items()} == {"out": "b"}
 
 
+async def test_tidying_that_failed_once_is_said_and_goes_on(outlets: Outlets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory that could not be listed ended it in silence: dead letters stayed over their age, spools for ever."""
+    looks: list[int] = []
+
+    def listing(state_dir: str) -> list[str]:
+        looks.append(1)
+        if len(looks) == 1:
+            raise PermissionError(13, "Permission denied", state_dir)
+        return []
+
+    monkeypatch.setattr(module, "stored_sinks", listing)
+    monkeypatch.setattr(module, "TIDY_S", 0.001)
+    outlets.start(config_of())
+    async with asyncio.timeout(5):
+        while len(looks) < 2:
+            await asyncio.sleep(0.001)
+    telemetry: Telemetry = outlets.telemetry  # type: ignore[attr-defined]
+    assert telemetry.value("shipper_errors_total", "tidy") == 1
+    assert [event for _, event, _ in telemetry.lines if "tidied" in event] == ["not_tidied"]
+
+
 async def test_a_sink_that_ended_by_a_bug_and_cannot_be_built_again_is_tried_until_it_can(
     outlets: Outlets, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,10 @@
 """What is planned follows the cursor, and goes with it."""
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+
+import pytest
 
 from shipper.agent import spools
 from shipper.deliver.dead_letters import DeadLetters, letters_directory
@@ -31,11 +34,27 @@ def test_a_renamed_sink_finds_the_plans_of_its_former_name(tmp_path: Path) -> No
 
 
 def test_a_spool_goes_when_neither_sink_nor_cursor_has_its_name(tmp_path: Path) -> None:
-    assert spools.tidy(str(tmp_path), set()) == []
+    assert spools.tidy(str(tmp_path), set()) == ([], [])
     for name in ("a/b", "kept", "in the config"):
         planned(tmp_path, name)
-    assert spools.tidy(str(tmp_path), {"kept", "in the config"}) == ["a/b"]
+    assert spools.tidy(str(tmp_path), {"kept", "in the config"}) == (["a/b"], [])
     assert sorted(path.name for path in (tmp_path / "spool").iterdir()) == ["in%20the%20config", "kept"]
+
+
+def test_a_spool_that_cannot_be_removed_is_not_said_to_be_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """"spool_removed" stood in the log each hour, and its bytes went on to count against the buffer."""
+    for name in ("a", "b"):
+        planned(tmp_path, name)
+    remove = shutil.rmtree
+
+    def failing(path: str) -> None:
+        if path.endswith("/a"):
+            raise PermissionError(13, "Permission denied", path)
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", failing)
+    gone, [(name, error)] = spools.tidy(str(tmp_path), set())
+    assert (gone, name, error.errno) == (["b"], "a", 13)
 
 
 async def test_a_renamed_sink_finds_the_dead_letters_of_its_former_name(tmp_path: Path) -> None:
