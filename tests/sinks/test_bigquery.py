@@ -239,15 +239,17 @@ async def test_a_dataset_that_is_not_there_is_said_and_not_created(far):
 
 async def test_a_table_that_somebody_else_creates_at_the_same_time_is_used(far):
     async with BigqueryWorld(far, keys={"create_table": True}) as world:
-        real = world.sink.table._create
+        real, created = world.sink.table._create, list[bool]()
 
         async def second() -> bool:
             auto(far)
-            return await real()
+            created.append(await real())
+            return created[-1]
 
         world.sink.table._create = second
         world.write(5)
         await world.until_done()
+        assert created == [False], "to be second is no trouble after which all is tried again"
         assert world.stored == world.expected and far.seen == ["get", "create", "get", "insertAll"]
 
 
