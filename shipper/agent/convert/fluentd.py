@@ -178,6 +178,9 @@ class _Routes:
         target = element.take("@label") or label
         if kind == "relabel":
             return self._records(item, tag, target, hops + 1)
+        if kind == "prometheus":
+            self._draft.note_element(element, "the agent counts by itself: /metrics")
+            return True
         if kind == "null":
             self._draft.note_element(element, "what no sink's `when` takes goes nowhere, and is counted")
             return True

@@ -24,8 +24,13 @@ Maker = Callable[[Element, Item, Draft], None]
 
 def sink(element: Element, draft: Draft) -> Item | None:
     """The sink of one <match> or <store>, made once; None where there is none like it, and that was said."""
+    from .fluentd_more_outputs import datadog, pubsub, remote_syslog
+
     kind = element.type
-    found = _MAKERS.get(kind)
+    more: dict[str, tuple[str, Maker]] = {
+        "remote_syslog": ("syslog", remote_syslog), "papertrail": ("syslog", remote_syslog), "datadog": ("datadog", datadog),
+        "gcloud_pubsub": ("pubsub", pubsub)}
+    found = _MAKERS.get(kind) or more.get(kind)
     if found is None:
         draft.refuse(element, f"shipper has no sink for {kind or 'this'}; see docs/sinks for those that there are (forward "
                               "takes records to a fluentd that keeps this output)")
@@ -89,7 +94,8 @@ def _url(text: str, element: Element, key: str, draft: Draft) -> str:
     return plain
 
 
-def _copy(element: Element, item: Item, keys: dict[str, str], to_type: Callable[[str], Any] = str) -> None:
+def copy_keys(element: Element, item: Item, keys: dict[str, str], to_type: Callable[[str], Any] = str) -> None:
+    """Parameters that only have another name here."""
     for theirs, ours in keys.items():
         value = element.take(theirs)
         if value is not None and ours == "credentials_file" and not value.startswith(("/", "$")):
@@ -99,7 +105,7 @@ def _copy(element: Element, item: Item, keys: dict[str, str], to_type: Callable[
 
 
 def _cloud_logging(element: Element, item: Item, draft: Draft) -> None:
-    _copy(element, item, {"project_id": "project", "k8s_cluster_name": "cluster_name", "k8s_cluster_location": "location",
+    copy_keys(element, item, {"project_id": "project", "k8s_cluster_name": "cluster_name", "k8s_cluster_location": "location",
                           "vm_id": "instance_id"})
     for key, why in (
         ("use_grpc", "the REST API"), ("split_logs_by_tag", "requests hold what there is"), ("detect_subservice", "not needed"),
@@ -137,9 +143,9 @@ def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:
         date = assumed(element.take("logstash_dateformat") or "%Y.%m.%d")
         draft.note(element, "index_name", "logstash_format names the index")
         separator = element.take("logstash_prefix_separator") or "-"
-        item.set("index", f"{_template(prefix, element, draft)}{separator}{{time:{date}}}", _OTHER_FORM)
+        item.set("index", f"{template(prefix, element, draft)}{separator}{{time:{date}}}", _OTHER_FORM)
     else:
-        item.set("index", _template(element.take("index_name") or "fluentd", element, draft), _OTHER_FORM)
+        item.set("index", template(element.take("index_name") or "fluentd", element, draft), _OTHER_FORM)
     tls: dict[str, Any] = {}
     if ca := element.take("ca_file"):
         tls["ca"] = ca
@@ -151,7 +157,7 @@ def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:
         draft.note(element, key, "TLS 1.2 and up")
 
 
-def _template(text: str, element: Element, draft: Draft) -> str:
+def template(text: str, element: Element, draft: Draft) -> str:
     """strftime codes as {time:..}; ${tag} and record fields are reported."""
     if "${" in re.sub(r"\$\{[A-Z_][A-Z0-9_]*(:-[^}]*)?\}", "", text):
         draft.problem(element, f"{text}: placeholders of tags and fields; ours are {{namespace}}, {{pod}}, {{container}}, "
@@ -169,7 +175,7 @@ def _splunk(element: Element, item: Item, draft: Draft) -> None:
     for key in ("hec_token", "token"):
         if (value := secret(element, key, draft, "SPLUNK_HEC_TOKEN")) is not None:
             item.set("token", value)
-    _copy(element, item, {"index": "index", "source": "source", "sourcetype": "sourcetype"}, lambda v: _template(v, element,
+    copy_keys(element, item, {"index": "index", "source": "source", "sourcetype": "sourcetype"}, lambda v: template(v, element,
                                                                                                                  draft))
     if truth(element.take("insecure_ssl")):
         item.set("tls", {"verify": False})
@@ -177,11 +183,11 @@ def _splunk(element: Element, item: Item, draft: Draft) -> None:
 
 def _loki(element: Element, item: Item, draft: Draft) -> None:
     item.set("url", _url(element.take("url") or "http://localhost:3100", element, "url", draft))
-    _copy(element, item, {"tenant": "tenant"}, lambda value: _template(value, element, draft))
+    copy_keys(element, item, {"tenant": "tenant"}, lambda value: template(value, element, draft))
     if user := element.take("username"):
         item.set("auth", {"user": user, "password": secret(element, "password", draft, "LOKI_PASSWORD") or ""})
     if labels := element.take("extra_labels"):
-        found = {k: _template(v, element, draft) for k, v in hash_of(labels, element, "extra_labels", draft).items()}
+        found = {k: template(v, element, draft) for k, v in hash_of(labels, element, "extra_labels", draft).items()}
         item.set("labels", found | {"namespace": "{namespace|host}"})
     for child in [c for c in element.children if c.name == "label"]:
         draft.refuse(child, "labels from fields of a record are not made (each value would be a stream); see labels: in "
@@ -240,7 +246,7 @@ def _forward(element: Element, item: Item, draft: Draft) -> None:
 
 def _file(element: Element, item: Item, draft: Draft) -> None:
     path = element.take("path") or "/var/log/shipper-out"
-    path = _template(path, element, draft)
+    path = template(path, element, draft)
     item.set("path", path if path.endswith((".log", ".ndjson", ".json")) else f"{path}.ndjson")
     for key in ("append", "symlink_path", "add_path_suffix", "path_suffix"):
         draft.note(element, key, "rotation is the sink's: rotate: {max_size: ..., keep: ...}")
@@ -249,12 +255,12 @@ def _file(element: Element, item: Item, draft: Draft) -> None:
 
 
 def _gcs(element: Element, item: Item, draft: Draft) -> None:
-    _copy(element, item, {"bucket": "bucket", "project": "project", "keyfile": "credentials_file",
+    copy_keys(element, item, {"bucket": "bucket", "project": "project", "keyfile": "credentials_file",
                           "credentials_json_file": "credentials_file"})
     prefix = (element.take("path") or "").strip("/")
     if prefix:
         times = "" if "%" in prefix else "/{yyyy}/{mm}/{dd}/{hh}"
-        item.set("prefix", f"{_template(prefix, element, draft)}{times}")
+        item.set("prefix", f"{template(prefix, element, draft)}{times}")
     if kept := element.take("storage_class"):
         item.set("storage_class", kept.upper())
     draft.note(element, "object_key_format", "names are the sink's, so that each record is in exactly one object "
@@ -267,7 +273,7 @@ def _gcs(element: Element, item: Item, draft: Draft) -> None:
 
 
 def _bigquery(element: Element, item: Item, draft: Draft) -> None:
-    _copy(element, item, {"project": "project", "dataset": "dataset", "json_key": "credentials_file"})
+    copy_keys(element, item, {"project": "project", "dataset": "dataset", "json_key": "credentials_file"})
     if table := element.take("table"):
         item.set("table", re.sub(r"[_$]?(?:%|\$\{(?![A-Z_][A-Z0-9_]*[:}])).*", "", table) or "logs")
         if item.keys["table"] != table:

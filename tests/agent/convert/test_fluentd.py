@@ -567,6 +567,37 @@ class TestOutputs:
         sink, problems = sink_of(text)
         assert problems == [] and sink == wanted | {"start_at": "oldest"}
 
+    @pytest.mark.parametrize(("text", "wanted", "said"), [
+        ("  @type remote_syslog\n  host h\n  port 6514\n  protocol tcp\n  tls true\n  ca_file /ca.pem\n  severity info\n"
+         "  program x",
+         {"type": "syslog", "address": "h:6514", "protocol": "tls", "format": "rfc3164", "framing": "newline",
+          "tls": {"ca": "/ca.pem"},
+          "severity": {"": "info", "stdout": "info", "stderr": "info"}}, ["APP-NAME"]),
+        ("  @type remote_syslog\n  host h\n  rfc rfc5424\n  facility local6\n  packet_size 4096",
+         {"type": "syslog", "address": "h:514", "protocol": "udp", "format": "rfc5424", "facility": "local6",
+          "max_message": 4096}, []),
+        ("  @type papertrail\n  papertrail_host logs.papertrailapp.com\n  papertrail_port 4512",
+         {"type": "syslog", "address": "logs.papertrailapp.com:4512", "protocol": "tls", "format": "rfc5424",
+          "framing": "newline"}, []),
+        ("  @type datadog\n  api_key XXXX\n  host 'http-intake.logs.datadoghq.eu'\n  dd_source 'nginx'\n  service web\n"
+         "  dd_tags 'env:prod,team:a'",
+         {"type": "datadog", "url": "https://http-intake.logs.datadoghq.eu", "api_key": "${DD_API_KEY}", "source": "nginx",
+          "service": "web", "tags": {"env": "prod", "team": "a"}}, ["is not copied"]),
+        ("  @type gcloud_pubsub\n  project p\n  topic t\n  key /k.json\n  autocreate_topic false",
+         {"type": "pubsub", "topic": "t", "project": "p", "credentials_file": "/k.json"}, []),
+    ])
+    def test_sinks_that_there_are_were_said_not_to_be_there(self, text, wanted, said):
+        sink, problems = sink_of(text)
+        assert sink == wanted | {"start_at": "oldest"}
+        assert [any(word in why for why in problems) for word in said] == [True] * len(said) and len(problems) == len(said)
+        assert not any("XXXX" in why for why in problems)
+
+    def test_a_store_that_only_counts_is_nothing_to_look_at(self):
+        _, problems, _ = converted(
+            f"{TAIL}  format none\n</source>\n<match **>\n  @type copy\n  <store>\n    @type stdout\n  </store>\n  <store>\n"
+            "    @type prometheus\n    <metric>\n      name x\n      type counter\n    </metric>\n  </store>\n</match>\n")
+        assert problems == []
+
     @pytest.mark.parametrize(("keys", "wanted"), [
         ("  index_name app", "app"), ("  logstash_format true", "logstash-{time:%Y.%m.%d}"), ("", "fluentd")])
     def test_an_index_that_fluentd_wrote_into_is_kept_and_warned_of(self, keys: str, wanted: str):
