@@ -30,6 +30,7 @@ from .record_json import _object_inside, json_strings
 
 FRAME = Frame(b'{"skipInvalidRows":true,"rows":[', b",", b"]}")
 MAX_INSERT_ID = 128
+_EXACT = range(-(1 << 53), (1 << 53) + 1)
 _LONG_NUMBER = re.compile(rb"[0-9]{18}|[0-9][eE][+]?[0-9]{3}")
 
 
@@ -240,6 +241,8 @@ def _fit(value: Any, column: Column, rest: Column | None) -> tuple[Any, Any]:
         return _json(value), None
     if column.kind == "STRING" and not isinstance(value, str):
         return _json(value), None
+    if isinstance(value, int) and value not in _EXACT:
+        return str(value), None                 # as a number it would be rounded to a double on its way
     return value, None
 
 

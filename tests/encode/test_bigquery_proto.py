@@ -177,6 +177,12 @@ def test_a_text_is_a_number_only_as_bigquery_writes_them(fields: dict[str, Any])
     assert rows == [] and "the value does not fit" in bad[0]
 
 
+@pytest.mark.parametrize("value", [(1 << 53) + 1, (1 << 63) - 1, -(1 << 63)])
+def test_an_integer_that_json_would_round_arrives_as_it_is(value: int) -> None:
+    (row,), bad = own({"user": value, "price": value, "item": {"n": value}})
+    assert bad == {} and (row.user, row.price, row.item.n) == (value, str(value), value)
+
+
 def test_bo2_a_field_without_a_column_is_named_where_there_is_no_overflow() -> None:
     assert own({"more": 1}, None) == ([], {0: "no such field: more"})
 

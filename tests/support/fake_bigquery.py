@@ -272,6 +272,8 @@ def _null(value: Any, path: str) -> list[dict[str, str]]:
 
 def _fits(value: Any, kind: str) -> bool:
     if kind == "INTEGER":
+        if isinstance(value, int) and abs(value) > 1 << 53:
+            return False                # the real one stores it rounded, which no test would see
         digits = not isinstance(value, bool) and re.fullmatch(r"-?\d{1,19}", str(value))
         return bool(digits) and -(1 << 63) <= int(value) < 1 << 63
     if kind == "FLOAT":
