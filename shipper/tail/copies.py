@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..model import FileRef
 from .file import TailFile
-from .identity import HEAD_BYTES, digest
+from .identity import HEAD_BYTES, has_head_of
 from .plan import ends_before
 from .ports import Refused
 
@@ -122,9 +122,7 @@ def _is_shorter(lineage: Lineage, file: TailFile, copy: TailFile, mtime_ns: int)
     ref = file.ref
     if ref is None or not ends_before(mtime_ns, lineage.last_ns):
         return False
-    head = copy.head()
-    same_head = len(head) >= ref.head_bytes and digest(head[: ref.head_bytes]) == ref.head_hash
-    return same_head and copy.guard_at(file.offset) is None
+    return has_head_of(ref, copy.head()) and copy.guard_at(file.offset) is None
 
 
 def _pass_by(lineage: Lineage, file: TailFile, copy: TailFile) -> None:
@@ -140,7 +138,7 @@ def _goes_on(lineage: Lineage, file: TailFile, copy: TailFile) -> bool:
     if not _holds(file, copy):
         return False
     moved = FileRef(ref.key, lineage.source, copy.path, copy.device, copy.inode, ref.head_bytes, ref.head_hash)
-    copy.resume(moved, file.offset, digest(file.guard) if file.guard is not None else file.guard_hash)
+    copy.resume(moved, file.offset, file.guard_digest)
     copy.form, copy.begun = file.form, file.begun
     return True
 
@@ -150,9 +148,7 @@ def _holds(file: TailFile, copy: TailFile) -> bool:
     ref = file.ref
     assert ref is not None
     offset, guard = file.evidence
-    head = copy.head()
-    same_head = len(head) >= ref.head_bytes and digest(head[: ref.head_bytes]) == ref.head_hash
-    return same_head and copy.guard_at(offset) == guard
+    return has_head_of(ref, copy.head()) and copy.guard_at(offset) == guard
 
 
 def open_again(lineage: Lineage, file: TailFile) -> TailFile | None:

@@ -108,8 +108,7 @@ class Reader:
         name = source.lineage
         known = self.lineages.get(name)
         if known is not None:
-            known.settings_due |= known.settings != settings
-            known.vanished, known.settings = False, settings
+            known.vanished = False
             self.tell(source, settings, wait_until_s=wait_until_s)
             self._attention.look_at(name)
             return

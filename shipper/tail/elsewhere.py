@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..model import FileRef, Section
 from .file import TailFile
-from .identity import digest
+from .identity import has_head_of
 from .ports import Known, KnownPositions
 
 if TYPE_CHECKING:
@@ -123,15 +123,11 @@ def _former(tracked: TailFile) -> Former | None:
     """None where nothing was read of it that counts."""
     if tracked.ref is None:
         return None
-    guard = digest(tracked.guard) if tracked.guard is not None else tracked.guard_hash
-    return Former(tracked.ref, tracked.offset, guard)
+    return Former(tracked.ref, tracked.offset, tracked.guard_digest)
 
 
 def _holds(former: Former, file: TailFile) -> bool:
-    head = file.head()
-    ref = former.ref
-    same_head = len(head) >= ref.head_bytes and digest(head[: ref.head_bytes]) == ref.head_hash
-    return same_head and (not former.offset or file.guard_at(former.offset) == former.guard)
+    return has_head_of(former.ref, file.head()) and (not former.offset or file.guard_at(former.offset) == former.guard)
 
 
 def _is_read(other: Lineage, tracked: TailFile) -> bool:

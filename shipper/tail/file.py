@@ -13,7 +13,7 @@ import os
 from ..errors import GapReason
 from ..model import FileRef, Section
 from .gz import GzipFile
-from .identity import GUARD_BYTES, HEAD_BYTES, digest, known_part
+from .identity import GUARD_BYTES, HEAD_BYTES, digest, has_head_of, known_part
 
 
 class Changed(Exception):
@@ -110,7 +110,7 @@ class TailFile:
         ref = self.ref
         if ref is not None and not self.offset:
             data = self.pread(max(size, ref.head_bytes), 0)
-            if digest(data[: ref.head_bytes]) != ref.head_hash:
+            if not has_head_of(ref, data):
                 raise Changed
             return data[:size]
         guard = self._guard()
@@ -136,7 +136,7 @@ class TailFile:
             self.check()
 
     def _check_head(self) -> None:
-        if self.ref is not None and digest(self.pread(self.ref.head_bytes, 0)) != self.ref.head_hash:
+        if self.ref is not None and not has_head_of(self.ref, self.pread(self.ref.head_bytes, 0)):
             raise Changed
 
     def _guard(self) -> bytes:
@@ -173,11 +173,16 @@ class TailFile:
         self.ref = ref                                    # last: a disk that fails in between leaves it without a key
 
     @property
+    def guard_digest(self) -> str:
+        """Of what must stand in front of the offset (T2)."""
+        return digest(self.guard) if self.guard is not None else self.guard_hash
+
+    @property
     def evidence(self) -> tuple[int, str]:
         """(offset, digest of the bytes in front of it): what another file must have too, beside the head, to be this one."""
         if self.ref is not None and not self.offset:
             return self.begun
-        return self.offset, digest(self.guard) if self.guard is not None else self.guard_hash
+        return self.offset, self.guard_digest
 
     def length_bytes(self) -> int:
         """Uncompressed; of a .gz as its trailer says (RFC 1952, ISIZE: modulo 4 GiB), which a half-written one has not."""

@@ -15,7 +15,6 @@ from itertools import takewhile
 from ..errors import GapReason
 from ..model import FileRef, Gap, Section
 from .file import TailFile
-from .identity import digest
 from .lineage import Lineage
 from .losses import closing
 
@@ -118,9 +117,8 @@ class Handles:
         """Close it; what it still held becomes a gap."""
         sections = []
         if ref is not None:
-            guard = digest(file.guard) if file.guard is not None else file.guard_hash
             gap = Gap(file.offset, file.offset + unread, GapReason.HELD_TOO_LONG, unread, lineage.last_ns, 0)
-            sections.append(closing(lineage, ref, file.offset, guard, gap, file.size, readable=True))
+            sections.append(closing(lineage, ref, file.offset, file.guard_digest, gap, file.size, readable=True))
         lineage.files.remove(file)
         file.close()
         return sections

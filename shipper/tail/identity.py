@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from base64 import b32encode
 from hashlib import blake2b
+from typing import Protocol
 
 from ..model import Source
 
@@ -28,6 +29,20 @@ def digest(data: bytes) -> str:
 def known_part(head: bytes) -> bytes:
     """What of a head says which file it is: not the zeros that a preallocated file has where nothing is written yet."""
     return head.rstrip(b"\0") or head
+
+
+class KnownHead(Protocol):
+    """How much of a file's beginning was hashed, and what came out: a FileRef, or what the positions say."""
+
+    @property
+    def head_bytes(self) -> int: ...
+    @property
+    def head_hash(self) -> str: ...
+
+
+def has_head_of(known: KnownHead, head: bytes) -> bool:
+    """Does a file with this head begin with what was hashed of `known`? A shorter one does not."""
+    return digest(head[: known.head_bytes]) == known.head_hash
 
 
 def first_line(head: bytes) -> bytes | None:

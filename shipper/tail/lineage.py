@@ -23,7 +23,6 @@ from . import copies
 from .cutter import Cutter, LineDecoder
 from .definition import define
 from .file import Changed, TailFile
-from .identity import digest
 from .ignored import Ignored
 from .looking import Look
 from .losses import closing_again, lose_end
@@ -185,8 +184,7 @@ class Lineage:
         """(definition, offset, guard, size) of one of its files, where it stands now: sections may be on their way."""
         file = self.file_of(key)
         if file is not None and file.ref is not None:
-            guard = digest(file.guard) if file.guard is not None else file.guard_hash
-            return file.ref, file.offset, guard, max(file.size, file.offset)
+            return file.ref, file.offset, file.guard_digest, max(file.size, file.offset)
         known = positions.files.get(key)
         return None if known is None else (known.file, known.offset, known.guard, max(known.size, known.offset))
 

@@ -21,7 +21,7 @@ from .copies import is_copy, takes_over
 from .definition import define, form_by
 from .elsewhere import Busy
 from .file import TailFile
-from .identity import digest, first_line
+from .identity import first_line, has_head_of
 from .losses import report_lost
 from .plan import Begin, Continue, FoundFile, KnownFile
 from .ports import Formats, KnownPositions, Refused, Seen
@@ -88,9 +88,7 @@ class Look:
             file.attach(self._of.directory.open(seen.path, self._of.settings))
         except Refused:
             return True                                  # nothing is known yet; the next read checks the guard
-        head = file.head()
-        guard = digest(file.guard) if file.guard is not None else file.guard_hash
-        same = digest(head[: file.ref.head_bytes]) == file.ref.head_hash and file.guard_at(file.offset) == guard
+        same = has_head_of(file.ref, file.head()) and file.guard_at(file.offset) == file.guard_digest
         file.close()
         return same
 

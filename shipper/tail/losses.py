@@ -17,7 +17,6 @@ from ..errors import GapReason
 from ..model import FileRef, Gap, Section
 from . import copies
 from .file import TailFile
-from .identity import digest
 from .plan import KnownFile
 from .ports import KnownPositions
 
@@ -64,8 +63,7 @@ def lose_end(lineage: Lineage, file: TailFile, ref: FileRef, seen_ns: int) -> No
     nobody knows: at least 0."""
     lost = max(0, file.proven_bytes - file.offset)
     gap = Gap(file.offset, -1, GapReason.TRUNCATED, lost, lineage.last_ns, seen_ns)
-    guard = digest(file.guard) if file.guard is not None else file.guard_hash
-    lineage.outbox.append(closing(lineage, ref, file.offset, guard, gap, max(file.proven_bytes, file.offset)))
+    lineage.outbox.append(closing(lineage, ref, file.offset, file.guard_digest, gap, max(file.proven_bytes, file.offset)))
 
 
 def gone(lineage: Lineage, file: TailFile) -> None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .identity import GUARD_BYTES, digest
+from .identity import GUARD_BYTES, digest, has_head_of
 
 ZEROS = digest(bytes(GUARD_BYTES))
 """What a file system leaves of blocks whose data did not reach the disk."""
@@ -97,11 +97,6 @@ class Plan:
     torn: set[str] = field(default_factory=set)
 
 
-def same_head(known: KnownFile, found: FoundFile) -> bool:
-    """Does `found` begin with what was hashed of `known`?"""
-    return len(found.head) >= known.head_bytes and digest(found.head[: known.head_bytes]) == known.head_hash
-
-
 def plan(
     known: Sequence[KnownFile], found: Sequence[FoundFile], *, start_at: str, open_keys: frozenset[str] = frozenset()
 ) -> Plan:
@@ -138,13 +133,13 @@ def plan(
 
 
 def _is(known: KnownFile, found: FoundFile) -> bool:
-    return same_head(known, found) and found.guard_at(known.offset) == known.guard
+    return has_head_of(known, found.head) and found.guard_at(known.offset) == known.guard
 
 
 def _match(file: FoundFile, known: Sequence[KnownFile], taken: dict[str, FoundFile | None]) -> tuple[str, str]:
     unsure, torn = False, ""
     for candidate in known:
-        if not same_head(candidate, file):
+        if not has_head_of(candidate, file.head):
             continue
         guard = candidate.guard if _ends_there(candidate, file) else file.guard_at(candidate.offset)
         if guard == candidate.guard:
