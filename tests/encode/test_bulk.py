@@ -57,6 +57,20 @@ def test_b2_ids_over_the_limit_are_short_and_differ(size):
     assert [len(d["id"]) for _, d in made] == [size, size]
 
 
+def test_b2_an_id_at_the_limit_is_the_same_whatever_stands_beside_it():
+    """Else a repeat in another batch would be another document."""
+    at_limit, over = b"0" * (512 - 17), b"1" * 600
+    alone, beside = pairs(batch(b"a", ids=[at_limit])), pairs(batch(b"a", b"b", ids=[at_limit, over]))
+    assert alone[0][0]["create"]["_id"] == beside[0][0]["create"]["_id"] and len(alone[0][0]["create"]["_id"]) == 512
+
+
+@pytest.mark.parametrize("time", [b"2026-11-20T09:04:05.123456789012345678Z", b"2026-11-20", b"2026-11-20T09:04Z"])
+def test_a_time_that_the_server_does_not_read_is_no_lost_record(time):
+    """Of more digits than date_nanos has, or of fewer than a time."""
+    ((_, document),) = pairs(batch(b"a", times=[time], read_ns=1_795_165_993_298_593_000))
+    assert document["@timestamp"] in ("2026-11-20T09:04:05.123456789Z", "2026-11-20T09:13:13.298593000Z")
+
+
 @pytest.mark.parametrize(("text", "name"), [
     ("logs-Shop", "logs-shop"), ("a b/c", "a-b-c"), ("..", "unnamed"), ("", "unnamed"), ("_-+x", "x"), ("ÄÖ", "äö"),
     ("a\udcff", "a-"), ("x" * 300, "x" * 255), ("ä" * 200, "ä" * 127), ("a:b#c,d", "a-b-c-d"), ("a\nb\x01", "a-b-"),

@@ -38,6 +38,11 @@ def test_a_batch_is_one_stream_with_labels_of_its_source():
         "container_id": "cid"}
 
 
+def test_a_source_for_which_all_labels_are_empty_has_one_all_the_same():
+    """Loki refuses a stream without any."""
+    assert LokiEncoder({"app": compile_template("{labels.app}")}).labels(SOURCE) == {"job": "shipper"}
+
+
 def test_several_batches_are_several_streams_and_an_empty_one_is_none():
     assert len(body([batch(b"a"), batch(), batch(b"b", b"c")])["streams"]) == 2
     assert body([batch()]) == {"streams": []}
