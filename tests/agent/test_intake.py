@@ -318,8 +318,11 @@ async def test_a_log_that_another_source_takes_over_with_a_reload_has_that_sourc
         ("pods", b"before"), ("mine", b"after")]
 
 
-async def test_files_made_in_a_directory_that_took_anothers_place_are_seen_at_once(tmp_path: Path) -> None:
+async def test_files_made_in_a_directory_that_took_anothers_place_are_seen_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was moved away with its parent and made anew, or something was mounted over it: the watch was on the old one."""
+    monkeypatch.setattr(module, "RESCAN_S", 3600.0)
     logs, buffer = tmp_path / "logs" / "app", FakeBuffer()
     logs.mkdir(parents=True)
     text = f"""
@@ -336,7 +339,7 @@ sinks: {{out: {{type: stdout}}}}
     stop = asyncio.Event()
     running = asyncio.create_task(intake.run(stop))
     (logs / "new.log").write_bytes(b"one\n")
-    async with asyncio.timeout(30):                        # the next full scan is 10 s away
+    async with asyncio.timeout(30):                       # the next full scan is an hour away
         while b"one" not in buffer.messages:
             await asyncio.sleep(0.01)
     stop.set()
