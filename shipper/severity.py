@@ -44,6 +44,11 @@ def normal(text: str) -> bytes:
     return NONE
 
 
+def aliases(name: bytes) -> tuple[str, ...]:
+    """How people write it, in capitals; its own name first."""
+    return (name.decode(), *_ALIASES.get(name, ()))
+
+
 def of_number(number: int) -> bytes:
     """100 is DEBUG, 200 INFO, ... 800 EMERGENCY (Cloud Logging's LogSeverity); below 100 none."""
     return SEVERITIES[min(number // 100, 8) - 1] if number >= 100 else NONE

@@ -15,7 +15,7 @@ _NOT_TEXT = frozenset(("true", "false", "yes", "no", "on", "off", "null", "y", "
 @dataclass(slots=True, eq=False)
 class Item:
     """One source or sink. `comments`: what stands above it; `beside`: behind single keys. `fed_by`: a sink's sources; `tags`:
-    with which tags their records came to it. `place`: of a sink's directive (file, line, title)."""
+    with which tags their records came to it. `place`: of its directive (file, line, title)."""
 
     name: str
     type: str

@@ -16,6 +16,7 @@ from .draft import Draft, Item
 from .fluentd_filters import apply, exceptions
 from .fluentd_log_names import keep_log_names
 from .fluentd_outputs import feed, sink
+from .fluentd_severity import ask_for_severities
 from .fluentd_sources import EACH, source
 from .fluentd_tags import globs_of, matches, takes_some
 from .syntax import Element, Include, assumed, parse
@@ -36,6 +37,7 @@ def convert(files: dict[str, str], shown: str, include: Include = lambda target,
             _include(key, param.value, param.line, root.file, files, draft)
     _Routes(whole, draft).follow()
     keep_log_names(draft)
+    ask_for_severities(draft)
     for item in draft.sinks.values():
         if set(item.fed_by) != set(draft.sources):
             item.set("when", {"source": item.fed_by})
@@ -75,6 +77,7 @@ class _Routes:
             item = source(element, self._draft)
             if item is None:
                 continue
+            item.place = (element.file, element.line, element.title)
             before = len(self._draft.problems)
             if not self._records(item, item.tag, item.label, 0) and len(self._draft.problems) == before:
                 self._draft.problem(element, "no output takes its records; leave the source out, or it is read for nothing")
@@ -130,10 +133,23 @@ class _Routes:
                     self._some_files(element, item, tag)
             elif element.name == "filter":
                 self._reached.add(id(element))
-                apply(element, item, self._draft)
+                self._filter(element, item)
             else:
                 return self._output(element, item, tag, label, hops)
         return False
+
+    def _filter(self, element: Element, item: Item) -> None:
+        """Ours stand in front of the buffer, and so of all of a source's sinks."""
+        if self._in_copies and element.type == "grep":
+            self._draft.refuse(element, "stands in front of one of several outputs, and here conditions hold for all of them: "
+                                        "this one gets what it left out, too. Filter where the records go, or by "
+                                        "when: {severity: [...]} in the sink")
+            return
+        before = repr(item.keys)
+        apply(element, item, self._draft)
+        if self._in_copies and repr(item.keys) != before:
+            self._draft.problem(element, "stands in front of one of several outputs, and here it holds for the source's other "
+                                         "outputs, too")
 
     def _some_files(self, element: Element, item: Item, tag: str) -> None:
         """T1: it takes the records of some of the source's files, which go no further where it is a <match>."""
@@ -186,9 +202,11 @@ class _Routes:
             return True
         if kind == "copy":
             self._draft.note(element, "copy_mode", "sinks share nothing")
-            self._in_copies += 1
-            found = [self._output(store, item, tag, label, hops) for store in element.children if store.name == "store"]
-            self._in_copies -= 1
+            stores = [child for child in element.children if child.name == "store"]
+            several = sum(store.type not in ("null", "prometheus") for store in stores) > 1
+            self._in_copies += several
+            found = [self._output(store, item, tag, label, hops) for store in stores]
+            self._in_copies -= several
             return any(found)
         if kind == "detect_exceptions":
             prefix = element.params["remove_tag_prefix"].value + "." if "remove_tag_prefix" in element.params else ""

@@ -450,7 +450,70 @@ class TestFilters:
             "<filter app>\n  @type grep\n  <regexp>\n    key level\n    pattern /warn|error/\n  </regexp>\n"
             "  <exclude>\n    key message\n    pattern ^GET /healthz\n  </exclude>\n</filter>\n"))
         assert problems == []
-        assert source["keep"] == [{"field": "level", "match": "warn|error"}] and source["drop"] == [{"match": "^GET /healthz"}]
+        assert source["keep"] == [{"severity": ["WARNING", "ERROR"]}] and source["drop"] == [{"match": "^GET /healthz"}]
+
+    @pytest.mark.parametrize(("format", "key", "pattern", "wanted"), [
+        ("json", "level", "/^(ERROR|FATAL)$/", {"severity": ["ERROR", "CRITICAL"]}),
+        ("json", "$.level", "^(debug|trace)$", {"severity": ["DEBUG"]}),
+        ("json", "severity", "/info/i", {"severity": ["INFO"]}),
+        ("json", "log_level", "error", {"field": "log_level", "match": "error"}),
+        ("/^(?<level>\\w+) (?<message>.*)$/", "level", "ERROR", {"severity": ["ERROR"]}),
+        ("/^(?<module>\\w+) (?<message>.*)$/", "level", "ERROR", {"field": "level", "match": "ERROR"}),
+        ("none", "level", "ERROR", {"field": "level", "match": "ERROR"}),
+    ])
+    def test_a_grep_on_what_the_parser_takes_as_the_severity_asks_for_the_severity(self, format, key, pattern, wanted):
+        """`keep` on a field that is no field any more: every record was dropped."""
+        source, problems = source_of(f"  format {format}", (
+            f"<filter app>\n  @type grep\n  <regexp>\n    key {key}\n    pattern {pattern}\n  </regexp>\n</filter>\n"))
+        assert problems == [] and source["keep"] == [wanted]
+
+    def test_a_level_that_is_no_severity_is_said(self):
+        text = f"{TAIL}  format json\n</source>\n<filter app>\n  @type grep\n  <regexp>\n    key level\n    pattern audit\n" \
+            "  </regexp>\n</filter>\n<match **>\n  @type stdout\n</match>\n"
+        _, problems, draft = converted(text)
+        assert draft.problems[0][:2] == ("f.conf", 1)
+        assert len(problems) == 1 and "keep of source app: level" in problems[0] and "names no severity" in problems[0]
+
+    def test_records_that_a_grep_on_the_level_kept_are_shipped(self, tmp_path: Path):
+        log, out = tmp_path / "app.log", tmp_path / "out.ndjson"
+        log.write_text("".join(json.dumps({"level": level, "msg": level}) + "\n" for level in ("debug", "WARN", "error", "info")))
+        config, _, _ = converted(f"{TAIL}  format json\n</source>\n<filter app>\n  @type grep\n  <regexp>\n    key level\n"
+                                 "    pattern /warn|error/i\n  </regexp>\n</filter>\n<match **>\n  @type stdout\n</match>\n")
+        config["sources"]["app"]["include"] = [str(log)]
+        config["sinks"] = {"o": {"type": "file", "path": str(out), "start_at": "oldest"}}
+        path = tmp_path / "c.yaml"
+        path.write_text(yaml.safe_dump(config | {"state_dir": str(tmp_path / "state"), "admin": {"listen": None}}))
+        assert main(["run", "-c", str(path), "--once", "--timeout", "20s"]) == 0
+        assert [json.loads(line)["message"] for line in out.read_text().splitlines()] == ["WARN", "error"]
+
+    def test_where_google_alone_gets_them_the_level_stays_a_field(self):
+        config, _, _ = converted(
+            f"{TAIL}  format json\n</source>\n<filter app>\n  @type grep\n  <regexp>\n    key level\n    pattern error\n"
+            "  </regexp>\n</filter>\n<match **>\n  @type google_cloud\n  detect_json true\n</match>\n")
+        (source,) = config["sources"].values()
+        google = str(source.get("parse", "")).startswith("gcp")
+        assert source["keep"] == [{"field": "level", "match": "error"} if google else {"severity": ["ERROR"]}]
+
+    def test_a_filter_in_front_of_one_of_two_outputs_does_not_filter_the_other(self):
+        """The alerts' `grep` emptied the archive, without a word."""
+        stores = "".join(f"  <store>\n    @type relabel\n    @label {label}\n  </store>\n" for label in ("@ALL", "@ALERTS"))
+        config, problems, _ = converted(
+            f"{TAIL}  format json\n</source>\n<match **>\n  @type copy\n{stores}</match>\n"
+            "<label @ALL>\n  <match **>\n    @type stdout\n  </match>\n</label>\n"
+            "<label @ALERTS>\n  <filter **>\n    @type grep\n    <regexp>\n      key level\n      pattern error\n    </regexp>\n"
+            "  </filter>\n  <match **>\n    @type http\n    endpoint http://a/x\n  </match>\n</label>\n")
+        assert "keep" not in config["sources"]["app"] and len(problems) == 1
+        assert "in front of one of several outputs" in problems[0] and "when: {severity: [...]}" in problems[0]
+
+    def test_what_is_masked_for_one_of_two_outputs_is_masked_for_both_and_said(self):
+        stores = "".join(f"  <store>\n    @type relabel\n    @label {label}\n  </store>\n" for label in ("@ALL", "@B"))
+        config, problems, _ = converted(
+            f"{TAIL}  format none\n</source>\n<match **>\n  @type copy\n{stores}</match>\n"
+            "<label @ALL>\n  <match **>\n    @type stdout\n  </match>\n</label>\n<label @B>\n  <filter **>\n"
+            "    @type record_modifier\n    <replace>\n      key message\n      expression /acct-\\d+/\n      replace x\n"
+            "    </replace>\n  </filter>\n  <match **>\n    @type http\n    endpoint http://a/x\n  </match>\n</label>\n")
+        assert config["sources"]["app"]["redact"] and len(problems) == 1
+        assert "holds for the source's other outputs, too" in problems[0]
 
     def test_conditions_that_all_had_to_hold_are_said_not_weakened_in_silence(self):
         _, problems = source_of("  format json", (

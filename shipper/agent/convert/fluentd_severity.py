@@ -1,0 +1,51 @@
+"""`grep` on the field in which programs write their level: the parser takes it as the severity, and then it is no field. Pure.
+
+    keep: [{field: level, match: 'warn|error'}]   ─►   keep: [{severity: [WARNING, ERROR]}]
+
+Invariant (tests/agent/convert/test_fluentd.py, TestFilters): a condition never asks for a field that `parse` has taken away.
+"""
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ...model import SEVERITIES
+from ...process.parse_json import SEVERITY_KEYS
+from ...severity import aliases
+from .draft import Draft, Item
+
+
+def ask_for_severities(draft: Draft) -> None:
+    """In all sources; what names no severity is among the problems, and stays."""
+    for source in draft.sources.values():
+        taken = _taken(source)
+        for key in ("keep", "drop"):
+            if key in source.keys:
+                source.keys[key] = [_asked(condition, taken, key, source, draft) for condition in source.keys[key]]
+
+
+def _taken(source: Item) -> frozenset[str]:
+    """Fields that this source's parser takes as the severity."""
+    parse = source.keys.get("parse", source.keys.get("format"))
+    if isinstance(parse, dict):
+        named = [key for key in SEVERITY_KEYS if f"(?P<{key}>" in parse["regex"]]
+        return frozenset(named[:1])
+    if parse in ("json", "auto", "docker-daemon", "logfmt"):
+        return frozenset(SEVERITY_KEYS)
+    return frozenset(("severity",)) if parse in ("klog", "gcp", "gcp-json") else frozenset()
+
+
+def _asked(condition: dict[str, Any], taken: frozenset[str], key: str, source: Item, draft: Draft) -> dict[str, Any]:
+    if condition.get("field") not in taken:
+        return condition
+    try:
+        expression = re.compile(condition["match"])
+    except re.error:
+        return condition                                  # `check` says what is wrong with it
+    names = [name.decode() for name in SEVERITIES
+             if any(expression.search(way) for word in aliases(name) for way in (word, word.lower(), word.capitalize()))]
+    if names:
+        return {"severity": names}
+    draft.problems.append((*source.place[:2], f"{key} of source {source.name}: {condition['field']} =~ {condition['match']}: the "
+                           "field is the severity here, and this names no severity; write severity: [...], or another field"))
+    return condition
