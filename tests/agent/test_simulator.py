@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.agent import node_simulator
 from shipper.agent.node_simulator import Pace, move
 from shipper.agent.simulator import Count, Node
 from shipper.agent.simulator import rotation as rotate
@@ -362,7 +363,21 @@ def test_a_rotation_is_due_at_its_size(tmp_path: Path):
 
 # ---------------------------------------------------------------- moved by the clock
 
-def test_the_moved_node_reports_and_ends_with_its_ledger(tmp_path: Path):
+class Turned:
+    """`time` as it is where nobody is late: it goes on while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_the_moved_node_reports_and_ends_with_its_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(node_simulator, "time", Turned())
     node = Node(tmp_path, 3, max_files=1000, max_bytes=20_000)
     reports: list[dict] = []
     move(node, Pace(rate=20_000, seconds=1.2, gc_s=0.1), lambda: False, reports.append)

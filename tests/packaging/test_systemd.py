@@ -79,7 +79,7 @@ def test_a_stopped_process_starves_the_watchdog_and_a_dead_sink_does_not(agent: 
     (agent.logs / "a.log").write_text("one\n")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(10)
+        manager.settimeout(60)
         agent.start(ready=False, env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"})
         assert manager.recv(100) == b"READY=1"
         assert agent.status()["ready"]                            # READY means that the first scan is done
@@ -95,7 +95,7 @@ def test_a_stopped_process_starves_the_watchdog_and_a_dead_sink_does_not(agent: 
         with pytest.raises(TimeoutError):
             manager.recv(100)
         agent.process.send_signal(signal.SIGCONT)
-        manager.settimeout(10)
+        manager.settimeout(60)
         assert manager.recv(100) == b"WATCHDOG=1"
         assert agent.terminate() == 0
         last = manager.recv(100)
