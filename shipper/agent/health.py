@@ -44,7 +44,7 @@ class StageFacts:
 class Health:
     """Heartbeats of loop and threads, and the stages' progress.
 
-    A heartbeat counts from its first `beat`; a thread that ends on purpose is forgotten with `end`.
+    A heartbeat counts from its first `beat`.
     """
 
     silent_after_s: float = SILENT_AFTER_S
@@ -55,10 +55,6 @@ class Health:
     def beat(self, name: str, now_s: float) -> None:
         """`name` is alive now. May be called from that thread itself."""
         self._beats[name] = now_s
-
-    def end(self, name: str) -> None:
-        """`name` has ended on purpose."""
-        self._beats.pop(name, None)
 
     def sample(self, stages: Iterable[StageFacts], now_s: float) -> None:
         """Take note of how far each stage is. A stage that is not listed any more is forgotten."""

@@ -93,10 +93,3 @@ def test_a_process_that_was_stopped_for_an_hour_is_not_stuck() -> None:
         health.beat("loop", 3600.0 + n * 5.0)
         health.sample([MOVABLE], 3600.0 + n * 5.0)
     assert health.problems(3670.0) == ["stage reader has input and room and has not moved for 70 s"]
-
-
-def test_a_thread_that_ended_on_purpose_is_not_missed() -> None:
-    health = Health()
-    health.beat("buffer writer", 0.0)
-    health.end("buffer writer")
-    assert health.problems(1000.0) == []

@@ -13,7 +13,7 @@ from shipper.deliver.progress import Progress
 from shipper.deliver.replay import Replays
 from shipper.errors import Retryable
 from shipper.telemetry import Telemetry
-from tests.deliver.support import FakeBuffer, TurnedClock, source
+from tests.deliver.support import FakeBuffer, TurnedClock, section, source
 
 
 class Grave:
@@ -60,6 +60,14 @@ async def test_ub2_a_later_process_that_buries_them_again_writes_nothing_new_and
         one = Grave(tmp_path)
         made = await one.desk.bury(1, one.receipt, {one.ids[2]: "too old"})
         assert one.dead() == ["m02"] and made["parts"][-1]["tally"]["dead"]["rejected"][0] == 1
+
+
+async def test_a_frame_without_records_in_the_middle_of_a_plan_is_no_obstacle(tmp_path: Path) -> None:
+    """A section that only moves a position on, of a log that was emptied, say."""
+    one = Grave(tmp_path)
+    one.buffer.frames[1].sections.insert(0, section(source("other"), 0, []))
+    await one.desk.bury(1, one.receipt, {one.ids[2]: "too old", one.ids[6]: "too long"})
+    assert one.dead() == ["m02", "m12"]
 
 
 async def test_nothing_is_buried_where_the_disk_does_not_take_it(tmp_path: Path) -> None:

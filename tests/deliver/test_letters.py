@@ -53,6 +53,12 @@ def letter(**changed: Any) -> dict[str, Any]:
     return {**json.loads(dead_line(batch(b"x"), "rejected", "400", START_NS)), **changed}
 
 
+@pytest.mark.parametrize("marks", [[1], "partial", 7, {}, None])
+def test_marks_that_are_none_are_left_out_and_the_record_is_replayed(marks: Any) -> None:
+    found = batch_of(letter(marks=marks))
+    assert found is not None and found.marks is None and found.messages == [b"x"]
+
+
 @pytest.mark.parametrize(("wanted", "matches"), [
     (Wanted(), True), (Wanted(reason="rejected"), True), (Wanted(reason="too_large"), False),
     (Wanted(ids=("key-default-web:3e8+b,otherkey:0+5",)), True), (Wanted(ids=("key:1+1",)), False),

@@ -124,6 +124,19 @@ async def test_a_server_that_refuses_everything_gets_no_dead_letters_and_single_
         assert rig.letters.records == {} and rig.delivery.status()["state"] == "ok"
 
 
+async def test_rf1_a_sink_that_refused_everything_is_well_again_when_its_oldest_records_were_dropped_and_nothing_is_left():
+    """It was shown as refusing, and degraded, until its next record came: for ever, where its pods were gone."""
+    async with Rig(when_full="drop_oldest", max_request_records=10) as rig:
+        rig.sink.answer = refuse_all
+        rig.buffer.write(WEB, *lines(100))
+        await rig.clock.until(lambda: rig.delivery.status()["state"] == "refusing")
+        rig.buffer.full = True
+        await rig.until_done()
+        rig.buffer.full = False
+        await rig.clock.until(lambda: rig.delivery.status()["state"] == "ok", 120)
+        assert rig.letters.messages == [] and "sink:central" not in rig.telemetry.degraded_since
+
+
 async def test_a_server_that_names_every_record_as_refused_gets_no_dead_letters():
     async with Rig(max_request_records=1_000) as rig:
         def answer(request: Request) -> None:
