@@ -29,6 +29,8 @@ _NAMES: dict[str, bytes] = {name.decode(): name for name in SEVERITIES} | {
     alias: name for name, aliases in _ALIASES.items() for alias in aliases
 }
 _SPEC = re.compile(r"(>=|<=|>|<|=|)\s*([A-Za-z_]+)")
+KEYS = ("level", "severity", "lvl", "log.level", "loglevel", "levelname")
+"""Fields in which programs write it: a parser takes the first one that is there, and then it is no field."""
 NONE = b""
 NONE_NAME = "DEFAULT"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..severity import chosen
+from ..severity import KEYS, chosen
 from .draft import Draft, Findings
 from .process_multiline import MultilinePattern
 from .processing import Condition, ParseRegex, Processing
@@ -113,6 +113,27 @@ def _unparsed(draft: Draft, say: Findings) -> None:
                         "add for example parse: json")
 
 
+def _taken(draft: Draft, say: Findings) -> None:
+    """A condition on the field that the parser beside it takes as the severity: `keep` of it would drop everything."""
+    for path, layer in _layers(draft):
+        parse = layer.parse or getattr(layer, "format", None)
+        for key in ("keep", "drop"):
+            for i, one in enumerate(getattr(layer, key)):
+                if one.field in _severity_fields(parse):
+                    say.warn((*path, key, f"[{i}]", "field"), (
+                        f"{one.field} is what the parser takes as the severity, and a field only where it names none; write for "
+                        "example severity: \">=ERROR\""))
+
+
+def _severity_fields(parse: Any) -> tuple[str, ...]:
+    if isinstance(parse, ParseRegex):
+        named = [parse.severity] if parse.severity else [key for key in KEYS if f"(?P<{key}>" in parse.regex]
+        return tuple(named[:1])
+    if parse in ("json", "auto", "logfmt", "docker-daemon"):
+        return KEYS
+    return ("severity",) if parse in ("klog", "gcp", "gcp-json") else ()
+
+
 def _needs_parse(condition: Condition) -> bool:
     if condition.field is not None:
         return True
@@ -140,4 +161,4 @@ def _tests(draft: Draft, say: Findings) -> None:
 PARSED_FORMATS = ("syslog", "klog", "json", "docker-daemon")
 """Formats of a files source that are a plain line and a parser."""
 
-PROCESS_RULES = (_multiline, _whens, _parsers, _conditions, _unparsed, _tests)
+PROCESS_RULES = (_multiline, _whens, _parsers, _conditions, _unparsed, _taken, _tests)

@@ -19,12 +19,12 @@ from typing import Any
 import orjson
 
 from ..model import Batch
-from ..severity import normal, of_number
+from ..severity import KEYS, normal, of_number
 from . import times as clock
 from .parse import Parsed, Row, RowParser, columns, near
 
 MESSAGE_KEYS = ("message", "msg", "log")
-SEVERITY_KEYS = ("level", "severity", "lvl", "log.level", "loglevel", "levelname")
+SEVERITY_KEYS = KEYS
 TIME_KEYS = ("time", "ts", "timestamp", "@timestamp")
 _PINO = {10: b"DEBUG", 20: b"DEBUG", 30: b"INFO", 40: b"WARNING", 50: b"ERROR", 60: b"CRITICAL"}
 _NEWLINE = orjson.Fragment(b"\n")

@@ -54,6 +54,19 @@ def test_a_sinks_severity_that_nobody_parses_is_warned_of():
     assert any("sinks.bad.when.severity: nothing matches: no source and no rule says parse" in line for line in loaded.warnings)
 
 
+@pytest.mark.parametrize(("parse", "field", "warned"), [
+    ("json", "level", True), ("auto", "lvl", True), ("json", "a.level", False), ("gcp", "level", False),
+    ("gcp", "severity", True),
+    ("{regex: '^(?P<level>.)(?P<a>.)'}", "level", True), ("{regex: '^(?P<level>.)(?P<a>.)', severity: a}", "level", False),
+    ("{regex: '^(?P<level>.)(?P<a>.)', severity: a}", "a", True)])
+@pytest.mark.parametrize("key", ["keep", "drop"])
+def test_a_condition_on_what_the_parser_takes_as_the_severity_is_warned_of(parse, field, warned, key):
+    """`keep: [{field: level, match: error}]` beside `parse: json` dropped every record, and check said ok."""
+    loaded = load_text(BASE + f"process:\n  - {{parse: {parse}, {key}: [{{field: {field}, match: error}}]}}\n", "c.yaml", {})
+    found = [line for line in loaded.warnings if "takes as the severity" in line]
+    assert bool(found) is warned and all(f"process[0].{key}[0].field: {field}" in line for line in found)
+
+
 def test_a_rules_keys_win_over_the_sources_and_a_later_rules_over_an_earlier_ones():
     rules = config("node: node1\nsources:\n  c: {type: containers, parse: klog, drop: [{match: a}]}\n"
                    "sinks:\n  out: {type: stdout}\n"

@@ -10,8 +10,7 @@ import re
 from typing import Any
 
 from ...model import SEVERITIES
-from ...process.parse_json import SEVERITY_KEYS
-from ...severity import aliases
+from ...severity import KEYS, aliases
 from .draft import Draft, Item
 
 
@@ -28,10 +27,10 @@ def _taken(source: Item) -> frozenset[str]:
     """Fields that this source's parser takes as the severity."""
     parse = source.keys.get("parse", source.keys.get("format"))
     if isinstance(parse, dict):
-        named = [key for key in SEVERITY_KEYS if f"(?P<{key}>" in parse["regex"]]
+        named = [key for key in KEYS if f"(?P<{key}>" in parse["regex"]]
         return frozenset(named[:1])
     if parse in ("json", "auto", "docker-daemon", "logfmt"):
-        return frozenset(SEVERITY_KEYS)
+        return frozenset(KEYS)
     return frozenset(("severity",)) if parse in ("klog", "gcp", "gcp-json") else frozenset()
 
 
