@@ -30,7 +30,8 @@ def blocks(wanted: str = "") -> list[str]:
 def daemonset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What `kubectl apply -k my-overlay` would apply: step 3's ConfigMap and step 5's patch on the overlay of GKE."""
     directory = tmp_path_factory.mktemp("gke")
-    (directory / "packaging").symlink_to(ROOT / "packaging")
+    (directory / "shipper").mkdir()
+    (directory / "shipper/packaging").symlink_to(ROOT / "packaging")
     overlay = directory / "my-overlay"
     overlay.mkdir()
     for name, patch in zip(PATCHES, blocks("yaml"), strict=True):
@@ -38,9 +39,8 @@ def daemonset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (overlay / "configmap.yaml").write_text(yaml.safe_dump({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "shipper", "namespace": "shipper"},
         "data": {"shipper.yaml": CONFIG}}))
-    (overlay / "kustomization.yaml").write_text(
-        f"bases: [../packaging/kubernetes/overlays/gke]\npatchesStrategicMerge: [configmap.yaml, {', '.join(PATCHES)}]\n"
-        "images: [{name: shipper, newName: r.example.com/shipper, newTag: 0.1.0}]\n")
+    (kustomization,) = re.findall(r"kustomization.yaml <<EOF\n(.*?)^EOF$", PAGE, re.DOTALL | re.MULTILINE)
+    (overlay / "kustomization.yaml").write_text(kustomization.replace("take-over.yaml", ", ".join(PATCHES)))
     built = subprocess.run(["kubectl", "kustomize", "--load-restrictor=LoadRestrictionsNone", str(overlay)],
                            capture_output=True, text=True, check=True, timeout=60)
     (found,) = [one for one in yaml.safe_load_all(built.stdout) if one["kind"] == "DaemonSet"]
@@ -51,7 +51,7 @@ def test_the_init_container_builds_with_the_agents_image_and_volumes(daemonset: 
     (agent,) = daemonset["containers"]
     assert {one["name"] for one in daemonset["initContainers"]} == {"take-over", "take-over-managed"}
     for first in daemonset["initContainers"]:
-        assert first["image"] == agent["image"] == "r.example.com/shipper:0.1.0"
+        assert first["image"] == agent["image"] == "registry.example.com/shipper:0.1.0"
         volumes = {volume["name"] for volume in daemonset["volumes"]}
         assert {mount["name"] for mount in first["volumeMounts"]} <= volumes and "state" in volumes
         where = {mount["name"]: mount["mountPath"] for mount in agent["volumeMounts"]}
