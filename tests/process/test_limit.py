@@ -42,6 +42,18 @@ def test_all_files_of_a_pod_share_its_budget_and_another_pod_has_its_own() -> No
     assert (one.hold_until_s, two.hold_until_s, other.hold_until_s) == (0.0, 1.0, 0.0)
 
 
+def test_by_a_field_each_value_is_in_debt_for_its_own_records_and_the_file_waits_for_the_longest() -> None:
+    limit = Limit(by=ByField(field="user.id"), records_per_s=2, bytes_per_s=36, burst=1.0)  # type: ignore[arg-type]
+    limits = Limits()
+    values = [{"user": {"id": name}} for name in "aabbbbbb"]
+    first = work(8, 0.0, values=values)
+    Limiter(limit, source(), limits)(first)
+    assert first.hold_until_s == 2.0 and len(first.batch) == 8          # b: six, of which two were free; a: none too many
+    later = work(1, 0.0, values=values[:1])
+    Limiter(limit, source(), limits)(later)
+    assert later.hold_until_s == 0.5
+
+
 def test_once_does_not_wait() -> None:
     limits = Limits()
     limits.delays = False

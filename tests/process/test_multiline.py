@@ -164,7 +164,7 @@ def test_half_a_mebibyte_is_the_most_and_nothing_is_lost_behind_it() -> None:
     assert len(found) == 4
 
 
-@pytest.mark.parametrize("limit_bytes", [0, 200, 1000])
+@pytest.mark.parametrize("limit_bytes", [0, 200, 1000, 1 << 20])
 def test_over_the_budget_a_trace_is_read_again_and_the_budget_is_given_back(limit_bytes: int) -> None:
     budget = Budget(limit_bytes)
     lines = TRACES["java: suppressed and nested"]

@@ -280,6 +280,14 @@ def test_times_that_are_numbers_are_the_same_together_as_alone(numbers):
     assert clock.of_numbers(numbers) == [clock.of_number(number) for number in numbers]
 
 
+@pytest.mark.parametrize("number", [
+    1_700_000_000_250.0, 1_700_000_000_250, 1_700_000_000.25, 1_700_000_000_250_000.0, 1_700_000_000_250_000,
+    1_700_000_000_250_000_000.0, 1_700_000_000_250_000_000,
+])
+def test_a_time_as_a_number_is_the_same_in_seconds_and_their_thousandths_whole_or_not(number: float) -> None:
+    assert clock.of_number(number) == b"2023-11-14T22:13:20.250000000Z"
+
+
 def test_what_is_said_of_a_batch_is_true_of_each_of_its_records():
     one_line, two_lines = (b'{"level":"info","ts":1795165445.25,"msg":"%b"}' % text for text in (b"a", b"a\\nb"))
     for lines, has_newline in (((one_line, b"text"), False), ((one_line, two_lines, b"text"), True), ((two_lines,), True)):
