@@ -17,7 +17,7 @@ import trustme
 
 from shipper.errors import Fatal, Retryable, Usage
 from shipper.sinks import SinkContext, find
-from shipper.sinks._http_client import HttpClient
+from shipper.sinks._http_client import HttpClient, place
 from shipper.telemetry import Telemetry
 from tests.support.bad_http import BadServer
 
@@ -56,6 +56,35 @@ async def test_what_is_no_answer_is_retryable_and_says_what_broke(fault, says):
     error, _ = await answered(fault, keys="request_timeout: 300ms" if fault == "hang" else "request_timeout: 20s")
     assert isinstance(error, Retryable)
     assert any(word in str(error).lower() for word in says.lower().split("|")), error
+
+
+async def test_hc2_a_put_on_a_connection_that_was_kept_is_not_sent_twice_by_the_library_below():
+    """The far side may have kept half of it: a piece of an upload."""
+    seen: list[bytes] = []
+
+    async def served(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in range(2):
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(5)
+            seen.append(head.split(b" ", 1)[0])
+            if number == 0:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                await writer.drain()
+        writer.close()                                  # without an answer to the second one
+
+    server = await asyncio.start_server(served, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/o"
+    client = client_of(f"url: '{url}', proxy: none")
+    assert (await client.request("PUT", url, body=[b"first"])).status == 200
+    with pytest.raises(Retryable, match="closed the connection without an answer"):
+        await client.request("PUT", url, body=[b"again"])
+    assert seen == [b"PUT", b"PUT"]
+    await client.close()
+    server.close()
+
+
+def test_hc5_a_message_names_a_far_side_without_its_user_and_query():
+    assert place("https://user:secret@h.example:8080/in?token=secret#x") == "https://h.example:8080/in"
 
 
 @pytest.mark.parametrize("fault", ["100_mb", "endless_500"])

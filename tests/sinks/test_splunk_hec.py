@@ -137,6 +137,21 @@ async def test_an_answer_about_a_channel_that_is_gone_confirms_nothing_of_the_ne
     assert confirmed == [] and len(sink._acks) == 1
 
 
+async def test_an_id_that_was_given_on_a_channel_that_is_gone_is_not_asked_for_on_the_new_one():
+    """There it is another request's, whose acknowledgement would confirm this one."""
+    config = entry_of("type: splunk_hec, url: 'http://127.0.0.1:8088', token: x, ack: true").config
+    sink = SINK.build(config, SinkContext("far", "n1", "", Telemetry()))
+
+    async def taken_late(*_: object, **__: object) -> Answer:
+        sink.rewound(0)
+        return Answer(200, {}, b'{"code":0,"ackId":0}')
+
+    sink.client.request = taken_late                            # type: ignore[method-assign]
+    one = batch([b"m"])
+    await sink.send(Request(1, [one]), sink.encode([one]))
+    assert len(sink._acks) == 0
+
+
 # ---------------------------------------------------------------- acknowledgements, pure
 
 def test_sa1_a_number_is_confirmed_when_all_before_it_are():
