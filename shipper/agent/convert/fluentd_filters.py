@@ -205,6 +205,9 @@ def _concat(element: Element, item: Item, draft: Draft) -> None:
     goes_on = element.take("continuous_line_regexp")
     if goes_on and not start:
         _join(element, item, draft, {"continue": python_regex(goes_on)})
+    elif goes_on:
+        draft.problem(element, "beside multiline_start_regexp: a record goes on until the next one begins, whatever its lines "
+                               "are like", "continuous_line_regexp")
     if (end := element.params.get("multiline_end_regexp")) and re.fullmatch(r"/?(\\*n|\n)\$?/?", end.value):
         draft.note(element, "multiline_end_regexp", "docker's pieces of a line are put together")
     elif end:

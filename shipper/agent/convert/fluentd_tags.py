@@ -44,6 +44,8 @@ def takes_some(patterns: str, tag: str) -> bool:
             if "*" not in one:
                 if re.fullmatch(".*".join(map(re.escape, tag.split(EACH))), one):
                     return True
+            elif "**" not in one and one.count(".") < tag.count("."):
+                continue                                  # `*` is one part, and each tag has more
             elif _agree(first, one.split("*")[0].removesuffix("."), str.startswith) and _agree(
                     last, one.split("*")[-1].removeprefix("."), str.endswith):
                 return True
@@ -63,10 +65,10 @@ def globs_of(patterns: str, tag: str, path: str) -> tuple[list[str], bool]:
         for one in [] if _is_regex(pattern) else _alternatives(pattern):
             if not takes_some(one, tag):
                 continue
-            name = one.removeprefix(before)
-            name = name.removeprefix(inside)
-            if one[:len(before)] != before or _GLOB.fullmatch(name) is None or (
-                    name == one.removeprefix(before) and not name.startswith("**")):
+            behind = one if one.startswith("**") else one.removeprefix(before)
+            name = behind.removeprefix(inside)
+            if not one.startswith((before, "**")) or _GLOB.fullmatch(name) is None or (
+                    name == behind and not name.startswith("**")):
                 return [], False
             exact = exact and "*" not in name.replace("**", "")
             globs.append(re.sub(r"\*+", "*", name))

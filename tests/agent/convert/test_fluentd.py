@@ -289,6 +289,7 @@ class TestSomePodsOnly:
         ("kubernetes.var.log.containers.**_kube-system_** kubernetes.var.log.containers.{es,kibana}-**",
          ["*_kube-system_*", "es-*", "kibana-*"]),
         ("kubernetes.**istio**", ["*istio*"]),
+        ("**_kube-system_**", ["*_kube-system_*"]),
     ])
     @pytest.mark.parametrize("how", ["@type null", "@type relabel\n  @label @FLUENT_LOG"])
     def test_what_fluentd_threw_away_is_not_read(self, pattern: str, wanted: list[str], how: str):
@@ -305,6 +306,12 @@ class TestSomePodsOnly:
             f"    @label @B\n  </store>\n</match>\n<label @A>\n{null}{out}</label>\n<label @B>\n{out}</label>\n"))
         assert "exclude" not in config["sources"]["containers"] and len(problems) == 1
         assert "threw away" in problems[0]
+
+    @pytest.mark.parametrize("pattern", ["*", "kubernetes.*", "docker.**", "/^fluent\\./", "fluent.**"])
+    def test_a_pattern_that_takes_no_file_is_not_said_to_take_some(self, pattern: str):
+        _, problems, _ = converted(PODS.format(
+            tag="kubernetes.*", between=f"<filter {pattern}>\n  @type stdout\n</filter>\n").replace("google_cloud", "stdout"))
+        assert not any("some files" in why for why in problems)
 
     def test_a_star_that_stops_at_a_dot_is_left_to_a_person(self):
         config, problems, _ = converted(PODS.format(
@@ -543,6 +550,12 @@ class TestFilters:
             "<filter app>\n  @type grep\n  <exclude>\n    key $.kubernetes.namespace_name\n    pattern kube-system\n  "
             "</exclude>\n</filter>\n"))
         assert "drop" not in source and any("choose pods with exclude" in p for p in problems)
+
+    def test_a_concat_that_says_which_lines_go_on_is_said(self):
+        source, problems = source_of("  format json", (
+            "<filter app>\n  @type concat\n  key log\n  multiline_start_regexp /^\\d/\n"
+            "  continuous_line_regexp /^ /\n</filter>\n"))
+        assert source["multiline"] == {"start": r"^\d"} and len(problems) == 1 and "continuous_line_regexp" in problems[0]
 
     def test_concat_of_dockers_pieces_is_done_without_it(self):
         """Most configs for Elasticsearch have it: it was said to need a pattern for the next record."""
