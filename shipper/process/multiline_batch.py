@@ -2,7 +2,7 @@
 
     [front records] + [row, row, record in the place of its first line, row, (gone), (gone), row ...]
 
-Invariants (tests/process/test_multiline.py):
+Invariants (tests/process/test_multiline_batch.py):
   MB1  the columns stay parallel, and marks stay with their records; what is not changed keeps its order and its bytes
   MB2  an id names every byte of its record: this file's first byte and how many, then those of other files (model M3)
 Plane: hot, once per batch in which something was joined.

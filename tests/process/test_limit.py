@@ -4,12 +4,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from shipper.agent.formats import decoder_for
 from shipper.agent.verify_report import Tally, make_report
 from shipper.config.process_redact import ByField, Limit
+from shipper.config.processing import Processing as Wanted
+from shipper.decode import Budget
 from shipper.model import Batch, Source
 from shipper.process.chain import Work
 from shipper.process.limit import Limiter
 from shipper.process.limits import Limits
+from shipper.tail.ports import Settings
 
 KEY = "abcdefghijklmnop"
 
@@ -33,6 +37,16 @@ def test_delay_lets_the_batch_pass_and_its_file_waits_until_the_debt_is_paid() -
     assert len(second.batch) == 250
 
 
+def test_a_limit_of_bytes_alone_is_paid_back_in_bytes() -> None:
+    limiter = Limiter(Limit(bytes_per_s=90, burst=1.0), source(), Limits())  # type: ignore[arg-type]
+    found = []
+    for now_s in (0.0, 0.0, 1.5, 3.0):
+        each = work(10, now_s)                           # 90 bytes
+        limiter(each)
+        found.append(each.hold_until_s)
+    assert found == [0.0, 1.0, 2.0, 0.0]
+
+
 def test_all_files_of_a_pod_share_its_budget_and_another_pod_has_its_own() -> None:
     limits, limit = Limits(), Limit(records_per_s=10, burst=1.0)  # type: ignore[arg-type]
     one, two, other = work(10, 0.0), work(10, 0.0), work(10, 0.0)
@@ -52,6 +66,13 @@ def test_by_a_field_each_value_is_in_debt_for_its_own_records_and_the_file_waits
     later = work(1, 0.0, values=values[:1])
     Limiter(limit, source(), limits)(later)
     assert later.hold_until_s == 0.5
+
+
+def test_records_without_the_field_have_a_budget_of_their_own_together() -> None:
+    limit = Limit(by=ByField(field="user.id"), records_per_s=2, burst=1.0, action="drop")  # type: ignore[arg-type]
+    each = work(7, 0.0, values=[None, {}, {"user": 7}, {"user": {}}, {"user": {"id": None}}, {"user": {"id": "a"}}, {"x": 1}])
+    Limiter(limit, source(), Limits())(each)
+    assert len(each.batch) == 3 and each.drops["rate_limited"] == 4
 
 
 def test_once_does_not_wait() -> None:
@@ -150,3 +171,24 @@ def test_a_debt_made_by_what_is_closed_by_time_is_waited_for_from_now_on() -> No
     late = work(10, 98.0)
     Limiter(limit, source(), limits)(late)
     assert late.hold_until_s == 101.0
+
+
+def test_the_bucket_that_is_unused_longest_goes_first_and_one_in_debt_that_is_used_stays() -> None:
+    """Else a pod that is over its limit all the time began anew, with a fresh burst, each time that many others had come."""
+    limits, limit = Limits(most=2), Limit(records_per_s=1, burst=1.0)  # type: ignore[arg-type]
+    limits.bucket(limit, "L", b"busy", 0.0).records = -100.0
+    limits.bucket(limit, "L", b"idle", 0.0)
+    limits.bucket(limit, "L", b"busy", 0.0)
+    limits.bucket(limit, "L", b"new", 0.0)
+    assert limits.bucket(limit, "L", b"busy", 0.0).records == -100.0 and len(limits) == 2
+
+
+def test_what_was_dropped_is_told_by_the_decoder_of_a_log_that_is_quiet() -> None:
+    wanted = Wanted(limit=Limit(records_per_s=1, burst=1.0, action="drop"))  # type: ignore[arg-type]
+    settings = Settings("c", "raw", "beginning", 1 << 20, 1 << 20, 2.0, (), False, wanted)
+    decoder = decoder_for(Budget())(source(), settings)
+    batch = decoder.decode(KEY, 0, [b"a", b"b", b"c"], read_ns=1, now_s=0.0, reread=lambda piece: b"")
+    assert batch is not None and batch.messages == [b"a"] and decoder.oldest_open_s() == 0.0
+    [(key, told)] = decoder.flush(before_s=5.0, read_ns=2, reread=lambda piece: b"")
+    assert key == KEY and told.messages[0].startswith(b"2 records of shop/web-0 dropped by limit")
+    assert decoder.oldest_open_s() is None and decoder.flush(before_s=9.0, read_ns=3, reread=lambda piece: b"") == []

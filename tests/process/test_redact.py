@@ -19,7 +19,7 @@ from shipper.process import patterns
 from shipper.process.chain import Work
 from shipper.process.limit import Limiter
 from shipper.process.limits import Limits
-from shipper.process.redact import Redactor
+from shipper.process.redact import Redactor, Rule
 from shipper.process.redact_rules import redactor_for
 
 from .corpus_redact import FALSE, TRUE
@@ -245,3 +245,14 @@ def test_a_field_that_is_secret_by_its_name_goes_whole_however_its_slashes_are_e
     assert b"K7MDENG" not in found and orjson.loads(found)["p"] == orjson.loads(line)["p"]
     harmless = b'{"path":"\\/a' + slash + b'b","n":1.10}'
     assert every().json(harmless) == harmless, "its own bytes"
+
+
+def test_a_finder_that_takes_the_place_between_two_records_along_shifts_none_of_them() -> None:
+    """D2: built-in finders do not; a pattern of the config that is looked for in all of them at once must not either."""
+    def find(blob: bytes, edge: bytes) -> list[tuple[int, int]]:
+        at = blob.find(b"secret")
+        return [(max(0, at - 1), at + 7)] if at >= 0 else []
+
+    redactor = Redactor((Rule("own", find, lambda value: b"[own]"),))  # type: ignore[arg-type]
+    found = redactor.column([b"a", b"secret", b"b", b"c"], [b"stdout"] * 4, may_have_newlines=False)
+    assert found == [b"a", b"[own]", b"b", b"c"]
