@@ -107,8 +107,8 @@ class TestFluentdGcp:
         config = self.here(tmp_path, capsys)
         tree, logs = Tree(tmp_path / "log"), tmp_path / "log"
         config["sources"]["containers"]["allowed_roots"] = [os.path.realpath(logs)]
-        day = time.strftime("%m%d", time.gmtime())
-        date = time.strftime("%Y-%m-%d", time.gmtime())
+        today = time.gmtime()
+        day, date = time.strftime("%m%d", today), time.strftime("%Y-%m-%d", today)
         tree.write(
             cri("plain words"),
             cri("to stderr", second=1, stream="stderr"),
@@ -545,6 +545,19 @@ class TestFilters:
             "  </exclude>\n</filter>\n"))
         assert problems == [] and source["drop"] == [{"field": "http.path", "match": "(?i)HEALTH"}]
 
+    @pytest.mark.parametrize(("kind", "pattern", "key", "wanted"), [
+        ("exclude", "^kube-system$", "exclude", ["*_kube-system_*"]),
+        ("exclude", "/^(kube-system|istio-system)$/", "exclude", ["*_kube-system_*", "*_istio-system_*"]),
+        ("exclude", "/kube-/", "exclude", ["*_*kube-*_*"]),
+        ("regexp", "/^prod-/", "include", ["/var/log/containers/*_prod-*_*.log"]),
+        ("regexp", "/^(a|b)$/", "include", ["/var/log/containers/*_a_*.log", "/var/log/containers/*_b_*.log"]),
+    ])
+    def test_a_grep_on_the_namespace_chooses_the_files(self, kind, pattern, key, wanted):
+        config, problems, _ = converted(PODS.format(tag="kubernetes.*", between=(
+            f"<filter kubernetes.**>\n  @type grep\n  <{kind}>\n    key $.kubernetes.namespace_name\n    pattern {pattern}\n"
+            f"  </{kind}>\n</filter>\n")).replace("google_cloud", "stdout"))
+        assert problems == [] and config["sources"]["containers"][key] == wanted
+
     def test_a_grep_on_the_pods_names_points_to_when_and_exclude(self):
         source, problems = source_of("  format none", (
             "<filter app>\n  @type grep\n  <exclude>\n    key $.kubernetes.namespace_name\n    pattern kube-system\n  "
@@ -673,6 +686,14 @@ class TestOutputs:
             f"{TAIL}  format none\n</source>\n<match **>\n  @type copy\n  <store>\n    @type stdout\n  </store>\n  <store>\n"
             "    @type prometheus\n    <metric>\n      name x\n      type counter\n    </metric>\n  </store>\n</match>\n")
         assert problems == []
+
+    @pytest.mark.parametrize(("text", "wanted"), [
+        ("${$.kubernetes.namespace_name}", "{namespace|none}"), ("app-${record['kubernetes']['pod_name']}", "app-{pod|none}"),
+        ('${$["kubernetes"]["labels"]["app.kubernetes.io/name"]}', "{labels.app.kubernetes.io/name|none}")])
+    def test_the_pods_names_in_an_index_are_ours(self, text: str, wanted: str):
+        sink, problems = sink_of(f"  @type elasticsearch\n  index_name {text}\n  pipeline geo\n  client_cert /c\n  client_key /k")
+        assert problems == [] and sink["index"] == wanted
+        assert (sink["pipeline"], sink["tls"]) == ("geo", {"cert": "/c", "key": "/k"})
 
     @pytest.mark.parametrize(("keys", "wanted"), [
         ("  index_name app", "app"), ("  logstash_format true", "logstash-{time:%Y.%m.%d}"), ("", "fluentd")])
