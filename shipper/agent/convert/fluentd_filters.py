@@ -113,15 +113,15 @@ def _grep(element: Element, item: Item, draft: Draft) -> None:
     for key in [k for k in element.params if re.fullmatch(r"(regexp|exclude)\d+", k)]:
         name, _, pattern = (element.take(key) or "").partition(" ")
         (keeps if key.startswith("regexp") else drops).append(_condition(name, pattern.strip()))
-    all_of = [c for c in element.children if c.name == "regexp"]
-    if ("keep" in item.keys and keeps) or len(all_of) > 1:
+    keeps = [c for c in keeps if not _of_the_pod(c, "keep", item, element, draft)]
+    drops = [c for c in drops if not _of_the_pod(c, "drop", item, element, draft)]
+    if ("keep" in item.keys and keeps) or len(keeps) > 1:
         draft.problem(element, "all of its <regexp> had to hold, of the conditions in keep one is enough; write one of them as "
                                "a drop")
         keeps = keeps[:1] if "keep" not in item.keys else []
     for name, found in (("keep", keeps), ("drop", drops)):
-        wanted = [c for c in found if not _of_the_pod(c, element, draft)]
-        if wanted:
-            item.set(name, [*item.keys.get(name, []), *wanted])
+        if found:
+            item.set(name, [*item.keys.get(name, []), *found])
 
 
 def _condition(key: str | None, pattern: str | None) -> dict[str, str]:
@@ -131,14 +131,34 @@ def _condition(key: str | None, pattern: str | None) -> dict[str, str]:
     return {"field": re.sub(r"\[['\"]|['\"]\]", ".", key.removeprefix("$")).replace("..", ".").strip("."), "match": match}
 
 
-def _of_the_pod(condition: dict[str, str], element: Element, draft: Draft) -> bool:
+def _of_the_pod(condition: dict[str, str], kind: str, item: Item, element: Element, draft: Draft) -> bool:
+    """Whether it asks for the pod, and not for the message. Namespaces choose files; other things are said."""
     name = condition.get("field", "")
     if not name.startswith("kubernetes.") and name not in ("stream", "tag"):
         return False
-    draft.problem(element, f"{name} =~ {condition['match']}: not a field of the message; choose pods with exclude: of the "
-                           f"source, or "
-                           "with when: {namespace: [...], pod: [...], labels: {...}} in a sink or rule")
+    globs = _of_namespaces(condition["match"]) if name == "kubernetes.namespace_name" and item.type == "containers" else []
+    include = item.keys.get("include", [])
+    if globs and kind == "drop":
+        item.set("exclude", [*item.keys.get("exclude", []), *globs])
+    elif globs and all(path.endswith("/*.log") for path in include):
+        item.set("include", [path.removesuffix("*.log") + f"{glob}.log" for path in include for glob in globs])
+    else:
+        draft.problem(element, f"{name} =~ {condition['match']}: not a field of the message; choose pods with exclude: of the "
+                               "source, or with when: {namespace: [...], pod: [...], labels: {...}} in a sink or rule")
+        return True
+    key = "exclude" if kind == "drop" else "include"
+    draft.notes.append(f"{element.place} {element.title}: {name}: {key} of source {item.name}")
     return True
+
+
+def _of_namespaces(match: str) -> list[str]:
+    """Globs for the names <pod>_<namespace>_<container>-<id>.log; no name of Kubernetes has a _ in it. [] where it is not that
+    simple."""
+    found = re.fullmatch(r"(\^?)(?:\(((?:[a-z0-9-]+\|)*[a-z0-9-]+)\)|([a-z0-9-]+))(\$?)", match)
+    if found is None:
+        return []
+    before, behind = "*_" if found[1] else "*_*", "_*" if found[4] else "*_*"
+    return [f"{before}{name}{behind}" for name in (found[2] or found[3]).split("|")]
 
 
 def _records(element: Element, item: Item, draft: Draft) -> None:

@@ -18,6 +18,9 @@ _NOTES = {"@id": "a name", "@log_level": "see log.level", "include_tag_key": "re
           "type_name": "no types", "log_es_400_reason": "refused records are dead letters, with the reason",
           "request_timeout": "see request_timeout", "enable_monitoring": "/metrics", "monitoring_type": "/metrics"}
 _OTHER_FORM = "another name, where fluentd wrote into it: its `log` is text, and our `log.level` is refused there"
+_POD = re.compile(r"\$\{(?:record|\$)?(?:\.|\[['\"])?kubernetes(?:['\"]\]\[['\"]|\.)"
+                  r"(namespace_name|pod_name|container_name|host|labels(?:['\"]\]\[['\"]|\.)([\w./-]+))(?:['\"]\])?\}")
+_OURS = {"namespace_name": "{namespace|none}", "pod_name": "{pod|none}", "container_name": "{container|none}", "host": "{node}"}
 MAX_RECORD = "120KiB"       # more than the 100,000 characters of fluentd-gcp; twice as long in JSON it is still an entry
 Maker = Callable[[Element, Item, Draft], None]
 
@@ -135,6 +138,7 @@ def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:
     path = (element.take("path") or "").rstrip("/")
     where = host if "://" in host else f"{scheme}://{host if ':' in host else f'{host}:{port}'}{path}"
     item.set("url", _url(where, element, "hosts" if hosts else "host", draft))
+    copy_keys(element, item, {"pipeline": "pipeline"})
     user = element.take("user")
     if user:
         item.set("auth", {"user": user, "password": secret(element, "password", draft, "ELASTICSEARCH_PASSWORD") or ""})
@@ -147,8 +151,9 @@ def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:
     else:
         item.set("index", template(element.take("index_name") or "fluentd", element, draft), _OTHER_FORM)
     tls: dict[str, Any] = {}
-    if ca := element.take("ca_file"):
-        tls["ca"] = ca
+    for theirs, ours in (("ca_file", "ca"), ("client_cert", "cert"), ("client_key", "key")):
+        if file := element.take(theirs):
+            tls[ours] = file
     if not truth(element.take("ssl_verify"), True):
         tls["verify"] = False
     if tls:
@@ -158,7 +163,8 @@ def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:
 
 
 def template(text: str, element: Element, draft: Draft) -> str:
-    """strftime codes as {time:..}; ${tag} and record fields are reported."""
+    """strftime codes as {time:..}, the pod's names as ours; ${tag} and other fields of a record are reported."""
+    text = _POD.sub(lambda found: _OURS.get(found[1], "{labels." + str(found[2]) + "|none}"), text)
     if "${" in re.sub(r"\$\{[A-Z_][A-Z0-9_]*(:-[^}]*)?\}", "", text):
         draft.problem(element, f"{text}: placeholders of tags and fields; ours are {{namespace}}, {{pod}}, {{container}}, "
                                f"{{labels.x}}, "
