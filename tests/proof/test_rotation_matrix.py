@@ -119,7 +119,7 @@ class Scene:
 
     def _slow(self) -> None:
         with slow_receiver() as (port, go):
-            self.configure(central=self.agent.syslog_sink(port))
+            self.configure(central=self.agent.syslog_sink(port, barrier_idle="100ms"))
             self.begin()
             filler = Log(self.root, "filler", "cri", 0)
             filler.write(FILLER_LINES, size_bytes=FILLER_BYTES)
