@@ -23,17 +23,31 @@ class Credentials(Protocol):
 
 
 MOST_KEPT = 8
-"""Values of one file that are masked: the last ones."""
+
+
+class LastSecrets:
+    """Of what is replaced from time to time the last MOST_KEPT values are masked: one that was replaced may still be in an
+    answer, and tokens of an hour must not add up."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._kept: list[str] = []
+
+    def keep(self, value: str) -> None:
+        if value not in self._kept:
+            self._telemetry.keep_secret(value)
+            self._kept.append(value)
+            if len(self._kept) > MOST_KEPT:
+                self._telemetry.forget_secret(self._kept.pop(0))
 
 
 class SecretFile:
     """A secret in a file, read again when the file changes (mtime, size or inode; a ConfigMap swap changes the inode)."""
 
     def __init__(self, path: str, telemetry: Telemetry) -> None:
-        self._path, self._telemetry = path, telemetry
+        self._path, self._secrets = path, LastSecrets(telemetry)
         self._seen: tuple[int, int, int] | None = None
         self._value = ""
-        self._kept: list[str] = []
 
     def read(self) -> str:
         """Retryable where it cannot be read or is empty. Cost: one stat; the file is a few hundred bytes."""
@@ -44,7 +58,7 @@ class SecretFile:
                 with open(self._path, encoding="utf-8") as file:
                     self._value = file.read(64 * 1024).strip()
                 self._seen = seen
-                self._keep(self._value)
+                self._secrets.keep(self._value)
         except (OSError, UnicodeDecodeError) as error:
             why = getattr(error, "strerror", None) or "not UTF-8"
             raise Retryable(f"cannot read {self._path}: {why}; mend the file") from error
@@ -52,14 +66,6 @@ class SecretFile:
             self._seen = None
             raise Retryable(f"{self._path} holds no usable secret; write one line of ASCII into it")
         return self._value
-
-    def _keep(self, value: str) -> None:
-        """One that was replaced may still be in an answer, and tokens of an hour must not add up."""
-        if value not in self._kept:
-            self._telemetry.keep_secret(value)
-            self._kept.append(value)
-            if len(self._kept) > MOST_KEPT:
-                self._telemetry.forget_secret(self._kept.pop(0))
 
     def forget(self) -> None:
         """Read it again at the next use, whatever its times say."""
@@ -70,7 +76,7 @@ class ConfigCredentials:
     """What `auth` says."""
 
     def __init__(self, auth: AuthConfig, telemetry: Telemetry) -> None:
-        self._auth, self._telemetry = auth, telemetry
+        self._auth, self._encoded = auth, LastSecrets(telemetry)
         path = auth.bearer_file or auth.password_file or auth.header_value_file
         self._file = SecretFile(path, telemetry) if path else None
         self._make = self._maker()
@@ -95,5 +101,5 @@ class ConfigCredentials:
 
     def _basic(self, user: str, password: str) -> str:
         encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
-        self._telemetry.keep_secret(encoded)
+        self._encoded.keep(encoded)
         return f"Basic {encoded}"
