@@ -1,0 +1,183 @@
+"""What the agent tells the reader, and looks: V3 of tail/driver.py, LK1 to LK3 of tail/looks.py."""
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from shipper.decode import Decoder
+from shipper.errors import GapReason
+from shipper.model import Source
+from shipper.tail.lineage import Lineage
+from tests.tail.conftest import Node, Tree, cri
+
+
+def lineage_of(node: Node) -> Lineage:
+    return node.reader.lineages[str(node.tree.log)]
+
+
+def held_bytes(lineage: Lineage) -> int:
+    decoder = lineage.decoder
+    assert isinstance(decoder, Decoder)
+    return decoder.opened.budget.held_bytes
+
+
+async def test_v3_a_full_buffer_stops_reading_and_a_log_deleted_meanwhile_is_read_when_there_is_room(tree: Tree) -> None:
+    tree.write(cri("one", second=1))
+    node = Node(tree)
+    await node.run()
+    node.buffer.full = True
+    stop = asyncio.Event()
+    running = asyncio.create_task(node.reader.run(stop))
+    tree.write(cri("two", second=2))
+    tree.rotate("20261120-090100").unlink()
+    tree.write(cri("three", second=3))
+    node.scan()
+    rounds = node.reader.rounds
+    async with asyncio.timeout(10):
+        while node.reader.rounds < rounds + 5:
+            node.now += 0.1
+            node.reader.wake()
+            await asyncio.sleep(0)
+    assert node.buffer.messages == [b"one"] and node.reader.blocked
+    node.buffer.full = False
+    async with asyncio.timeout(10):
+        while len(node.buffer.messages) < 3:
+            node.now += 0.1
+            node.reader.wake()
+            await asyncio.sleep(0)
+    stop.set()
+    node.reader.wake()
+    await running
+    assert node.buffer.messages == [b"one", b"two", b"three"]
+
+
+async def test_a_log_that_is_dropped_gives_back_its_descriptors_its_watch_and_its_share_of_the_budget(tree: Tree) -> None:
+    tree.write(cri("half", tag="P", second=1))
+    node = Node(tree)
+    disarmed: list[object] = []
+    node.directory.disarm = disarmed.append  # type: ignore[method-assign, assignment]
+    await node.run(0.2)
+    lineage = lineage_of(node)
+    (file,) = lineage.files
+    assert held_bytes(lineage) == 4 and file.handle is not None
+    node.reader.drop(str(tree.log))
+    assert held_bytes(lineage) == 0 and file.handle is None and disarmed == [str(tree.log)]
+    assert str(tree.log) not in node.reader.lineages and not node.reader.prepare(node.now + 1)
+
+
+async def test_other_settings_take_what_is_open_with_them_and_nothing_more_of_the_budget(tree: Tree) -> None:
+    tree.write(cri("half ", tag="P", second=1))
+    node = Node(tree)
+    await node.run(0.2)
+    before = lineage_of(node).decoder
+    node.reader.add(lineage_of(node).source, replace(node.settings, max_line=1000))
+    tree.write(cri("and whole", second=1))
+    assert await node.run() == [b"half and whole"]
+    assert lineage_of(node).decoder is not before and lineage_of(node).decoder.max_line == 1000
+    assert held_bytes(lineage_of(node)) == 0
+
+
+async def test_a_loss_after_a_restart_says_when_the_last_record_before_it_was_written(tree: Tree) -> None:
+    tree.write(cri("one", second=7))
+    node = Node(tree)
+    await node.run()
+    node.restart()
+    os.truncate(tree.log, 0)
+    tree.write(cri("x", second=9))
+    await node.run()
+    (gap,) = [gap for section in node.buffer.sections for gap in section.gaps]
+    assert (gap.reason, gap.first_ns % 60_000_000_000) == (GapReason.TRUNCATED, 7_000_000_001)
+
+
+async def test_a_lineage_that_is_gone_is_not_lost_where_another_goes_on_with_its_file(tree: Tree) -> None:
+    tree.write(cri("one", second=1))
+    node = Node(tree)
+    await node.run()
+    shared = lineage_of(node).files[0].ref
+    assert shared is not None
+    name, source = str(tree.log), Source("containers", "c", "/former", "/former", "n1")
+    node.buffer.positions.lineages["/former"] = node.buffer.positions.lineages[name]
+    node.buffer.positions.files[shared.key].file = replace(shared, source=source)
+    node.reader.lost_lineage("/former")
+    await node.run()
+    assert not [gap for section in node.buffer.sections for gap in section.gaps]
+
+
+async def test_lk1_looks_at_more_logs_than_descriptors_leave_no_more_open_than_there_is_room_for(tree: Tree) -> None:
+    logs = [tree.pod(f"api-{n}", uid=f"0a1b2c3d-1111-2222-3333-{n:012d}") / "0.log" for n in range(8)]
+    for number, log in enumerate(logs):
+        tree.write(cri(f"line {number}", second=number), path=log)
+    node = Node(tree, max_open=3)
+    open_files = sum(file.handle is not None for x in node.reader.lineages.values() for file in x.files)
+    assert 0 < open_files <= 3
+    assert sorted(await node.run()) == [b"line %d" % n for n in range(8)]
+
+
+async def test_lk2_a_look_whose_disk_failed_is_said_and_made_again_in_a_second(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = tree.pod("api-0", uid="99999999-1111-2222-3333-444455556666") / "0.log"
+    tree.write(cri("one", second=1))
+    tree.write(cri("other", second=1), path=other)
+    node = Node(tree)
+    await node.run()
+    siblings, failures = node.directory.siblings, [0]
+
+    def failing(source: Source) -> object:
+        if source.lineage == str(tree.log) and not failures[0]:
+            failures[0] += 1
+            raise OSError(5, "Input/output error")
+        return siblings(source)
+
+    monkeypatch.setattr(node.directory, "siblings", failing)
+    tree.rotate("20261120-090100")
+    tree.write(cri("two", second=2))
+    tree.write(cri("other 2", second=2), path=other)
+    node.reader.changed(str(other))
+    assert sorted(await node.run(3.0)) == [b"one", b"other", b"other 2", b"two"]
+    assert failures == [1] and node.telemetry.value("shipper_errors_total", "look") == 1
+    assert [fields["why"] for _, event, fields in node.telemetry.lines if event == "look_failed"] == [
+        "[Errno 5] Input/output error"]
+
+
+async def test_a_cut_that_a_look_finds_is_counted(tree: Tree) -> None:
+    tree.write(cri("one", second=1))
+    node = Node(tree)
+    await node.run()
+    os.truncate(tree.log, 0)
+    node.reader.changed(str(tree.log))
+    node.reader.looks.where_due()
+    assert node.telemetry.value("shipper_rotations_total", "truncated") == 1
+
+
+async def test_what_was_told_of_a_pod_that_is_gone_is_told_again_after_a_failed_sync(tree: Tree) -> None:
+    """K1: its lineage is dropped by itself, and not because its source left the config."""
+    tree.write(cri("one", second=1))
+    node = Node(tree)
+    await node.run()
+    lineage_of(node).files[0].close()
+    tree.write(cri("never read", second=2))
+    node.reader.changed(str(tree.log))
+    node.reader.looks.where_due()
+    node.buffer.auto_sync = False
+    good = node.buffer.positions.copy()
+    for link in tree.links.iterdir():
+        link.unlink()
+    shutil.rmtree(tree.dir.parent)
+    await node.run()
+
+    def losses() -> list[GapReason]:
+        return [gap.reason for section in node.buffer.sections for gap in section.gaps]  # type: ignore[misc]
+
+    assert losses() == [GapReason.ROTATED_AWAY] and str(tree.log) not in node.reader.lineages
+    node.buffer.positions.go_back(good)
+    del node.buffer.sections[1:]
+    node.buffer.fail_next = OSError(5, "Input/output error")
+    other = tree.pod("api-0", uid="99999999-1111-2222-3333-444455556666") / "0.log"
+    tree.write(cri("other", second=3), path=other)
+    assert (await node.run())[-1] == b"other"
+    assert losses() == [GapReason.ROTATED_AWAY]
