@@ -84,6 +84,9 @@ def _is_fluentd(text: str) -> bool:
 
 
 def _is_yaml(text: str) -> bool:
+    """Or JSON, as `kubectl get -o json` prints it."""
+    if text.lstrip().startswith("{"):
+        return True
     lines = (line.split("#")[0].rstrip() for line in text.splitlines())
     return any(line in ("kind: ConfigMap", "kind: List",
                         "kind: ConfigMapList") or line.startswith("apiVersion:") for line in lines)

@@ -215,7 +215,12 @@ def _files(files: Sequence[Mapping[str, Any]], all_files: bool) -> list[str]:
 def files_table(files: Iterable[Mapping[str, Any]]) -> list[str]:
     """Position, size, lag, state and path of files, as text; the path last: those of pods are wider than a terminal."""
     rows = [
-        (str(f["position_bytes"]), str(f["size_bytes"]), size(f["lag_bytes"]), duration(f["lag_s"]), f["state"], f["path"])
+        (str(f["position_bytes"]), str(f["size_bytes"]), size(f["lag_bytes"]), duration(f["lag_s"]), f["state"], _shown_path(f))
         for f in files
     ]
     return table(("POSITION", "SIZE", "LAG", "BEHIND", "STATE", "PATH"), rows)
+
+
+def _shown_path(file: Mapping[str, Any]) -> str:
+    """Of a journal with its source: all that read one directory have one path."""
+    return f"{file['path']} ({file['source']})" if str(file["path"]).startswith("journal:") else str(file["path"])

@@ -151,6 +151,14 @@ def test_a_name_from_a_log_directory_cannot_drive_the_terminal() -> None:
                                               "lag_s": 0, "state": "idle"}]))
 
 
+def test_journals_of_one_directory_are_told_apart() -> None:
+    """config/gke.yaml has five: five lines said `journal:/var/log/journal failed`."""
+    row = {"path": "journal:/var/log/journal", "position_bytes": 0, "size_bytes": 0, "lag_bytes": 0, "lag_s": 0.0,
+           "state": "failed"}
+    lines = files_table([row | {"source": name} for name in ("kubelet", "docker")])
+    assert [line.split("journal:")[1] for line in lines[1:]] == ["/var/log/journal (kubelet)", "/var/log/journal (docker)"]
+
+
 def test_sizes_and_durations_are_for_people() -> None:
     assert [size(n) for n in (None, 0, 1023, 1024, 17 * 1024**2, 5 * 1024**4, 9e18)] == [
         "-", "0 B", "1023 B", "1.0 KiB", "17.0 MiB", "5.0 TiB", "8185452.3 TiB"]

@@ -195,6 +195,14 @@ def test_two_config_maps_of_one_list_with_equal_files_are_not_mixed(tmp_path: Pa
     assert main(["convert", "fluentd", str(path)]) == 0
 
 
+def test_a_config_map_may_be_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "cm.json"
+    text = f"{TAIL}  format none\n</source>\n<match **>\n  @type stdout\n</match>\n"
+    path.write_text(json.dumps(config_map("c", output_conf=text), indent=4))
+    assert main(["convert", "fluentd", str(path)]) == 0
+    assert "/var/log/app.log" in capsys.readouterr().out
+
+
 def test_a_file_of_a_config_map_that_only_includes_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = tmp_path / "cm.yaml"
     path.write_text(yaml.safe_dump(config_map(
