@@ -22,3 +22,10 @@ def test_a_sink_that_is_further_behind_than_what_memory_holds_has_no_columns_kep
     view.read_total_bytes = 7 * MIB
     view.encode_early("far", lambda batch: b"encoded")
     assert buffer.early["far"](object()) == given
+
+
+def test_the_sink_that_is_furthest_behind_knows_it_and_no_other() -> None:
+    """With when_full: drop_oldest it alone gives up records."""
+    buffer: Any = SimpleNamespace(furthest_behind=lambda: "slow")
+    view = BufferForDelivery(buffer)
+    assert view.furthest_behind("slow") and not view.furthest_behind("quick")

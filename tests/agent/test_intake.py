@@ -14,7 +14,7 @@ from shipper.agent import intake as module
 from shipper.agent.intake import Intake
 from shipper.config.loader import load_text
 from shipper.config.types import Config
-from shipper.errors import GapReason
+from shipper.errors import BufferLost, GapReason
 from shipper.model import Section, Source
 from shipper.telemetry import Telemetry
 from tests.support.fake_buffer import FakeBuffer
@@ -135,12 +135,16 @@ async def test_the_log_of_a_deleted_pod_is_forgotten_by_the_directory_too(tmp_pa
     tree.write(cri("one"))
     intake = Intake(config_of(tree, tmp_path / "state"), buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
     await intake.start(watch=False)
+    forgotten: list[str] = []
+    intake.pods.vanish = forgotten.append  # type: ignore[method-assign]
+    lineages = list(intake._directory.files)
     shutil.rmtree(tree.dir.parent)
     for path in tree.links.iterdir():
         path.unlink()
     await intake._scan(full=True)
     await intake.once()
     assert not intake._directory.files
+    assert forgotten == lineages and len(lineages) == 1, "what is kept of its pod ends with it"
     await intake.close()
 
 
@@ -190,24 +194,39 @@ async def test_a_kill_right_after_the_first_start_with_start_at_end_ships_no_old
     assert buffer.messages == [b"new"]
 
 
-async def test_a_power_cut_right_after_the_first_start_with_start_at_end_ships_no_old_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("start_at", "waits"), [("end", True), ("beginning", False)])
+async def test_a_power_cut_right_after_the_first_start_with_start_at_end_ships_no_old_line(
+    tmp_path: Path, start_at: str, waits: bool,
+) -> None:
     """sources.json was on the disk before the frame that passes the logs over was."""
-    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
-    buffer.auto_sync = False
+    tree, buffer, synced = Tree(tmp_path / "log"), FakeBuffer(), []
+    remembered = tmp_path / "state/sources.json"
+
+    async def wait_synced(seq: int) -> None:
+        synced.append((seq, remembered.read_bytes()))
+
+    buffer.wait_synced = wait_synced  # type: ignore[method-assign]
     tree.write(cri("old"))
-    intake = Intake(config_of(tree, tmp_path / "state", start_at="end"), buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
-    starting = asyncio.create_task(intake.start(watch=False))
-    async with asyncio.timeout(10):
-        while not buffer.sections:
-            await asyncio.sleep(0)
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert not starting.done()
-    assert (tmp_path / "state/sources.json").read_bytes() == b"[]"
-    buffer.synced_seq = buffer.seq
-    await starting
-    assert (tmp_path / "state/sources.json").read_bytes() == b'["pods"]'
+    intake = Intake(config_of(tree, tmp_path / "state", start_at=start_at), buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+    await intake.start(watch=False)
+    assert synced == ([(buffer.seq, b"[]")] if waits else [])
+    assert remembered.read_bytes() == b'["pods"]'
     await intake.close()
+
+
+async def test_a_source_whose_frames_a_failing_disk_lost_is_new_at_the_next_start(tmp_path: Path) -> None:
+    tree, buffer, telemetry = Tree(tmp_path / "log"), FakeBuffer(), Telemetry()
+
+    async def wait_synced(seq: int) -> None:
+        raise BufferLost(f"frame {seq} was abandoned")
+
+    buffer.wait_synced = wait_synced  # type: ignore[method-assign]
+    tree.write(cri("old"))
+    intake = Intake(config_of(tree, tmp_path / "state", start_at="end"), buffer, telemetry, no_pace)  # type: ignore[arg-type]
+    await intake.start(watch=False)
+    await intake.close()
+    assert (tmp_path / "state/sources.json").read_bytes() == b"[]"
+    assert [event for _, event, _ in telemetry.lines if event == "sources_not_remembered"] == ["sources_not_remembered"]
 
 
 async def test_a_log_that_the_reader_cannot_take_is_tried_again_and_the_ones_behind_it_are_read(tmp_path: Path) -> None:
@@ -299,6 +318,21 @@ async def test_a_kill_during_the_first_scan_with_start_at_end_ships_no_old_line(
     assert buffer.sections, "something was passed over before the kill"
     await run_once(config, buffer)
     assert buffer.messages == []
+
+
+async def test_what_was_written_while_its_source_got_another_name_is_shipped_with_start_at_end_too(tmp_path: Path) -> None:
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    config = config_of(tree, tmp_path / "state", start_at="end")
+    await run_once(config, buffer)
+    tree.write(cri("before"))
+    await run_once(config, buffer)
+    tree.write(cri("meanwhile", second=1))
+    tree.rotate("20261120-120000")
+    tree.write(cri("and behind a rotation", second=2))
+    renamed = msgspec.structs.replace(config, sources={"mine": config.sources["pods"]})
+    tree.write(cri("of a new one"), path=tree.pod("web-1", uid="99999999-1111-2222-3333-444455556666") / "0.log")
+    await run_once(renamed, buffer)
+    assert buffer.messages == [b"before", b"meanwhile", b"and behind a rotation"]
 
 
 async def test_a_log_that_another_source_takes_over_with_a_reload_has_that_source_s_name_at_once(tmp_path: Path) -> None:
