@@ -8,7 +8,7 @@
     POST /dead-letters     yes          no         no         (orders: dead_letter_desk.py)
       * Host must be an IP address, localhost or the configured name, and the request not from another site's page
 
-Invariants:
+Invariants (tests/agent/test_admin.py):
   N1  a port that cannot be had is an error at start, with the mend; the sockets are bound by us, before the pipeline
   N2  aiohttp (0.2 s, 18 MB) is imported when the first connection comes in, not before; that connection waits in the
       listen queue meanwhile

@@ -1,6 +1,6 @@
 """The HTTP server behind the admin sockets, on aiohttp. Imported at the first connection (admin.py, N2).
 
-Invariants:
+Invariants (tests/agent/test_admin.py):
   N6  one request per connection; at most CONNECTIONS are open, none longer than CONNECTION_S: a client that opens a
       hundred and says nothing cannot keep a probe from being answered; the oldest connection gives way
   N7  an error in a view is answered with 500 and its type, said and counted; never with a traceback

@@ -3,7 +3,7 @@
     source bytes of all frames ever  ==  bytes read of the known files  +  bytes of files that were forgotten (retired)
                                      ==  per sink: delivered + dead letters + dropped + unrouted + before_start + held
 
-Invariants:
+Invariants (tests/agent/test_audit.py):
   A1  a sum that is off is named with both sides and the difference, and makes the exit code 1
   A2  of a file: read_bytes (its position) = framed_bytes + skipped_bytes + lost_bytes; gaps with an end lie in front of it
   A3  the JSON form is what `shipper verify --ledger` reads

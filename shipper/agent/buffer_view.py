@@ -1,6 +1,6 @@
 """The buffer as the deliver stage asks for it (deliver.view.BufferView), and how far its reader may run ahead.
 
-Invariants:
+Invariants (tests/agent/test_buffer_view.py):
   B1  the reader waits at most PACE_S a turn for a sink that keeps up: frames are then taken from memory, not read, checked
       and cut again (measured: a third of the CPU in catch-up). A slow or dead sink never holds it back further (P5)
 Plane: per request and per turn of the reader.

@@ -1,6 +1,6 @@
 """The `shipper` command: finds the command's module, runs it, turns what it raises into one line and an exit code.
 
-Invariants:
+Invariants (tests/agent/test_cli.py):
   C1  exit codes: 0 done, 1 failed, 2 wrong usage or config, 130 interrupted (Ctrl-C)
   C2  an error is on stderr, says what and the mend, and never shows a traceback (SHIPPER_DEBUG=1 does)
   C3  only the module of the chosen command is imported, and that imports what is heavy when it runs

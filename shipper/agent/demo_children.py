@@ -4,7 +4,7 @@
     Agent      python -m shipper run -c demo.yaml         answers on state_dir/admin.sock
     Delivered  newlines in the files that the agent delivers to, counted as they grow
 
-Invariants:
+Invariants (tests/agent/test_demo.py):
   D1  only these two processes are ever signalled, by their handle
   D2  they do not outlive the demo: the kernel sends them SIGTERM when it dies, however it dies
 """

@@ -1,6 +1,6 @@
 """Is the agent itself stuck? Facts in, problems out; time is an argument.
 
-Invariants:
+Invariants (tests/agent/test_health.py):
   H1  unhealthy is only what a restart can mend: a loop or thread that is silent, or a stage that could move and does not
   H2  a dead sink, a retry, a full buffer or disk, reading that is held back, and having nothing to do are healthy
   H3  time in which nobody looked does not count: after SIGSTOP, a suspended machine or a starved CPU every stage gets

@@ -3,7 +3,7 @@
     sample() each EVERY_S:   counter 100 ─► 350 : rate 25/s      level: as it stands
                              ring of SAMPLES values per series, all at one common place
 
-Invariants:
+Invariants (tests/agent/test_page.py):
   Y1  bounded: SAMPLES single floats per series, MOST_SERIES series (180 KB), however many sources and sinks there are;
       what goes beyond has a present and no past
   Y2  what was not looked at (a stopped process, a late sample, a new or restarted counter) is a hole, never a spike

@@ -4,7 +4,7 @@
       └────file────────► reader.written
     every RESCAN_S ────► full scan (and the only way where inotify is not to be had)
 
-Invariants:
+Invariants (tests/agent/test_intake.py):
   I1  a source's start_at applies to the files that exist when the source is first seen, ever (seen_sources.py remembers,
       as soon as what is passed over is in the buffer, and synced: a kill or a power cut in between starts over)
   I2  every lineage that the positions know and did not finish is found again, or what it still held is reported

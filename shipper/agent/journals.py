@@ -1,6 +1,6 @@
 """The sources that are no files (journal, kmsg), beside the reader of files. Driver.
 
-Invariants:
+Invariants (tests/agent/test_journals.py):
   J1  their frames go through the reader's one way into the buffer; when the buffer goes back, they go back with the files
   J2  a reload leaves those alone that it does not change; the others end first, and what they had read is in the buffer
   J3  one that fails is shown as degraded and tried again; it stops neither the files nor another one

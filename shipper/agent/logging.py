@@ -2,7 +2,7 @@
 
     Telemetry.say ──► LogWriter() ──► queue (1,000 lines) ──► thread renders, os.write(2)
 
-Invariants:
+Invariants (tests/agent/test_logging.py):
   G1  a caller never waits: when nobody reads stderr the queue fills, further lines are counted and left out, and the
       number is said as `lines_left_out` on the next line that gets through (and through `on_left_out`)
   G2  lines are whole: one os.write loop per line, by one thread

@@ -1,6 +1,6 @@
 """What a state directory says when no agent runs on it: for status, positions and audit. Driver.
 
-Invariants:
+Invariants (tests/agent/test_offline.py):
   F1  nothing in the directory is changed but the lock file's content; the lock is held while it is read
   F2  sizes are those of the log files now, where path and inode still are the ones that were read; else what was last seen
 """

@@ -4,7 +4,7 @@
     ?source=NAME   files of this source            ?state=STATE   files in this state
     ?offset=N      from the Nth on (0)             ?limit=N       so many (50; at most 200)
 
-Invariants:
+Invariants (tests/agent/test_page.py):
   W1  the answer's size follows from the config and `limit`, never from how many files there are
   W2  names of files, pods and far sides are hostile: without control characters here, and text (never markup) on the page (P10)
   W3  the files that lag most come first; equal ones by path, so that pages do not overlap

@@ -3,7 +3,7 @@
     start ──► run_until(stop) ──► shutdown(grace_s)
         └───► once(timeout_s)  ──► shutdown(grace_s)
 
-Invariants:
+Invariants (tests/agent/test_run.py, test_app.py):
   L1  all methods are called in the loop, by one task; *_facts() may be called between any two awaits after start(),
       cost time linear in files and sinks, await nothing and change nothing
   L2  facts hold names, numbers and reasons; never a record's content, never a secret

@@ -2,7 +2,7 @@
 
     SIGHUP, or the file changed ──► load ──► changes(old, new) ──► pipeline.apply ──► ReloadResult
 
-Invariants:
+Invariants (tests/agent/test_reload.py):
   R1  a config that does not load, or that the pipeline refuses, changes nothing: the old one keeps running (P8)
   R2  keys that only a restart can change keep their old value and are named in the result and in /status
   R3  a reload never ends the agent: an unexpected error is said, counted, and the old config stays in force

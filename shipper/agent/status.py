@@ -1,6 +1,6 @@
 """What the agent does now, as JSON (/status) and as text (`shipper status`).
 
-Invariants:
+Invariants (tests/agent/test_status.py):
   U1  no record content and no secret: the config comes in redacted (config/secrets.py, P9)
   U2  the JSON's keys are part of the interface (docs/monitoring.md): they are added to, not renamed
 Plane: pure.

@@ -2,7 +2,7 @@
 
     bad    something stands still or is lost now        warn   it goes on, and somebody should look        note   good to know
 
-Invariants:
+Invariants (tests/agent/test_page.py):
   V1  no finding means that all is well; notes do not make it unwell
   V2  each finding says what, since when as far as known, and what to do; a mend that is nobody's to do is not invented
   V3  what happened once and long ago (dead letters, records dropped) is a note, within the last 15 minutes a warning

@@ -3,7 +3,7 @@
     Files    names, whole small files, ranges of large ones
     Writer   one segment that is being appended to
 
-Invariants:
+Invariants (tests/buffer/test_files.py):
   F1  `replace` leaves the old content or the new one, never a mixture: temp file, fsync, rename, fsync of the directory
   F2  after `Writer.sync` returns, what was appended and the file's name survive a power cut
   F3  every failure is an OSError; after one in `Writer.append` the end of the file is undefined

@@ -6,7 +6,7 @@
               └─────────────┴───────▲──────────────┴─────┘
                             Position(7, record): record `index` of the frame is the next one
 
-Invariants:
+Invariants (tests/deliver/test_form.py, test_progress.py):
   A1  the sum above is exact at every position, in the middle of a frame too: bytes are cut where the last record passed ends
   A2  the bytes between two positions do not depend on how requests were cut in between
   A3  a record is counted once: as delivered, unrouted, dead or dropped

@@ -1,6 +1,6 @@
 """When a sink's oldest records have to go: `when_full: drop_oldest` and `max_backlog`. Pure. Once per look, not per record.
 
-Invariants:
+Invariants (tests/deliver/test_dropping.py):
   D1  `block` without a max_backlog drops nothing, ever
   D2  with `drop_oldest` only the sink that is furthest behind drops, and only while the buffer is full
   D3  what is dropped has a reason, and the reason is the limit that was passed

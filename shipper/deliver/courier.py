@@ -4,7 +4,7 @@
                   ▲              │ TooLarge, Rejected ──► judge ──► candidates for the dead letters
                   └── halves, rest ◄─────────────────────────┘
 
-Invariants:
+Invariants (tests/deliver/test_faults.py, test_refusals.py, test_partial.py):
   C1  a record is sent, or a candidate, or the outcome says `refused` (stopped in the middle: it is the sink that is wrong)
   C2  the bytes of a repeated request are equal: the payload is kept, or formed again from the same frames
   C3  during a pause of more than LONG_PAUSE_S neither payload nor batches are held; they are read from the buffer again.

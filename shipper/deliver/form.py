@@ -3,7 +3,7 @@
     frames   7 [A B C] 8 [] 9 [D........]           route takes A, C, D
     spans    (7,0) ── A C ── (9,0)    (9,0) ── D[0:40] ── (9,40)    (9,40) ── D[40:] ── (10,0)
 
-Invariants:
+Invariants (tests/deliver/test_form.py):
   F1  spans are gapless: each starts where the one before ended, and together they cover all frames
   F2  each routed record is in exactly one span, in order
   F3  no span holds more than `limit_records`, nor more than `limit_bytes` unless it is a single record or an estimate

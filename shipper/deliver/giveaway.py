@@ -1,6 +1,6 @@
 """Dropping a sink's oldest records, on purpose and counted. Driver: reads what it drops, to count it.
 
-Invariants:
+Invariants (tests/deliver/test_dropping.py):
   Y1  whole frames go, from the window's end on; each record in them is counted, with its bytes, by file and reason
   Y2  at most READ_BYTES of frames are in memory at a time
 """

@@ -1,6 +1,6 @@
 """Who waits for a sink to be done: `--once` and the drain at shutdown.
 
-Invariants:
+Invariants (tests/deliver/test_driver.py):
   G1  a goal is met only when everything up to its frame is confirmed *and* the sink was flushed since
   G2  a goal always ends: met, out of time, or failed with what is still held
 Driver: futures and one timer; nothing per request but one look at an empty list.

@@ -1,6 +1,6 @@
 """The cursor of one sink, with everything that moves together with it: sums, the sink's own state, what is durable.
 
-Invariants:
+Invariants (tests/deliver/test_progress.py):
   P1  the cursor, its sums and the sink's state go to the buffer in one step, and belong to the same position
   P2  a state that a sink gave for request n is stored once the cursor covers n, never before; and the cursor moves over
       what it proves in the same step. Else a cursor could stand at n - 1 with a state that does not know n - 1 yet, and

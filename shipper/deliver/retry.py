@@ -7,7 +7,7 @@
     anything unexpected            as Retryable, counted as an error of ours
     Rejected, TooLarge, Partial    none: they go to the caller at once
 
-Invariants:
+Invariants (tests/deliver/test_retry.py):
   B1  one AsyncRetrying per request, never shared between tasks
   B2  `persist` ends in exactly one of: success, the caller's own error class, GaveUp, Interrupted
   B3  a pause ends at once when `Naps.wake_all` is called; what was called off is not tried again

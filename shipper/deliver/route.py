@@ -2,7 +2,7 @@
 
     when: {namespace: [payments, "team-*"], labels: {app: [web]}, severity: [">=WARNING"]}
 
-Invariants:
+Invariants (tests/deliver/test_route.py):
   R1  a route says the same of a record however its batch is cut
   R2  without `severity` no record is looked at: a batch that is routed is the very batch
 Pure. What a `when` means for a source is config/matching.py, which processing rules share. Hot: once per source; with

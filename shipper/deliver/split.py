@@ -10,7 +10,7 @@
                something accepted in the same request, or afterwards. 100 records in a row, or two whole requests, and it
                is the sink that is wrong, not the records: `over`.
 
-Invariants:
+Invariants (tests/deliver/test_split.py):
   V1  every record of the request is in exactly one of: dead, again, or accepted
   V2  order is kept in `again`
   V3  halving ends: each half is smaller

@@ -7,7 +7,7 @@ number of ways, which grows exponentially where one loop can go round in two way
 length where two loops in a row can share the same text (Weideman et al. 2016, "Analyzing Matching Time Behavior of
 Backtracking Regular Expression Matchers"). A search that is tried again at each byte is such a loop in front of the pattern.
 
-Invariants:
+Invariants (tests/process/test_patterns.py):
   B1  the verdict is None only where no two loops share text, and no loop is ambiguous; bounded repeats may multiply to
       MOST_WAYS per place
   B2  loops behind which nothing can fail any more do not count: nothing is tried again there

@@ -3,7 +3,7 @@
     drop a `$` behind `.*`  ─►  a blank for `\\s`  ─►  `^` in front  ─►  one or two repeats: without what stands behind them,
     or counted
 
-Invariants:
+Invariants (tests/process/test_patterns.py):
   M1  what comes out is proven (_blow_up.blow_up), else None: nobody is told to write what is refused again
   M2  names, groups and the number of repeats stay; the text that is matched is less by what the edits say: lines with newlines
       in a message that `.*$` took, tabs between fields, a field longer than COUNT

@@ -2,7 +2,7 @@
 
     reader ──lines──► Processing.decode ──► decoder.decode ──batch──► Joiner ──► step ──► step ──► batch, drops
 
-Invariants:
+Invariants (tests/process/test_filter.py, test_limit.py):
   R1  columns stay equally long (M1); a step changes columns, never their order
   R2  what a step takes away is counted with its reason and its source bytes in the same section (P11)
   R3  without steps and joiner nothing of this is there: the reader has the bare decoder

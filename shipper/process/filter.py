@@ -1,6 +1,6 @@
 """`keep` and `drop`: which records go on. Pure. Hot: one comprehension per condition and batch.
 
-Invariants:
+Invariants (tests/process/test_filter.py):
   K1  keep: one of its conditions must hold; drop: none of its. Within a condition all keys must hold
   K2  a field that is not there matches nothing but `exists: false`
   K3  what goes is counted as `filtered`, with its source bytes (chain.R2)

@@ -4,7 +4,7 @@
     delay   the batch that went below zero passes, and its file waits until the debt is paid: never more than one read
     drop    records that find no tokens go, counted; once per TELL_EVERY_S, and when the file is quiet, one record says how many
 
-Invariants:
+Invariants (tests/process/test_limit.py):
   L1  the state belongs to the agent (Limits), not to a lineage: a reload or a rotation gives nobody a fresh burst
   L2  memory is bounded (limits.MOST_BUCKETS, MOST_TOLD)
   L3  every record passes or is counted (work.select), and what tells of it has zero source bytes (P11)

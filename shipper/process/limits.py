@@ -1,6 +1,6 @@
 """The token buckets of all rate limits: one object, owned by the agent, outliving reloads and rotations. Pure.
 
-Invariants:
+Invariants (tests/process/test_limit.py):
   T1  at most MOST_BUCKETS (P7); the one unused longest goes first, and begins full again
   T2  a bucket holds at most `burst` seconds' worth, and at least one record, else nothing would ever pass
 """

@@ -3,7 +3,7 @@
     message  {"ts":1795165445.1,"level":"warn","msg":"slow","path":"/a"}
     becomes  message slow, time 2026-11-20T09:04:05.1Z, severity WARNING, fields {"path":"/a"}
 
-Invariants:
+Invariants (tests/process/test_parse.py):
   G1  what does not parse stays as it was, byte for byte, and is counted
   G2  nothing is in two columns and nothing in none: what is not taken as message, time or severity stands in fields
   G3  fields are one line of JSON; where nothing was taken out of a JSON message they are its own bytes

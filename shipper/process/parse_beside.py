@@ -1,6 +1,6 @@
 """`parse` of a source whose records have fields and a severity of their own (the journal). Pure. Hot: once per batch.
 
-Invariants:
+Invariants (tests/process/test_parse_beside.py):
   B1  what the source knows stays: its fields stand behind the parsed ones, where they win over a message that says the same names
   B2  a severity that the message says wins over the source's; without one the source's stays
 """

@@ -3,7 +3,7 @@
     text ─► parsed (standard `re`) ─► refused: what RE2 lacks ─► google-re2 where installed
                                                               └► standard `re`, if it cannot blow up (_blow_up.py)
 
-Invariants:
+Invariants (tests/process/test_patterns.py):
   E1  a pattern that compiles searches any bytes in time linear in their length
   E2  what is accepted means the same with google-re2 and without: the language is what both have, on bytes
   E3  nothing but PatternError is raised; its text names the mend. Searching never raises

@@ -3,7 +3,7 @@
     messages ─► joined ─► each rule's finder over all of them at once ─► spans ─► cut out, split again
     fields   ─► joined ─► the same; a line with a hit stays valid JSON
 
-Invariants:
+Invariants (tests/process/test_redact.py):
   D1  a batch without a hit costs one join and one pass per rule, and stays the same object
   D2  a span never reaches over the end of a message: `edge` stands between them and is in none
   D3  equal values have equal hashes, with the same secret, on every node

@@ -5,7 +5,7 @@
 Each finder begins with one rare letter of what it looks for (`J` of `eyJ`, `@`, `_` of `ghp_`): `re` finds that with memchr, 60
 ns for a line of 238 bytes, where a class or a word in front costs 20 to 100 times as much. The rest is checked around the hit.
 
-Invariants:
+Invariants (tests/process/test_redact.py):
   K1  linear in len(blob), whatever the bytes: every look around a hit is bounded, and no search begins inside a run that an
       earlier one has read (tests/process/test_redact.py measures)
   K2  no span crosses `edge`, the byte that stands between messages; b"" where there is one alone

@@ -4,7 +4,7 @@
     Fri Nov 20 09:04:05.123456 2026 (Apache's errors, ctime; without the day's name too)
     1120 09:04:05.123456 (klog)   1795165445   1795165445123 (ms, us, ns by magnitude)
 
-Invariants:
+Invariants (tests/process/test_parse.py):
   T1  what comes out is a real time in RFC 3339; what is none is None, and then nothing is changed
   T2  a time without a zone is in `zone`; one without a year is in the year that brings it nearest to `near_s`
 """
