@@ -153,7 +153,7 @@ def _priority(item: Item, files: list[Input], draft: Draft, shown: str) -> None:
         return
     said = {problem[:2] for problem in draft.problems if "tag=" in problem[2]}
     for one in files:
-        name = posixpath.basename(one.path)
+        name = posixpath.basename(one.path).removesuffix(".log")      # as encode.syslog.app_name
         if one.tag and (shown, one.line) not in said and one.tag.rstrip(":") != name:
             draft.problems.append((shown, one.line, (
                 f'input imfile tag="{one.tag}": APP-NAME is the file\'s name here, {name}; see what asks for the tag')))

@@ -78,7 +78,7 @@ def test_the_form_that_most_have_is_carried_over():
     _, sinks, problems = parts(APP.format("") + '*.* action(type="omfwd" target="h" port="6514" protocol="tcp"\n'
                                '    template="RSYSLOG_SyslogProtocol23Format" queue.type="LinkedList")\n')
     assert [sink["address"] for sink in sinks.values()] == ["h:6514"]
-    assert problems == ['input imfile tag="a:": APP-NAME is the file\'s name here, app.log; see what asks for the tag']
+    assert problems == ['input imfile tag="a:": APP-NAME is the file\'s name here, app; see what asks for the tag']
 
 
 def test_a_condition_in_front_of_a_forward_is_said_and_the_receiver_kept():
@@ -92,8 +92,8 @@ def test_a_condition_in_front_of_a_forward_is_said_and_the_receiver_kept():
 
 def test_a_files_facility_chooses_its_receiver():
     """The usual way to forward one file: all files went to it, and a message said so."""
-    text = ("$InputFileName /var/log/scp.log\n$InputFileTag scp.log\n$InputFileFacility local3\n$InputRunFileMonitor\n"
-            "$InputFileName /var/log/amf.log\n$InputFileTag amf.log\n$InputFileFacility local4\n$InputRunFileMonitor\n"
+    text = ("$InputFileName /var/log/scp.log\n$InputFileTag scp\n$InputFileFacility local3\n$InputRunFileMonitor\n"
+            "$InputFileName /var/log/amf.log\n$InputFileTag amf:\n$InputFileFacility local4\n$InputRunFileMonitor\n"
             "local3.* @@h:1\nauth,authpriv.* @g:2\n*.* @@all:3\n")
     sources, sinks, problems = parts(text)
     assert [source["include"] for source in sources.values()] == [["/var/log/scp.log"], ["/var/log/amf.log"]]
