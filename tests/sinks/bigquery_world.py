@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from shipper.config.types import SinkCommon
-from shipper.deliver.account import Position
 from shipper.deliver.driver import Delivery
 from shipper.sinks import SinkContext
 from shipper.sinks._bigquery_insert_all import InsertAllSink
 from shipper.sinks.bigquery import SINK
 from shipper.telemetry import Telemetry
 from tests.deliver.support import FakeBuffer, MemoryLetters, section, source
+from tests.sinks.delivery_world import DeliveryWorld
 from tests.sinks.http_world import entry_of
 from tests.support.fake_bigquery import FakeBigquery
 
@@ -31,7 +31,7 @@ def sink_of(port: int, **keys: Any) -> InsertAllSink:
     return made
 
 
-class BigqueryWorld:
+class BigqueryWorld(DeliveryWorld):
     """`common`: keys of every sink. `now_s` turns the clock of the table's look."""
 
     def __init__(self, far: FakeBigquery, *, keys: dict[str, Any] | None = None, **common: Any) -> None:
@@ -45,16 +45,13 @@ class BigqueryWorld:
         )
         self.expected: list[str] = []
         self._end = 0
-        self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> BigqueryWorld:
-        self._task = asyncio.create_task(self.delivery.run())
+        self.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await self.stop()
 
     def write(
         self, count: int, fields: dict[int, dict[str, Any]] | None = None, *, times: dict[int, bytes] | None = None,
@@ -69,11 +66,6 @@ class BigqueryWorld:
         for index, one in (times or {}).items():
             made.batch.times[index] = one
         self.buffer.append(made)
-
-    @property
-    def done(self) -> bool:
-        cursor = self.buffer.cursor("far")
-        return Position(cursor.seq, cursor.index) == (self.buffer.next_seq, 0)
 
     async def until(self, met: Callable[[], Any]) -> None:
         end_s = time.monotonic() + WITHIN_S

@@ -4,18 +4,17 @@ They are short (HANGS) only where the server hangs: elsewhere a busy machine wou
 """
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from shipper.config.loader import load_text
 from shipper.config.types import SinkCommon, SinkEntry
-from shipper.deliver.account import Position
 from shipper.deliver.driver import Delivery
 from shipper.model import Batch
 from shipper.sinks import SinkContext
 from shipper.telemetry import Telemetry
 from tests.deliver.support import FakeBuffer, MemoryLetters, TurnedClock, source
+from tests.sinks.delivery_world import DeliveryWorld
 from tests.support.bad_http import BadServer
 
 REQUEST_TIMEOUT = "30s"
@@ -28,7 +27,7 @@ def entry_of(text: str) -> SinkEntry:
     return load_text(whole, "test", {}).config.sinks["far"]
 
 
-class World:
+class World(DeliveryWorld):
     """`common`: keys of every sink. Messages are made by `write`, each with its token."""
 
     def __init__(self, codec: Any, server: BadServer, *, keys: str = "", wrap: Any = None, **common: Any) -> None:
@@ -47,7 +46,6 @@ class World:
             self.clock, dead_letters=self.letters, uniform=lambda low, high: high,  # type: ignore[arg-type]
         )
         self.expected: list[bytes] = []
-        self._task: asyncio.Task[None] | None = None
 
     def write(self, count: int, *, poison: Sequence[int] = (), pod: str = "web", padding: int = 0) -> None:
         """One frame of `count` records; those at `poison` will never be taken."""
@@ -59,22 +57,11 @@ class World:
         self.buffer.write(source(pod), *messages)
 
     async def __aenter__(self) -> World:
-        self._task = asyncio.create_task(self.delivery.run())
+        self.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    @property
-    def position(self) -> Position:
-        cursor = self.buffer.cursor("far")
-        return Position(cursor.seq, cursor.index)
-
-    @property
-    def done(self) -> bool:
-        return self.position == (self.buffer.next_seq, 0)
+        await self.stop()
 
     async def until_done(self) -> None:
         """All is confirmed or buried; nothing that the server saw was wrong."""

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from shipper.config.types import SinkCommon
-from shipper.deliver.account import Position
 from shipper.deliver.driver import Delivery
 from shipper.sinks import SinkContext, SinkSpec
 from shipper.sinks._plan_store import PlanStore
 from shipper.telemetry import Telemetry
 from tests.deliver.support import FakeBuffer, MemoryLetters
+from tests.sinks.delivery_world import DeliveryWorld
 
 WITHIN_S = 60.0
 
 
-class SpoolWorld:
+class SpoolWorld(DeliveryWorld):
     """`fake`: the far side, with what it heard that no right client says. `kept`: what stays in the spool when all is done."""
 
     kept: tuple[str, ...] = ()
@@ -29,8 +29,6 @@ class SpoolWorld:
     def __init__(self, root: Path, fake: Any, letters: MemoryLetters, **common: Any) -> None:
         self.root, self.fake, self.buffer, self.letters = root, fake, FakeBuffer(), letters
         self.common, self.telemetry, self.buffer_bytes = common, Telemetry(), 1 << 30
-        self.delivery: Delivery
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def context(self) -> SinkContext:
@@ -42,21 +40,7 @@ class SpoolWorld:
             "far", SinkCommon(**self.common), spec, sink, self.buffer, context,  # type: ignore[arg-type]
             self.telemetry, dead_letters=self.letters, uniform=lambda low, high: 0.01,  # type: ignore[arg-type]
         )
-        self._task = asyncio.create_task(self.delivery.run())
-
-    async def stop(self) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-    @property
-    def position(self) -> Position:
-        cursor = self.buffer.cursor("far")
-        return Position(cursor.seq, cursor.index)
-
-    @property
-    def done(self) -> bool:
-        return self.position == (self.buffer.next_seq, 0)
+        self.begin()
 
     async def until(self, met: Callable[[], Any], what: str = "") -> None:
         end_s = time.monotonic() + WITHIN_S
