@@ -166,7 +166,8 @@ class ProcessStream:
         await self._listening
         if code:
             said = " ".join(bytes(self._errors).decode("utf-8", "replace").split()) or "no reason given"
-            raise Trouble(f"{self._name} ended with code {code}: {said}")
+            mend = "; add the agent's user to the group systemd-journal" if "permission" in said.lower() else ""
+            raise Trouble(f"{self._name} ended with code {code}: {said}{mend}")
 
     async def close(self) -> None:
         """X3."""

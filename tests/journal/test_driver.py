@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shipper.errors import GapReason
-from shipper.journal import driver
+from shipper.journal import driver, journalctl
 from shipper.journal.driver import JournalReader
 from shipper.journal.export import Entry
 from shipper.journal.journalctl import Journalctl, Wanted
@@ -322,3 +322,91 @@ async def test_w1_a_buffer_that_goes_back_while_a_limit_delays_begins_again() ->
     reader.stop()
     await running
     assert buffer.messages() == texts(*range(1, 8))
+
+
+async def test_what_journalctl_may_not_read_is_said_with_the_mend(tmp_path: Path) -> None:
+    script = tmp_path / "journalctl"
+    script.write_text("#!/bin/sh\necho 'No journal files were opened due to insufficient permissions.' >&2\nexit 1\n")
+    script.chmod(0o755)
+    stream = await Journalctl(Wanted(), 1000, (str(script),)).stream("", follow=False)
+    with pytest.raises(Trouble, match=r"insufficient permissions.*; add the agent's user to the group systemd-journal"):
+        while await stream.read() is not None:
+            pass
+    await stream.close()
+
+
+async def test_x3_x4_a_child_that_talks_and_does_not_listen_is_ended_and_what_it_said_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journalctl, "ENDS_WITHIN_S", 0.1)
+    script = tmp_path / "journalctl"
+    script.write_text("#!/bin/sh\ntrap '' TERM\nhead -c 100000 /dev/zero | tr '\\0' x >&2\nwhile :; do sleep 0.05; done\n")
+    script.chmod(0o755)
+    stream = await Journalctl(Wanted(), 1000, (str(script),)).stream("", follow=False)
+    await until(lambda: len(stream._errors) >= 2000)
+    await settled()
+    assert len(stream._errors) == 2000
+    await stream.close()
+    assert stream._process.returncode == -9
+
+
+async def test_w5_a_stream_that_ends_by_itself_while_it_follows_is_trouble_and_the_pause_grows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    buffer, backend, telemetry = FakeBuffer(), FakeBackend([entry(1)]), Telemetry()
+    reader = reader_of(buffer, backend, telemetry)
+    pauses: list[float] = []
+    streams = backend.stream
+
+    async def ends(cursor: str, *, follow: bool) -> FakeStream:
+        return await streams(cursor, follow=False)
+
+    async def pause(limit_s: float) -> None:
+        if limit_s >= driver.FIRST_BACK_OFF_S:
+            pauses.append(limit_s)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(backend, "stream", ends)
+    monkeypatch.setattr(reader, "_pause", pause)
+    running = asyncio.create_task(reader.run())
+    await until(lambda: len(pauses) >= 7)
+    reader.stop()
+    await running
+    said = {fields["why"] for _, event, fields in telemetry.lines if event == "degraded"}
+    assert said == {"the stream of entries ended by itself"} and pauses[:7] == [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert telemetry.degraded_since == {}, "a source that was stopped is not degraded"
+
+
+async def test_a_run_once_whose_positions_go_back_reads_again_what_went_back() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(i) for i in range(1, 5)], at_once=1)
+    reader, settles = reader_of(buffer, backend), []
+    read = FakeStream.read
+
+    async def go_back(stream: FakeStream, quiet_s: float = 0.0) -> list[Entry] | None:
+        entries = await read(stream)
+        if entries is None and not settles:
+            buffer.lose(2)
+            reader.rewind()
+        return entries
+
+    async def settle() -> None:
+        settles.append(1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FakeStream, "read", go_back)
+        await reader.once(settle)
+    assert buffer.messages() == texts(1, 2, 3, 4) and settles
+
+
+async def test_at_the_stop_what_is_on_its_way_is_taken() -> None:
+    buffer, backend = FakeBuffer(), FakeBackend([entry(1)])
+    reader = reader_of(buffer, backend)
+    running = asyncio.create_task(reader.run())
+    await until(lambda: buffer.messages() == texts(1))
+    await until(lambda: isinstance(reader._stream, FakeStream) and reader._stream._follow)
+    backend.entries.append(entry(2))
+    await until(lambda: buffer.messages() == texts(1, 2))
+    backend.entries += [entry(3), entry(4)]
+    reader.stop()
+    await running
+    assert buffer.messages() == texts(1, 2, 3, 4)

@@ -141,3 +141,22 @@ async def test_k2_a_message_has_the_same_time_whenever_it_is_read(ring: Ring) ->
     await stream.close()
     assert again is not None and entries is not None and entries[1][b"__CURSOR"].decode() == buffer.sections[-1].cursor
     assert rfc3339(int(entries[1][b"__REALTIME_TIMESTAMP"])) == batch.times[1]
+
+
+async def test_k1_a_ring_that_went_round_while_it_was_read_is_read_on(ring: Ring, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel says EPIPE once, and gives the oldest record at the next read."""
+    ring.holds(1, 2)
+    read, broken = os.read, [0]
+
+    def read_or_break(fd: int, size: int) -> bytes:
+        if fd not in (ring._keep, ring._write) and not broken[0]:
+            broken[0] += 1
+            raise BrokenPipeError(32, "Broken pipe")
+        return read(fd, size)
+
+    stream = await Device(ring).stream("", follow=False)
+    monkeypatch.setattr(os, "read", read_or_break)
+    entries = await stream.read()
+    monkeypatch.undo()
+    await stream.close()
+    assert broken == [1] and [entry[b"MESSAGE"] for entry in entries or ()] == [b"message 1", b"message 2"]

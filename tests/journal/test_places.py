@@ -34,6 +34,7 @@ def test_c1_only_a_hole_in_one_numbering_counts(first: Place, count: int) -> Non
     (LAST._replace(number=11, monotonic_us=998, mark="y"), False),       # printk on another CPU: a later number, an earlier time
     (LAST._replace(number=9, monotonic_us=1002, mark="y"), True),
     (LAST._replace(numbering="on disk", number=900), True),                              # flushed under another number
+    (LAST._replace(numbering="on disk", number=901, mark="y"), False),                   # another one of that microsecond
     (LAST._replace(numbering="on disk", number=2, monotonic_us=500, mark="a"), True),
     (LAST._replace(numbering="on disk", number=12, monotonic_us=1500, mark="a"), False),
     (LAST._replace(boot="next", number=11, monotonic_us=1), False)])

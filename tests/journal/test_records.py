@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from shipper.journal.export import SIZE, Entry
-from shipper.journal.records import EntryDecoder, rfc3339, time_ns
+from shipper.journal.records import MOST_FIELD_BYTES, EntryDecoder, rfc3339, time_ns
 from shipper.model import Batch, Source
 
 SOURCE = Source("journal", "journal", "journal:host", "journal:host:journal", "n1")
@@ -50,3 +50,8 @@ def test_n3_a_long_message_is_cut_and_counts_whole() -> None:
 @pytest.mark.parametrize("value", [b"", b"-1", b"x", b"9" * 30, b"253402300800000000"])
 def test_times_that_no_clock_has_are_none(value: bytes) -> None:
     assert rfc3339(time_ns({b"__REALTIME_TIMESTAMP": value}) // 1000) == b""
+
+
+def test_n2_of_a_field_that_is_very_long_the_beginning_is_kept() -> None:
+    (found,) = decoded([{b"MESSAGE": b"x", b"_COMM": b"y" * (MOST_FIELD_BYTES + 1)}]).fields or ()
+    assert orjson.loads(found) == {"_COMM": "y" * MOST_FIELD_BYTES}

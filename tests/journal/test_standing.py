@@ -9,6 +9,7 @@ from shipper.errors import GapReason
 from shipper.journal.export import Entry
 from shipper.journal.places import place_of
 from shipper.journal.ports import Settings, Trouble
+from shipper.journal.records import REALTIME
 from shipper.journal.standing import Standing
 from shipper.model import FileRef, Section
 from tests.journal.harness import SOURCE, entry
@@ -113,3 +114,12 @@ def test_st3_entries_gone_in_the_middle_of_a_read_were_gone_between_the_two_besi
     assert [(gap.at_least, gap.first_ns, gap.last_ns) for gap in section.gaps] == [(4, at(2), at(7)), (3, at(8), at(12))]
     (section,) = read(stands, entry(20), entry(21))
     assert [(gap.at_least, gap.first_ns, gap.last_ns) for gap in section.gaps] == [(7, at(12), at(20))]
+
+
+def test_st3_an_entry_that_does_not_say_its_time_takes_none_from_the_gap_behind_it() -> None:
+    timeless = {name: value for name, value in entry(2).items() if name != REALTIME}
+    stands = standing()
+    (section,) = read(stands, entry(1), timeless, entry(7))
+    assert [(gap.first_ns, gap.last_ns) for gap in section.gaps] == [(at(1), at(7))]
+    (section,) = read(stands, {**timeless, b"__CURSOR": entry(8)[b"__CURSOR"]})
+    assert section.last_ns == at(7)
