@@ -187,6 +187,8 @@ class FakeApi:
             return 400, "pods of all nodes are asked for"
         if verb == "watch" and not request.query.get("resourceVersion"):
             return 400, "a watch without a resourceVersion"
+        if verb == "list" and "resourceVersion" in request.query:
+            return 400, "a list that may be older than its request"           # with 0 it comes from a cache
         return None
 
     async def _list(self, request: web.Request) -> web.Response:
