@@ -47,6 +47,7 @@ class DeadLetterDesk:
     ) -> None:
         self._delivery, self._stored, self._telemetry = delivery, stored, telemetry
         self._under_way: dict[str, set[str]] = {}
+        self._picking = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def order(self, what: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,12 +78,13 @@ class DeadLetterDesk:
         self, name: str, delivery: Sends, wanted: Wanted, limit: int, skip: set[str],
     ) -> dict[str, Any]:
         under_way = self._under_way.setdefault(name, set())
-        room = min(limit, UNDER_WAY - len(under_way))
         answer: dict[str, Any] = {"replayed": 0, "refused": [], "unreadable": [], "more": False}
-        picked, answer["unreadable"], answer["more"] = await asyncio.to_thread(
-            _pick, delivery.letters, wanted, max(room, 0), skip | under_way)
-        if picked:
+        async with self._picking:                        # K2, K4: what one picks the next one sees under way
+            room = min(limit, UNDER_WAY - len(under_way))
+            picked, answer["unreadable"], answer["more"] = await asyncio.to_thread(
+                _pick, delivery.letters, wanted, max(room, 0), skip | under_way)
             under_way.update(picked)
+        if picked:
             task = asyncio.create_task(self._carry_out(under_way, delivery, picked), name=f"replay {name}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

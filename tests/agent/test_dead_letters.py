@@ -79,6 +79,30 @@ async def test_k2_an_order_that_takes_long_is_answered_and_what_it_began_is_not_
     assert len(delivery.taken) == len(set(delivery.taken)) == 30 and list(delivery.letters.read()) == []
 
 
+async def test_k2_two_who_replay_at_the_same_moment_send_each_letter_once(world, monkeypatch):
+    """Both looked which letters there are before either had said which it takes: two terminals, and each letter went twice."""
+    desk, delivery = world
+    delivery.gate.clear()
+    monkeypatch.setattr(dead_letter_desk, "ANSWER_S", 0.02)
+    answers = await asyncio.gather(*[desk.order(order(limit=20)) for _ in range(3)])
+    delivery.gate.set()
+    async with asyncio.timeout(10):
+        while (await desk.order(order()))["pending"]:
+            pass
+    assert len(delivery.taken) == len(set(delivery.taken)) == 30 and list(delivery.letters.read()) == []
+    assert max(answer["pending"] for answer in answers) <= 30
+
+
+async def test_k4_two_orders_together_hold_no_more_letters_than_one_may(world, monkeypatch):
+    desk, delivery = world
+    monkeypatch.setattr(dead_letter_desk, "UNDER_WAY", 12)
+    monkeypatch.setattr(dead_letter_desk, "ANSWER_S", 0.02)
+    delivery.gate.clear()
+    answers = await asyncio.gather(*[desk.order(order(limit=10)) for _ in range(3)])
+    assert max(answer["pending"] for answer in answers) == 12
+    delivery.gate.set()
+
+
 async def test_k1_a_sink_that_stops_leaves_them_where_they_are(world):
     desk, delivery = world
     delivery.fail = Retryable("sink central was stopped")
