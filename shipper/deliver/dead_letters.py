@@ -242,7 +242,8 @@ class DeadLetters:
             names = os.listdir(self.directory)
         except FileNotFoundError:
             return []
-        return sorted(int(name[:-7]) for name in names if name.endswith(".ndjson") and name[:-7].isdigit())
+        numbers = {int(name[:-7]) for name in names if name.endswith(".ndjson") and name[:-7].isascii() and name[:-7].isdigit()}
+        return sorted(number for number in numbers if os.path.basename(self._path(number)) in names)
 
     def _lines(self, number: int) -> Iterator[dict[str, Any]]:
         return (found for _, found in self._raw_lines(number))

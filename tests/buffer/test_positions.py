@@ -119,6 +119,14 @@ def test_p5_a_copy_and_entries_handed_out_stay_as_they_were() -> None:
     assert entry.offset == 20 and copy.files[FILE.key].offset == 20 and positions.files[FILE.key].offset == 40
 
 
+def test_a_range_that_is_lost_now_ends_where_it_ends_whatever_is_lost_behind_it() -> None:
+    positions = fold([section(FILE, 0, 10)])
+    for start, end in ((80, 90), (10, 30), (20, 40), (0, 5), (15, 25)):
+        positions.commit(positions.plan_lost([Lost(FILE, start, end)]))
+        check(positions)
+    assert sorted((entry.start, entry.end) for entry in positions.lost) == [(0, 5), (10, 30), (30, 40), (80, 90)]
+
+
 # ---------------------------------------------------------------- positions.json
 
 def snapshot() -> Snapshot:

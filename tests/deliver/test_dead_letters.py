@@ -94,6 +94,20 @@ async def test_a_line_that_is_no_letter_is_passed_over_and_the_others_are_read(l
     assert [line["record"]["id"] for line in letters.read()] == ["key-default-web:3e8+b"]
 
 
+@pytest.mark.parametrize("name", ["1.ndjson", "000001.ndjson.bak", "0000001.ndjson", "\u0661.ndjson", "x.ndjson", "9.ndjson"])
+async def test_a_copy_that_somebody_left_there_does_not_stop_the_sink(letters, name):
+    """A copy named 1.ndjson was looked for as 000001.ndjson: no letter could be written any more, and the sink waited for it."""
+    await letters.write([candidate(1)], START_NS)
+    path = Path(letters.directory, "000001.ndjson")
+    Path(letters.directory, name).write_bytes(path.read_bytes())
+    path.rename(path.with_name("000002.ndjson"))
+    assert await letters.write([candidate(2)], START_NS) == 1
+    again = DeadLetters(letters.directory, "central", Telemetry())
+    assert await again.write([candidate(3)], START_NS) == 1
+    assert [line["record"]["message"] for line in again.read()] == [line["record"]["message"] for line in letters.read()]
+    assert len(list(again.read())) == 3
+
+
 async def test_over_its_size_the_oldest_file_goes_and_is_counted(letters):
     letters.file_bytes, letters.max_bytes = 2_000, 6_000
     for number in range(40):
