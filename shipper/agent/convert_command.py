@@ -57,7 +57,7 @@ def beside(target: str, file: str) -> list[tuple[str, str]] | None:
 def _rsyslog(text: str, shown: str) -> Draft:
     from .convert.rsyslog import convert
 
-    return convert(text, shown)
+    return convert(text, shown, nothing if shown == "-" else beside)
 
 
 def files_of(text: str, shown: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from ...errors import Usage
 from .draft import Draft
 from .rsyslog_write import Forward, Input, write
+from .syntax import Include
 
 _STATEMENT = re.compile(r"(module|input|action|global|template|main_queue|ruleset|if|property|parser|timezone|lookup_table"
                         r"|set|unset|call|stop)\b",
@@ -26,12 +27,14 @@ _LEGACY_FORWARD = re.compile(r"(?P<at>@{1,2})(?:\((?P<how>[^)]*)\))?"
 _WITH_SELECTOR = re.compile(r"(?P<what>:.*?\"\s*|[^\s\"]+)\s+(?=action\s*\(|@)(?P<then>.*)", re.DOTALL)
 _FACILITIES = re.compile(r"([a-z0-9,]+|\*)\.\*", re.IGNORECASE)
 _OWN_OUTPUT = re.compile(r"[^\s\"]+\s+(?:-?/\S*|:omusrmsg:\S*|\|\S+|\*)")
+_INCLUDE = re.compile(r"(?:\$IncludeConfig\s+(\S+)|include\s*\(.*?\bfile\s*=\s*\"([^\"]+)\")", re.IGNORECASE | re.DOTALL)
+MOST_FILES = 200
 _STOP = re.compile(r"(?:&\s*)?(?:stop|~)")
 _SYSTEM = {"imuxsock": "the system's own messages", "imklog": "the kernel's messages", "imjournal": "the journal's entries"}
 _NOTED = {
     "$workdirectory": "see state_dir",
     "$inputfilestatefile": "positions are in state_dir", "$inputrunfilemonitor": "", "$inputfilepollinterval": "inotify",
-    "$includeconfig": None, "$actionqueuetype": "the buffer is on disk", "$actionqueuefilename": "the buffer is on disk",
+    "$actionqueuetype": "the buffer is on disk", "$actionqueuefilename": "the buffer is on disk",
     "$actionresumeretrycount": "tried for ever", "$actionqueuesaveonshutdown": "always", "$actionqueuemaxdiskspace": None,
     "$maxmessagesize": "lines up to max_line (1MiB) are whole", "$privdroptouser": "see docs/systemd.md",
     "$privdroptogroup": "see docs/systemd.md", "$filecreatemode": "no files are written", "$umask": "no files are written",
@@ -51,7 +54,8 @@ _OF_INPUT = {"$inputfiletag": "tag", "$inputfilefacility": "facility", "$inputfi
 
 @dataclass(slots=True)
 class _State:
-    """`pending`: a file of the legacy form that is still being described. `ruleset`, `facilities`: of the statement at hand."""
+    """`order`: the files that were read, `shown` the one at hand. `pending`: a file of the legacy form that is still being
+    described. `ruleset`, `facilities`: of the statement at hand."""
 
     draft: Draft
     shown: str
@@ -60,6 +64,7 @@ class _State:
     container_template: bool = False
     forwards: list[Forward] = field(default_factory=list)
     from_end: bool = False
+    order: list[str] = field(default_factory=list)
     ruleset: str = ""
     called: set[str] = field(default_factory=set)
     facilities: frozenset[str] = frozenset()
@@ -73,19 +78,40 @@ class _State:
         self.draft.notes.append(f"{self.shown}:{line} {why}")
 
 
-def convert(text: str, shown: str) -> Draft:
-    """Usage where nothing in it reads a file and nothing forwards."""
+def convert(text: str, shown: str, include: Include = lambda target, file: None) -> Draft:
+    """`include`: what $IncludeConfig and include() name. Usage where nothing in it all reads a file and nothing forwards."""
     draft = Draft(header=[f"From {shown}, by shipper convert rsyslog. Look at the comments, then: shipper check -c FILE"])
     state = _State(draft, shown)
-    for line, statement in _statements(text):
-        _statement(statement, line, state)
+    _read(text, shown, state, include)
     _ready(state)
     if not state.files and not state.forwards:
-        raise Usage(f"{shown}: nothing in it reads a file (imfile) or forwards (omfwd); is this the rsyslog config?")
+        read = f" and the {len(state.order) - 1} files that it includes" if len(state.order) > 1 else ""
+        raise Usage(f"{shown}: nothing in it{read} reads a file (imfile) or forwards (omfwd); is this the rsyslog config?")
     write(state.files, state.forwards, draft, shown, called=state.called, from_end=state.from_end, ca_file=state.ca_file,
           container_template=state.container_template)
-    draft.problems.sort(key=lambda each: each[1])
+    draft.problems.sort(key=lambda each: (state.order.index(each[0]), each[1]))
     return draft
+
+
+def _read(text: str, shown: str, state: _State, include: Include) -> None:
+    """A file, and those that it includes where it names them."""
+    if shown not in state.order:
+        state.order.append(shown)
+    for line, statement in _statements(text):
+        state.shown = shown
+        found = _INCLUDE.match(statement)
+        if found is None:
+            _statement(statement, line, state)
+            continue
+        inside = include(found[1] or found[2], shown)
+        if inside is None or len(state.order) > MOST_FILES:
+            state.problem(line, f"{statement}: not read, no such file is here; convert that file too")
+        else:
+            state.note(line, f"{statement}: converted with it")
+            for name, more in inside if inside else ():
+                if name not in state.order:
+                    _read(more, name, state, include)
+    state.shown = shown
 
 
 def _statement(statement: str, line: int, state: _State) -> None:
@@ -120,8 +146,9 @@ def _selected(what: str, then: str, line: int, state: _State) -> None:
         if forward["how"] and forward["how"] != "o":
             state.problem(line, f"({forward['how']}): no compression over syslog; (o) would be octet-counted framing")
         framing = "octet-counted" if forward["how"] == "o" and protocol == "tcp" else ""
-        state.forwards.append(Forward(line, forward["host"], forward["port"] or "514", protocol, forward["template"] or "",
-                                      framing, state.ruleset, state.tls_mode and protocol == "tcp", state.facilities))
+        state.forwards.append(Forward(
+            state.shown, line, forward["host"], forward["port"] or "514", protocol, forward["template"] or "", framing,
+            state.ruleset, state.tls_mode and protocol == "tcp", state.facilities))
     state.facilities = frozenset()
 
 
@@ -170,7 +197,7 @@ def _legacy(statement: str, line: int, state: _State) -> None:
     value = value.strip()
     if name == "$inputfilename":
         _ready(state)
-        state.pending = Input(line, value)
+        state.pending = Input(state.shown, line, value)
     elif name in _OF_INPUT and state.pending is not None:
         setattr(state.pending, _OF_INPUT[name], value)
     elif name == "$template":
@@ -188,8 +215,7 @@ def _legacy(statement: str, line: int, state: _State) -> None:
     elif _NOTED.get(name):
         state.note(line, f"{statement}: {_NOTED[name]}")
     else:
-        mend = "convert that file too" if name == "$includeconfig" else "see docs/configuration.md whether a key does the same"
-        state.problem(line, f"{statement}: not carried over; {mend}")
+        state.problem(line, f"{statement}: not carried over; see docs/configuration.md whether a key does the same")
 
 
 def _script(kind: str, statement: str, line: int, state: _State) -> None:
@@ -230,7 +256,7 @@ def _script(kind: str, statement: str, line: int, state: _State) -> None:
 
 
 def _imfile(values: dict[str, str], line: int, state: _State) -> None:
-    found = Input(line, values.pop("file", ""))
+    found = Input(state.shown, line, values.pop("file", ""))
     state.from_end = state.from_end or values.get("freshstarttail", "").lower() == "on"
     for key, value in values.items():
         if key in ("tag", "facility", "severity", "ruleset"):
@@ -264,8 +290,9 @@ def _omfwd(values: dict[str, str], line: int, state: _State) -> None:
     framing = values.get("tcp_framing", "")
     if framing not in ("", "octet-counted", "traditional"):
         state.problem(line, f"action omfwd tcp_framing=\"{framing}\": octet-counted and newline are there")
-    state.forwards.append(Forward(line, values.get("target", ""), values.get("port", "514"), values.get("protocol", "udp"),
-                                  values.get("template", ""), framing, state.ruleset, tls, state.facilities))
+    state.forwards.append(Forward(
+        state.shown, line, values.get("target", ""), values.get("port", "514"), values.get("protocol", "udp"),
+        values.get("template", ""), framing, state.ruleset, tls, state.facilities))
 
 
 def _template(text: str, line: int, state: _State) -> None:

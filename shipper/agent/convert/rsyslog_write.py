@@ -25,8 +25,9 @@ _SEVERITIES = {name: name for name in ("emerg", "alert", "crit", "err", "warning
 
 @dataclass(slots=True)
 class Input:
-    """One imfile; facility and severity are its own defaults. `start`: startmsg.regex."""
+    """One imfile, in line `line` of `file`; facility and severity are its own defaults. `start`: startmsg.regex."""
 
+    file: str
     line: int
     path: str
     tag: str = ""
@@ -48,6 +49,7 @@ class Input:
 class Forward:
     """One omfwd. `ruleset`: the one it stands in, "" for the default one. `facilities`: those of its selector; none: all."""
 
+    file: str
     line: int
     host: str
     port: str
@@ -75,7 +77,7 @@ def write(
     fed: dict[str, list[Item]] = {}
     of_source: dict[str, list[Input]] = {}
     for (_, ruleset, _, start), inputs in sorted(groups.items(), key=lambda pair: (pair[0][0], pair[1][0].line)):
-        item = _source(inputs, ruleset, start, draft, shown, container_template)
+        item = _source(inputs, ruleset, start, draft, container_template)
         of_source[item.name] = inputs
         if from_end:
             item.set("start_at", "end", "freshStartTail")
@@ -87,25 +89,25 @@ def write(
                    if not forward.facilities or of_source[item.name][0].facility.lower() in forward.facilities]
         reached.update(sources)
         if not sources and files:
-            draft.problems.append((shown, forward.line, (
+            draft.problems.append((forward.file, forward.line, (
                 f"{f'ruleset {forward.ruleset}: ' if forward.ruleset else ''}no file that is read goes there; the receiver "
                 f"{forward.host}:{forward.port} is left out")))
             continue
-        item = _sink(forward, [one for name in sources for one in of_source[name]], draft, shown, ca_file, container_template)
+        item = _sink(forward, [one for name in sources for one in of_source[name]], draft, ca_file, container_template)
         if set(sources) != draft.sources.keys() and files:
             item.set("when", {"source": sources})
     for name in draft.sources.keys() - reached:
         draft.problems.append((shown, 1, f"source {name}: nothing forwards what is read there; add a sink for it"))
 
 
-def _source(inputs: list[Input], ruleset: str, start: str, draft: Draft, shown: str, container_template: bool) -> Item:
+def _source(inputs: list[Input], ruleset: str, start: str, draft: Draft, container_template: bool) -> Item:
     kind = "containers" if inputs[0].of_containers else "files"
     item = Item(draft.named(f"{kind}-{ruleset}" if ruleset else kind, kind), kind,
-                comments=[*(f"{shown}:{one.line} imfile" for one in inputs), _AGAIN])
+                comments=[*(f"{one.file}:{one.line} imfile" for one in inputs), _AGAIN])
     item.set("include", [one.path for one in inputs])
     if kind == "containers":
         item.set("format", "raw", "the line as the runtime wrote it, its header included, as rsyslog forwards it")
-        draft.notes += [f'{shown}:{one.line} input imfile tag="{one.tag}": the name comes from the path'
+        draft.notes += [f'{one.file}:{one.line} input imfile tag="{one.tag}": the name comes from the path'
                         for one in inputs if one.tag]
     else:
         item.set("format", "raw" if container_template else "plain")
@@ -115,16 +117,16 @@ def _source(inputs: list[Input], ruleset: str, start: str, draft: Draft, shown: 
     return item
 
 
-def _sink(forward: Forward, files: Iterable[Input], draft: Draft, shown: str, ca_file: str, container_template: bool) -> Item:
+def _sink(forward: Forward, files: Iterable[Input], draft: Draft, ca_file: str, container_template: bool) -> Item:
     containers = container_template or "containers" in draft.sources
     if any(one.of_containers for one in files) and not container_template:
         template = f"template {forward.template}" if forward.template else "no template"
-        draft.problems.append((shown, forward.line, (
+        draft.problems.append((forward.file, forward.line, (
             f"{template}: rsyslog sent its own header and tag before each line; container-logs sends the name from the path. "
             "format: rfc3164 is there too")))
-    item = Item(draft.named("rsyslog", "sink"), "syslog", comments=[f"{shown}:{forward.line} omfwd"])
+    item = Item(draft.named("rsyslog", "sink"), "syslog", comments=[f"{forward.file}:{forward.line} omfwd"])
     item.set("address", f"{_variables(forward.host)}:{_variables(forward.port)}")
-    protocol = _protocol(forward, draft, shown)
+    protocol = _protocol(forward, draft)
     item.set("protocol", protocol)
     item.set("format", "container-logs" if containers else "rfc5424",
              "newline framing over tcp, a datagram a line over udp" if containers else "")
@@ -133,29 +135,30 @@ def _sink(forward: Forward, files: Iterable[Input], draft: Draft, shown: str, ca
     if protocol == "tls" and ca_file:
         item.set("tls", {"ca": ca_file})
     if not containers:
-        _priority(item, list(files), draft, shown)
+        _priority(item, list(files), draft)
     item.set("start_at", "oldest", "a new sink begins with what the buffer holds")
     draft.sinks[item.name] = item
     return item
 
 
-def _protocol(forward: Forward, draft: Draft, shown: str) -> str:
+def _protocol(forward: Forward, draft: Draft) -> str:
     protocol = _variables(forward.protocol) if "$" in forward.protocol else forward.protocol.lower()
     if protocol not in ("tcp", "udp") and not protocol.startswith("$"):
-        draft.problems.append((shown, forward.line, f"protocol {protocol}: tcp, tls, udp and relp are there; tcp is written"))
+        draft.problems.append((forward.file, forward.line,
+                               f"protocol {protocol}: tcp, tls, udp and relp are there; tcp is written"))
         protocol = "tcp"
     return "tls" if forward.tls and protocol != "udp" else protocol
 
 
-def _priority(item: Item, files: list[Input], draft: Draft, shown: str) -> None:
+def _priority(item: Item, files: list[Input], draft: Draft) -> None:
     """PRI and APP-NAME: what the rules of a receiver ask for."""
     if not files:
         return
     said = {problem[:2] for problem in draft.problems if "tag=" in problem[2]}
     for one in files:
         name = posixpath.basename(one.path).removesuffix(".log")      # as encode.syslog.app_name
-        if one.tag and (shown, one.line) not in said and one.tag.rstrip(":") != name:
-            draft.problems.append((shown, one.line, (
+        if one.tag and (one.file, one.line) not in said and one.tag.rstrip(":") != name:
+            draft.problems.append((one.file, one.line, (
                 f'input imfile tag="{one.tag}": APP-NAME is the file\'s name here, {name}; see what asks for the tag')))
     most = Counter(one.priority for one in files).most_common(1)[0][0]
     facility, _, severity = most.partition(".")
@@ -164,8 +167,8 @@ def _priority(item: Item, files: list[Input], draft: Draft, shown: str) -> None:
     if severity in _SEVERITIES:
         item.set("severity", {"": severity}, "as imfile, where a line says none")
     for one in files:
-        found = (shown, one.line, (f"{one.path}: {one.priority}, and now {most}: a sink has one facility; make a sink of its own "
-                                   "for it, by when:"))
+        found = (one.file, one.line, f"{one.path}: {one.priority}, and now {most}: a sink has one facility; make a sink of its "
+                                     "own for it, by when:")
         if one.priority != most and found not in draft.problems:
             draft.problems.append(found)
 

@@ -190,6 +190,24 @@ def test_container_logs_without_their_template_had_another_header_which_is_said(
     assert any("template RSYSLOG_SyslogProtocol23Format: rsyslog sent its own header" in why for _, _, why in draft.problems)
 
 
+def test_the_files_that_debians_rsyslog_conf_includes_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """All that it does stands in them: "nothing in it reads a file", it said."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/10-app.conf").write_text(f"# mine\n{APP.format('')}")
+    (tmp_path / "d/90-siem.conf").write_text("$Mystery on\n*.* @@h:1\n")
+    main_file = tmp_path / "rsyslog.conf"
+    for line in (f"$IncludeConfig {tmp_path}/d/*.conf", f'include(file="{tmp_path}/d/*.conf" mode="optional")'):
+        main_file.write_text(f'module(load="imuxsock")\n{line}\n$Other x\n')
+        assert main(["convert", "rsyslog", str(main_file)]) == 0
+        out, err = capsys.readouterr()
+        assert yaml.safe_load(out)["sinks"]["rsyslog"]["address"] == "h:1" and f"{tmp_path}/d/10-app.conf:2 imfile" in out
+        assert [said.partition(": ")[0] for said in err.splitlines()[:-1]] == [
+            f"{main_file}:1", f"{main_file}:3", f"{tmp_path}/d/10-app.conf:2", f"{tmp_path}/d/90-siem.conf:1"]
+    main_file.write_text(f"$IncludeConfig {main_file}\n$IncludeConfig /nowhere/x.conf\n*.* @@h:1\n")
+    assert main(["convert", "rsyslog", str(main_file)]) == 0
+    assert "/nowhere/x.conf: not read, no such file is here" in capsys.readouterr().err
+
+
 def test_what_is_no_rsyslog_config_is_refused(tmp_path: Path, capsys):
     path = tmp_path / "f"
     path.write_text("hello\n")
