@@ -146,6 +146,31 @@ async def test_a_watch_that_is_cut_all_the_time_loses_no_change(api: FakeApi) ->
         assert rig.pods.lists == 1, rig.pods.status()
 
 
+async def test_a_server_that_ends_each_watch_at_once_is_not_hammered(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[int] = []
+    monkeypatch.setattr("shipper.kube.api.pause_s", lambda failures: pauses.append(failures) or 0.0)
+    monkeypatch.setattr("shipper.kube.api.SHORT_WATCH_S", 30.0 / PACE)
+    api.faults.end_s = 0.001
+    async with Rig(api).running() as rig:
+        await rig.until("watches", lambda: rig.pods.watches >= 10)
+        assert len(pauses) >= 9 and rig.pods.lists == 1
+
+
+async def test_pods_that_nobody_knows_make_a_list_each_five_seconds_at_most(api: FakeApi) -> None:
+    """A log directory whose pod is gone is asked about again and again."""
+    now_s = [100.0]
+    client = KubeClient(api.url, Telemetry(), token_file=str(api.token_file), ca_file=str(api.ca_file))
+    pods = ApiPods(client, "n1", PodStore(), Wanted((), ()), lambda uids: None, Telemetry(), node_labels=Names(()),
+                   namespace_labels=Names(()), now_s=lambda: now_s[0])
+    pods.listed_from_s = 100.0
+    now_s[0] = 104.9
+    pods.ask()
+    assert not pods._asked.is_set()
+    now_s[0] = 105.0
+    pods.ask()
+    assert pods._asked.is_set()
+
+
 async def test_a_rotated_token_is_read_again(api: FakeApi) -> None:
     api.put(pod("web-0"))
     api.faults.end_s = 0.2
