@@ -3,7 +3,7 @@
     found ─► waiting ─► what its pod says ─┬─ excluded ─► reader.drop
                 ▲                          └─ else, with the settings of its source and rules ─► reader.add
                 └── the reader could not take it
-    pods know more ─► retell ─► reader.tell, drop or add
+    pods know more ─► retell ─► reader.tell, drop or add; waiting where the reader could not take it
 
 Invariants (tests/agent/test_intake.py, test_pods.py):
   HO1  a log that was found waits until the reader has it, or it vanishes; what the old config found is forgotten by a reload
@@ -12,7 +12,7 @@ Invariants (tests/agent/test_intake.py, test_pods.py):
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ..buffer.positions import Positions
 from ..config.types import LogFiles
@@ -52,7 +52,7 @@ class Handover:
 
     def tell(self, logfile: LogFile) -> None:
         """One that waits, if it still does (HO2)."""
-        if self._waiting.get(logfile.source.lineage) is logfile and self._taken(logfile):
+        if self._waiting.get(logfile.source.lineage) is logfile and self._taken(self.add, logfile):
             del self._waiting[logfile.source.lineage]
 
     def vanished(self, logfile: LogFile) -> None:
@@ -64,9 +64,9 @@ class Handover:
         if self._directory.files.get(lineage) is logfile:
             del self._directory.files[lineage]
 
-    def _taken(self, logfile: LogFile) -> bool:
+    def _taken(self, give: Callable[[LogFile], None], logfile: LogFile) -> bool:
         try:
-            self.add(logfile)
+            give(logfile)
         except Exception as error:  # noqa: BLE001 - HO2
             self._telemetry.count("shipper_errors_total", 1, "scan")
             self._telemetry.say("error", "file_not_taken", about=logfile.source.lineage, **describe(error))
@@ -90,15 +90,20 @@ class Handover:
         async with self._reader.between_turns:
             for logfile in logfiles:
                 lineage = logfile.source.lineage
-                if lineage not in self._reader.lineages:
-                    if self._directory.files.get(lineage) is logfile:
-                        self._taken(logfile)              # excluded until now
-                    continue
-                joined = self._joined(logfile)
-                if joined.excluded:
-                    self._reader.drop(lineage)
-                else:
-                    self._reader.tell(joined.source, self._settings(logfile, joined), wait_until_s=joined.wait_until_s)
+                if not self._taken(self._told_again, logfile) and self._directory.files.get(lineage) is logfile:
+                    self._waiting[lineage] = logfile     # HO1: the next scan tells it; not one that vanished: it would be open again
+
+    def _told_again(self, logfile: LogFile) -> None:
+        lineage = logfile.source.lineage
+        if lineage not in self._reader.lineages:
+            if self._directory.files.get(lineage) is logfile:
+                self.add(logfile)                         # excluded until now
+            return
+        joined = self._joined(logfile)
+        if joined.excluded:
+            self._reader.drop(lineage)
+        else:
+            self._reader.tell(joined.source, self._settings(logfile, joined), wait_until_s=joined.wait_until_s)
 
     def _joined(self, logfile: LogFile) -> Joined:
         before = self._positions.lineages.get(logfile.source.lineage)

@@ -255,6 +255,36 @@ async def test_a_log_that_the_reader_cannot_take_is_tried_again_and_the_ones_beh
     await intake.close()
 
 
+async def test_labels_that_one_log_cannot_take_reach_the_others_and_that_one_with_the_next_scan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An exception in the middle kept the labels of all pods behind it away, until something else changed in them."""
+    tree, buffer, telemetry = Tree(tmp_path / "log"), FakeBuffer(), Telemetry()
+    tree.write(cri("one"))
+    tree.write(cri("two"), path=tree.pod("web-1", uid="99999999-1111-2222-3333-444455556666") / "0.log")
+    intake = Intake(config_of(tree, tmp_path / "state"), buffer, telemetry, no_pace)  # type: ignore[arg-type]
+    await intake.start(watch=False)
+    told: list[str] = []
+    tell = intake.reader.tell
+
+    def failing(source: Source, settings: object, **more: object) -> None:
+        told.append(source.lineage)
+        if len(told) == 1:
+            raise OSError(2, "No such file or directory", "a redaction's secret")
+        tell(source, settings, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(intake.reader, "tell", failing)
+    first, second = intake._directory.files.values()
+    await intake._handover.retell([first, second])
+    assert told == [first.source.lineage, second.source.lineage]
+    assert telemetry.value("shipper_errors_total", "scan") == 1
+    await intake._scan(full=False)
+    assert told[2:] == [first.source.lineage]
+    await intake._scan(full=False)
+    assert len(told) == 3
+    await intake.close()
+
+
 async def test_a_scan_that_a_reload_overtakes_adds_nothing_of_the_old_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
