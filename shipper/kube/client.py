@@ -1,6 +1,6 @@
 """HTTPS to the API server or the kubelet. Driver; aiohttp is imported with the first client.
 
-Invariants (tests/kube/test_api.py, test_kubelet.py):
+Invariants (tests/kube/test_client.py, test_api.py, test_kubelet.py):
   H1  an answer costs at most MOST_ANSWER_BYTES, a line of a stream MOST_LINE_BYTES; both at most their time
   H2  the token is read from its file for each request, the CA whenever its file changed: both are rotated on disk
   H3  no redirect is followed and no proxy used: a token goes to the configured address alone
