@@ -91,7 +91,7 @@ class Handover:
             for logfile in logfiles:
                 lineage = logfile.source.lineage
                 if not self._taken(self._told_again, logfile) and self._directory.files.get(lineage) is logfile:
-                    self._waiting[lineage] = logfile     # HO1: the next scan tells it; not one that vanished: it would be open again
+                    self._waiting[lineage] = logfile     # HO1: with the next scan. One that vanished would be open again
 
     def _told_again(self, logfile: LogFile) -> None:
         lineage = logfile.source.lineage

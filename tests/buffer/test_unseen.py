@@ -61,6 +61,15 @@ def test_beyond_the_limit_the_oldest_closed_files_go_and_open_ones_stay(limit: i
     assert positions.keys_of(A.lineage) == [file_of(A, n).key for n in kept]
 
 
+def test_those_that_go_by_their_age_are_not_counted_among_those_that_go_beyond_the_limit() -> None:
+    positions = fold(*[[section(file_of(A, n), 0, 1, closed=True)] for n in range(6)])
+    now_s = READ_S + KEEP_S + 1
+    for n in (3, 4, 5):
+        positions.files[file_of(A, n).key].seen_s = now_s - n             # 5 is the oldest of them, and 0 to 2 are too old
+    after(positions, keys=[], now_s=now_s, limit=2)
+    assert positions.keys_of(A.lineage) == [file_of(A, 3).key, file_of(A, 4).key]
+
+
 def test_what_exists_is_written_anew_each_hour_and_not_each_time() -> None:
     positions = fold([section(FILE, 0, 2)])
     assert not plan_seen(positions, [FILE.key, "unknown"], READ_S + SEEN_EVERY_S).files
