@@ -20,6 +20,31 @@ def named(uid: str, **values: str) -> Pod:
     return Pod(uid, "", "default", f"pod-{uid}", values, {})
 
 
+@pytest.mark.parametrize(("annotations", "alias"), [
+    ({}, ""), ({"config.hash": HASH}, ""), ({"config.hash": HASH, "config.source": "api"}, ""),
+    ({"config.hash": HASH, "config.source": "file"}, HASH), ({"config.hash": "u1", "config.source": "http"}, ""),
+    ({"config.mirror": HASH}, HASH), ({"config.mirror": HASH, "config.hash": "other", "config.source": "file"}, HASH)])
+def test_a_pod_of_the_api_server_has_no_other_uid_whatever_hash_it_carries(annotations: dict[str, str], alias: str) -> None:
+    (found,) = decoded(pod("web", uid="u1", annotations={f"kubernetes.io/{name}": text for name, text in annotations.items()}))
+    assert found.alias == alias
+
+
+def test_what_steers_the_agent_is_kept_before_all_that_only_describes_a_pod() -> None:
+    found = pod("web", uid="u1", annotations={"shipper.io/redact": "x" * 10_000} | {f"a{n:03}": "y" * 100 for n in range(200)})
+    kept = decoded(found, wanted=Wanted((), ("*",)))[0].annotations
+    assert "shipper.io/redact" in kept and 40 < len(kept) < 70
+
+
+@pytest.mark.parametrize(("owners", "owner"), [
+    ([{"kind": "Other", "name": "o"}, {"kind": "ReplicaSet", "name": "web-5d4f", "controller": True}], ("Deployment", "web")),
+    ([{"kind": "ReplicaSet", "name": "web-aaaa"}], ("ReplicaSet", "web-aaaa")),
+    ([{"kind": "StatefulSet", "name": "web-5d4f"}], ("StatefulSet", "web-5d4f"))])
+def test_the_owner_is_the_controller_and_of_a_replica_set_its_deployment(owners: list[dict], owner: tuple[str, str]) -> None:
+    found = pod("web-5d4f-x", uid="u1", labels={"pod-template-hash": "5d4f"})
+    found["metadata"]["ownerReferences"] = owners
+    assert decoded(found)[0].owner == owner
+
+
 def test_a_deleted_pod_is_known_for_a_while_and_then_forgotten() -> None:
     store = PodStore(keep_s=300)
     store.put(named("a"))
