@@ -1,6 +1,7 @@
 """Rules about what is done to records in front of the buffer, and about `tests:`. Pure."""
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -125,6 +126,18 @@ def _taken(draft: Draft, say: Findings) -> None:
                         "example severity: \">=ERROR\""))
 
 
+def _first_lines(draft: Draft, say: Findings) -> None:
+    """Records of several lines whose message is found by an expression that ends with the first one: the others would be gone."""
+    for path, layer in _layers(draft):
+        if isinstance(layer.parse, ParseRegex) and layer.multiline not in (None, "off"):
+            names = "|".join([layer.parse.message] if layer.parse.message else MESSAGES)
+            flags = re.match(r"\(\?([a-z]+)\)", layer.parse.regex)
+            if "s" not in (flags[1] if flags else "") and re.search(rf"\(\?P?<(?:{names})>\.[*+]\)\$?$", layer.parse.regex):
+                say.warn((*path, "parse", "regex"), (
+                    "ends with a record's first line, and the message would be that alone: begin it with (?s), so that a point "
+                    "takes newlines too"))
+
+
 def _severity_fields(parse: Any) -> tuple[str, ...]:
     if isinstance(parse, ParseRegex):
         named = [parse.severity] if parse.severity else [key for key in KEYS if f"(?P<{key}>" in parse.regex]
@@ -158,7 +171,10 @@ def _tests(draft: Draft, say: Findings) -> None:
                 say.error((*path, "sinks"), f"{name} is no sink of this config; it has {', '.join(draft.sink_names)}")
 
 
+MESSAGES = ("message", "msg", "log")
+"""Groups of an expression that are the message, where it names no other."""
+
 PARSED_FORMATS = ("syslog", "klog", "json", "docker-daemon")
 """Formats of a files source that are a plain line and a parser."""
 
-PROCESS_RULES = (_multiline, _whens, _parsers, _conditions, _unparsed, _taken, _tests)
+PROCESS_RULES = (_multiline, _whens, _parsers, _conditions, _unparsed, _taken, _first_lines, _tests)

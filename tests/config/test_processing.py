@@ -67,6 +67,16 @@ def test_a_condition_on_what_the_parser_takes_as_the_severity_is_warned_of(parse
     assert bool(found) is warned and all(f"process[0].{key}[0].field: {field}" in line for line in found)
 
 
+@pytest.mark.parametrize(("regex", "multiline", "warned"), [
+    (r"^(?P<a>\S+) (?P<message>.*)$", "{start: '^a'}", True), (r"^(?P<a>\S+) (?P<message>.*)", "auto", True),
+    (r"(?s)^(?P<a>\S+) (?P<message>.*)$", "auto", False), (r"^(?P<a>\S+) (?P<message>.*)$", "off", False),
+    (r"^(?P<a>\S+) (?P<rest>.*)$", "auto", False), (r"^(?P<message>.*) (?P<a>\S+)$", "auto", False)])
+def test_an_expression_that_leaves_all_but_the_first_line_of_a_record_behind_is_warned_of(regex, multiline, warned):
+    """The stack traces that multiline had joined were their first lines, and check said ok."""
+    loaded = load_text(BASE + f"process:\n  - {{parse: {{regex: '{regex}'}}, multiline: {multiline}}}\n", "c.yaml", {})
+    assert any("process[0].parse.regex" in line and "(?s)" in line for line in loaded.warnings) is warned
+
+
 def test_a_rules_keys_win_over_the_sources_and_a_later_rules_over_an_earlier_ones():
     rules = config("node: node1\nsources:\n  c: {type: containers, parse: klog, drop: [{match: a}]}\n"
                    "sinks:\n  out: {type: stdout}\n"

@@ -208,11 +208,20 @@ def _multiline(where: Element, item: Item, draft: Draft) -> None:
         draft.problem(where, "multiline without format_firstline: say where a record begins, multiline: {start: '...'}", "@type")
     if len(parts) == 1:
         _regexp(parts[0], item)
+        if isinstance(how := item.keys.get("parse"), dict):
+            how["regex"] = _over_lines(how["regex"])
     elif parts:
-        found = [re.fullmatch(r"(\(\?[isx]+\))?(.*)", python_regex(part), re.DOTALL) for part in parts]
-        joined = "".join((*sorted({each[1] for each in found if each and each[1]}), *(each[2] for each in found if each)))
+        joined = "".join(re.sub(r"^\(\?[isx]+\)", "", python_regex(part)) for part in parts)
         item.set("format", "plain")
-        item.set("parse", {"regex": joined}, f"format1 to format{len(parts)}, one behind the other")
+        item.set("parse", {"regex": _over_lines(joined)}, f"format1 to format{len(parts)}, one behind the other")
+
+
+def _over_lines(expression: str) -> str:
+    """As fluentd's multiline reads it: a point is a newline too; `^` and `$` in the middle are the ends of lines."""
+    flags = re.match(r"\(\?([a-z]+)\)", expression)
+    bare = expression[flags.end() if flags else 0:]
+    by_line = "m" if re.search(r"[^\\\[]\^|[^\\]\$(?!$)", bare) else ""
+    return f"(?{''.join(sorted({*(flags[1] if flags else ''), 's', *by_line}))}){bare}"
 
 
 def _several(where: Element, item: Item, draft: Draft) -> None:

@@ -356,6 +356,26 @@ class TestSomePodsOnly:
 REGEX = "  <parse>\n    @type regexp\n    expression /^(?<time>\\S+) (?<a>.*)$/\n    time_format {}\n  </parse>"
 
 
+class TestRecordsOfSeveralLines:
+    TEXT = ("  <parse>\n    @type multiline\n    format_firstline /\\d{4}-\\d\\d-\\d\\d/\n"
+            "    format1 /^(?<time>\\d{4}-\\d\\d-\\d\\d [\\d:]{8}) \\[(?<thread>[^\\]]*)\\] (?<level>\\S+) /\n"
+            "    format2 /(?<message>.*)$/\n  </parse>")
+
+    @pytest.mark.parametrize("text", [TEXT, TEXT.replace(" /\n    format2 /", " ")])
+    def test_the_lines_behind_the_first_are_shipped(self, text: str, tmp_path: Path):
+        """In fluentd's multiline a point takes newlines, too: of each trace only the first line was left, without a word."""
+        source, problems = source_of(text)
+        log, out = tmp_path / "app.log", tmp_path / "out.ndjson"
+        log.write_text("2026-11-20 09:04:05 [main] ERROR boom\n  at x\n  at y\n2026-11-20 09:04:06 [main] INFO next\n")
+        path = tmp_path / "c.yaml"
+        path.write_text(yaml.safe_dump({
+            "sources": {"app": source | {"include": [str(log)]}}, "state_dir": str(tmp_path / "state"), "admin": {"listen": None},
+            "sinks": {"o": {"type": "file", "path": str(out), "start_at": "oldest"}}}))
+        assert problems == [] and main(["run", "-c", str(path), "--once", "--timeout", "20s"]) == 0
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [(row["severity"], row["message"]) for row in rows] == [("ERROR", "boom\n  at x\n  at y"), ("INFO", "next")]
+
+
 class TestTimes:
     @pytest.mark.parametrize("form", [
         "%Y-%m-%dT%H:%M:%S.%N%:z", "%Y-%m-%d %H:%M:%S,%L", "%d/%b/%Y:%H:%M:%S %z", "%b %d %H:%M:%S.%N %Y", "%b %e %T", "%s",
