@@ -6,6 +6,7 @@ import errno
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -442,3 +443,17 @@ async def test_a_stop_during_recovery_gives_the_state_lock_back_when_recovery_no
         with pytest.raises(asyncio.CancelledError):
             await opening
     assert ended.is_set()
+
+
+async def test_op1_a_state_directory_that_is_not_there_is_made_for_the_agent_alone(tmp_path: Path) -> None:
+    buffer = await Buffer.open(str(tmp_path / "var" / "state"), settings(), Telemetry())
+    await buffer.close()
+    assert (tmp_path / "var/state").stat().st_mode & 0o777 == 0o700
+
+
+async def test_op1_a_state_directory_that_cannot_be_made_ends_the_start_with_what_to_do_and_no_thread() -> None:
+    files = FaultyFiles()
+    files.fail("make_dir", errno.EROFS)
+    with pytest.raises(Fatal, match=r"Read-only file system .*; mend the disk or its mount"):
+        await Buffer.open(ROOT, settings(), Telemetry(), files=files)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("shipper-buffer")]

@@ -10,7 +10,7 @@ from shipper.buffer.cursors import REMOVED_KEEP_S, decode
 from shipper.buffer.engine import RETRY_MAX_S
 from shipper.buffer.files import Space
 from shipper.buffer.jobs import Job
-from shipper.buffer.limits import BALLAST_BYTES, MIB
+from shipper.buffer.limits import BALLAST_BYTES, MIB, QUARANTINE_BYTES
 from shipper.buffer.smallfiles import SmallFiles
 from tests.buffer.nouns import file_of, source
 from tests.buffer.rig import ROOT, Rig, settings
@@ -317,6 +317,22 @@ def test_a_removed_sinks_backlog_is_kept_a_day_and_then_counted() -> None:
     assert f"{ROOT}/cursors/gone.json" not in rig.files.cache and "gone" not in rig.engine.cursors.now
 
 
+def test_n4_a_removed_sinks_cursor_that_cannot_be_deleted_is_said_and_counted_only_when_it_went() -> None:
+    rig = started()
+    rig.cursor("gone", 1)
+    rig.append(FILE, 5)
+    rig.cursor("s", 2)
+    rig.tick()
+    rig.engine.cursors.retain(["s"], rig.wall_s)
+    rig.tick()
+    rig.wall_s += REMOVED_KEEP_S + 1
+    rig.files.fail("delete", errno.EACCES)
+    out = rig.tick()
+    assert [(level, event, name) for level, event, name, _ in out.notes] == [("warning", "cursor_not_removed", "gone")]
+    assert not [count for count in out.counts if count[0] == "shipper_sink_dropped_records_total"]
+    assert ("shipper_sink_dropped_records_total", 5, ("gone", "sink_removed")) in rig.tick().counts
+
+
 def test_a_removed_sinks_backlog_goes_at_once_when_it_holds_the_room_that_is_needed() -> None:
     rig = started(max_size=64 * 1024, segment_size=8 * 1024)
     rig.cursor("gone", 1)
@@ -354,11 +370,22 @@ def test_damage_that_a_sink_meets_is_set_aside_and_stays_accounted_for() -> None
     assert (unknown_bytes, unknown_frames) == (0, 0)
     delta = rig.live.plan_lost(lost)
     rig.live.commit(delta)
-    rig.hear(rig.engine.step([Job(delta, lost=tuple(lost), damaged=(damaged,), epoch=rig.epoch)], rig.now_s))
+    out = rig.hear(rig.engine.step([Job(delta, lost=tuple(lost), damaged=(damaged,), epoch=rig.epoch)], rig.now_s))
     rig.tick()
-    assert len(rig.files.names(f"{ROOT}/quarantine")) == 1
+    assert len(rig.files.names(f"{ROOT}/quarantine")) == 1 and out.notes == []
     rig.start()
     assert rig.lost() == [(FILE.key, 20, 50)] and rig.found.damaged_frames == 0
+
+
+def test_damage_for_which_quarantine_has_no_room_is_said_not_to_be_kept() -> None:
+    rig = started()
+    rig.append(FILE, 2, 3, 4)
+    rig.rot_body(2)
+    _, (damaged,) = rig.engine.log.read(2, 3, 1)
+    rig.engine._quarantine.bytes = QUARANTINE_BYTES
+    out = rig.engine.step([Job(rig.live.plan_lost([]), damaged=(damaged,), epoch=rig.epoch)], rig.now_s)
+    [(level, event, path, fields)] = out.notes
+    assert (level, event, path) == ("warning", "not_quarantined", damaged.path) and "64 MiB" in fields["why"]
 
 
 def test_damage_reported_while_a_write_fails_is_not_forgotten() -> None:
