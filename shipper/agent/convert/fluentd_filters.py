@@ -193,7 +193,7 @@ def _field(record: Element, key: str, value: str, item: Item, draft: Draft) -> N
     elif "tag" in key and "${tag" in value:
         draft.note(record, key, "records have their source, file and pod")
     else:
-        masked = "; what it masks is shipped as it stands: write redact" if "sub(" in value else ""
+        masked = "; what it masks is shipped as it stands: write redact" if re.search(r"sub!?\(", value) else ""
         draft.problem(record, "adds or computes a field; records have the fields that were parsed. Fixed ones can be set in some "
                               f"sinks (labels of loki, tags of datadog){masked}", key)
 

@@ -162,9 +162,13 @@ def _elasticsearch(element: Element, item: Item, draft: Draft) -> None:
         draft.note(element, key, "TLS 1.2 and up")
 
 
+def _of_the_pod(found: re.Match[str]) -> str:
+    return _OURS.get(found[1], "{labels." + str(found[2]) + "|none}")
+
+
 def template(text: str, element: Element, draft: Draft) -> str:
     """strftime codes as {time:..}, the pod's names as ours; ${tag} and other fields of a record are reported."""
-    text = _POD.sub(lambda found: _OURS.get(found[1], "{labels." + str(found[2]) + "|none}"), text)
+    text = _POD.sub(_of_the_pod, text)
     if "${" in re.sub(r"\$\{[A-Z_][A-Z0-9_]*(:-[^}]*)?\}", "", text):
         draft.problem(element, f"{text}: placeholders of tags and fields; ours are {{namespace}}, {{pod}}, {{container}}, "
                                f"{{labels.x}}, "
@@ -196,8 +200,15 @@ def _loki(element: Element, item: Item, draft: Draft) -> None:
         found = {k: template(v, element, draft) for k, v in hash_of(labels, element, "extra_labels", draft).items()}
         item.set("labels", found | {"namespace": "{namespace|host}"})
     for child in [c for c in element.children if c.name == "label"]:
-        draft.refuse(child, "labels from fields of a record are not made (each value would be a stream); see labels: in "
-                            "docs/sinks/loki.md")
+        for name in list(child.params):
+            ours = _POD.sub(_of_the_pod, f"${{{child.params[name].value}}}")
+            if "${" in ours:
+                draft.problem(child, "labels from fields of a record are not made (each value would be a stream); see labels: in "
+                                     "docs/sinks/loki.md", name)
+            else:
+                child.taken.add(name)
+                item.set("labels", item.keys.get("labels", {}) | {name: ours})
+        child.taken.add("")
     for key in ("line_format", "extract_kubernetes_labels", "remove_keys", "drop_single_key"):
         draft.note(element, key, "the line is the message; all else is structured metadata")
 

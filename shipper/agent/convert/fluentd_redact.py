@@ -13,7 +13,7 @@ from .draft import Draft, Item
 from .fluentd_values import python_regex
 from .syntax import Element
 
-_GSUB = r"\.gsub\(\s*/(?P<pattern>(?:\\.|[^/\\])+)/(?P<flags>[imx]*)\s*,\s*(?:'[^']*'|\"[^\"#]*\")\s*\)"
+_GSUB = r"\.gsub!?\(\s*/(?P<pattern>(?:\\.|[^/\\])+)/(?P<flags>[imx]*)\s*,\s*(?:'[^']*'|\"[^\"#]*\")\s*\)"
 _MASKING = re.compile(rf"\$\{{\s*record\[['\"](?:log|message|msg)['\"]\](?:{re.sub(r'[?]P<[a-z]+>', '?:', _GSUB)})+\s*\}}")
 _BESIDE = "as [masked], whole: what stood in its place in fluentd is not kept"
 

@@ -619,6 +619,7 @@ class TestFilters:
          [r"\d{3}-\d{2}-\d{4}", r"(?i)token[=:][0-9a-fA-F]+"]),
         ('${record["log"].gsub(/a\\/b.c/m, "")}', [r"(?s)a/b.c"]),
         ('${record["log"].gsub(/^key \\w+/, "")}', [r"(?m)^key \w+"]),
+        ("${record['message'].gsub!(/secret=\\S+/, 'x')}", [r"secret=\S+"]),
     ])
     def test_what_fluentd_masked_is_masked(self, value: str, wanted: list[str]):
         source, problems = source_of("  format none", (
@@ -635,7 +636,7 @@ class TestFilters:
         assert problems == [] and source["redact"] == [{"name": "masked", "pattern": r"acct-\d+"}]
 
     @pytest.mark.parametrize("value", [
-        '${record["log"].gsub(/(user)=\\w+/, "#{$1}=x")}', '${record["log"].sub(/a/, "b")}',
+        '${record["log"].gsub(/(user)=\\w+/, "#{$1}=x")}', '${record["log"].sub!(/a/, "b")}', '${record["log"].sub(/a/, "b")}',
         '${record["log"].gsub(PATTERN, "x")}'])
     def test_masking_that_is_not_understood_is_said_as_that(self, value: str):
         source, problems = source_of("  format none", (
@@ -714,6 +715,12 @@ class TestOutputs:
             f"{TAIL}  format none\n</source>\n<match **>\n  @type copy\n  <store>\n    @type stdout\n  </store>\n  <store>\n"
             "    @type prometheus\n    <metric>\n      name x\n      type counter\n    </metric>\n  </store>\n</match>\n")
         assert problems == []
+
+    def test_labels_of_loki_that_are_the_pods_names_are_ours(self):
+        sink, problems = sink_of("  @type loki\n  url http://l:3100\n  <label>\n    pod $.kubernetes.pod_name\n"
+                                 "    app $['kubernetes']['labels']['app']\n    code $.http.code\n  </label>")
+        assert sink["labels"] == {"pod": "{pod|none}", "app": "{labels.app|none}"}
+        assert len(problems) == 1 and problems[0].startswith("code $.http.code in <label>: labels from fields of a record")
 
     @pytest.mark.parametrize(("text", "wanted"), [
         ("${$.kubernetes.namespace_name}", "{namespace|none}"), ("app-${record['kubernetes']['pod_name']}", "app-{pod|none}"),
