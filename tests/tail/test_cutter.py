@@ -97,3 +97,13 @@ def test_a_line_that_grows_byte_by_byte_is_looked_at_once(tmp_path):
     growing.write(b"\n")
     assert len(growing.messages) == 1
     assert growing.looked_at_bytes < 3 * growing.file.offset
+
+
+def test_a_long_line_of_a_file_that_is_gone_ends_there_and_not_in_the_next_file(tmp_path):
+    growing = Growing(tmp_path / "log")
+    growing.decoder.skipping = Piece("another", 2, 5_000_000)
+    growing.write(b"one\ntwo\n")
+    assert growing.messages == [b"one", b"two"] and growing.decoder.skipping is None
+    growing.decoder.skipping = Piece("another", 2, 5_000_000)
+    (section,) = growing.cutter.finish(growing.file, REF, b"")
+    assert section.batch is None and section.closed and growing.decoder.skipping is None

@@ -9,6 +9,7 @@ import pytest
 from shipper.config.processing import Processing
 from shipper.errors import GapReason
 from shipper.model import Lost
+from shipper.tail import again
 from tests.tail.conftest import Node, Tree, cri
 
 KEY = ["-----BEGIN RSA PRIVATE KEY-----", *["MIIEpAIBAAKCAQEA7bqY0secretsecretsecretsecret"] * 6, "-----END RSA PRIVATE KEY-----"]
@@ -222,3 +223,66 @@ async def test_a_damaged_range_of_a_log_that_was_compressed_since_is_read_again_
     await node.run(1.2)
     assert not node.buffer.positions.lost and node.buffer.records[-2:] == records
     assert not [gap for section in node.buffer.sections for gap in section.gaps]
+
+
+def gaps(node: Node) -> list[tuple[int, int, str]]:
+    return [(gap.start, gap.end, gap.reason) for section in node.buffer.sections for gap in section.gaps]
+
+
+async def test_a_damaged_frame_of_a_log_that_is_gone_is_a_gap(tree: Tree) -> None:
+    tree.write(cri("one", second=1))
+    node = Node(tree)
+    await node.run()
+    size = tree.log.stat().st_size
+    tree.rotate("20261120-090100").unlink()
+    tree.write(cri("two", second=2))
+    await node.run(5.0)
+    damage(node, 0, size)
+    await node.run(2.0)
+    assert gaps(node) == [(0, size, GapReason.BUFFER_DAMAGED)] and not node.buffer.positions.lost
+
+
+async def test_a_damaged_frame_in_the_middle_of_a_line_that_begins_too_far_in_front_of_it_is_a_gap(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(again, "LONGEST_LINE_BYTES", 1000)
+    monkeypatch.setattr(again, "AGAIN_BYTES", 2000)
+    line = cri("y" * 5000, second=1)
+    tree.write(line, cri("two", second=2))
+    node = Node(tree)
+    await node.run()
+    damage(node, 4000, tree.log.stat().st_size)
+    await node.run(5.0)
+    assert gaps(node) == [(4000, len(line), GapReason.BUFFER_DAMAGED)]
+    assert node.buffer.messages.count(b"two") == 2 and not node.buffer.positions.lost
+
+
+async def test_a_damaged_frame_of_a_lineage_that_somebody_else_reads_is_left_to_them(tree: Tree) -> None:
+    """A journal's: its own reader reads it again."""
+    tree.write(cri("one", second=1))
+    node = Node(tree)
+    await node.run()
+    damage(node, 0, 10)
+    node.reader.reads_elsewhere = lambda lineage: lineage == str(tree.log)
+    node.reader.lineages.clear()
+    node.now += 2.0
+    await node.reader.step()
+    assert node.buffer.positions.lost and gaps(node) == []
+    node.reader.reads_elsewhere = lambda lineage: False
+    node.now += 2.0
+    await node.reader.step()
+    assert not node.buffer.positions.lost and gaps(node) == [(0, 10, GapReason.BUFFER_DAMAGED)]
+
+
+async def test_a_damaged_frame_waits_until_every_lineage_was_told(tree: Tree) -> None:
+    """Before that nobody knows whether its log is gone, or not found yet."""
+    tree.write(cri("one", second=1))
+    node = Node(tree)
+    await node.run()
+    damage(node, 0, 10)
+    node.reader.complete = False
+    await node.run(3.0)
+    assert node.buffer.positions.lost
+    node.reader.complete = True
+    await node.run(2.0)
+    assert not node.buffer.positions.lost

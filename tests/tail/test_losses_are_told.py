@@ -240,3 +240,23 @@ async def test_a_deleted_log_that_was_emptied_while_the_buffer_was_full_is_no_ne
         assert (await node.run())[-1] == b"behind it"
     (gap,) = [gap for section in node.buffer.sections for gap in section.gaps]
     assert (gap.reason, gap.at_least >= 0) == (GapReason.TRUNCATED, True)
+
+
+async def test_bytes_that_are_lost_are_a_warning_and_a_loss_that_may_be_none_is_not(tree: Tree) -> None:
+    tree.write(cri("one", second=1))
+    node = Node(tree)
+    await node.run()
+    node.reader.lineages[str(tree.log)].files[0].close()
+    tree.write(cri("seen", second=2))
+    node.reader.changed(str(tree.log))
+    node.reader.looks.where_due()
+    tree.log.unlink()
+    await node.run()
+    tree.write(cri("two", second=3))
+    await node.run()
+    os.truncate(tree.log, 0)
+    tree.write(cri("3", second=4))
+    await node.run()
+    lines = [(level, fields) for level, event, fields in node.telemetry.lines if event == "bytes_not_read"]
+    told = [(level, fields["reason"], fields["at_least_bytes"]) for level, fields in lines]
+    assert told == [("warning", GapReason.ROTATED_AWAY, len(cri("seen", second=2))), ("info", GapReason.TRUNCATED, 0)]

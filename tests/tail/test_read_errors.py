@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gzip
 import os
 from pathlib import Path
 
@@ -136,3 +137,27 @@ async def test_what_start_at_end_passes_over_is_passed_over_though_the_disk_fail
     tree.write(cri("new", second=3))
     assert await node.run() == [b"new"] and failures == [1]
     assert [gap.reason for section in node.buffer.sections for gap in section.gaps] == [GapReason.START_AT_END]
+
+
+async def test_a_record_in_pieces_is_joined_once_where_the_disk_fails_behind_its_first_piece(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """FR1: the decoder goes back too. A .gz is done at its end, whose half line is read once more there."""
+    half = cri("half a line", second=3)[:-1]
+    packed = tree.dir / "0.log.20261120-090100.gz"
+    packed.write_bytes(gzip.compress(cri("whole", second=1) + cri("begun ", tag="P", second=2) + half))
+    tree.write(cri("ended", second=4))
+    real, failures = TailFile.pread, [0]
+
+    def pread(file: TailFile, size_bytes: int, offset: int) -> bytes:
+        if size_bytes == len(half) and not failures[0]:
+            failures[0] += 1
+            raise OSError(errno.EIO, "Input/output error")
+        return real(file, size_bytes, offset)
+
+    monkeypatch.setattr(TailFile, "pread", pread)
+    node = Node(tree)
+    got = await node.run(6.0)
+    assert failures == [1] and got[0] == b"whole" and b"".join(got).count(b"begun ") == 1
+    assert len({item for item, _ in node.buffer.records}) == len(got)
+    assert node.telemetry.value("shipper_errors_total", "read") == 1
