@@ -57,7 +57,7 @@ class Beside:
             return {}
         mark = NAMESPACE + name
         if mark not in self._things:
-            if len(self._things) > MOST_NAMESPACES:
+            if len(self._things) - (NODE in self._things) >= MOST_NAMESPACES:
                 return {}
             self._things[mark] = Thing(f"/api/v1/namespaces/{quote(name, safe='')}", self._namespace_labels)
             self._new.set()

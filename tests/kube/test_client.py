@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from shipper.kube import client as module
+from shipper.kube.beside import Beside
 from shipper.kube.client import KubeClient, KubeError
+from shipper.kube.objects import Names
 from shipper.telemetry import Telemetry
 
 
@@ -48,6 +50,14 @@ def client_of(url: str, tmp_path: Path, made: list[KubeClient]) -> KubeClient:
 
 
 OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+
+
+def test_b1_names_of_namespaces_come_from_log_directories_and_so_many_of_them_are_asked_for(
+    tmp_path: Path, made: list[KubeClient], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shipper.kube.beside.MOST_NAMESPACES", 3)
+    beside = Beside(client_of("http://127.0.0.1:1", tmp_path, made), "n1", Names(()), Names(("*",)), Telemetry())
+    assert [beside.namespace(f"ns{number}") for number in range(50)] == [{}] * 50 and len(beside._things) == 3
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

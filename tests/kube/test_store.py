@@ -55,6 +55,16 @@ def test_a_deleted_pod_is_known_for_a_while_and_then_forgotten() -> None:
     assert store.find("a", "", "") is None and len(store) == 0
 
 
+def test_a_pod_that_is_in_no_list_ended_when_it_was_in_none_for_the_first_time() -> None:
+    """Lists come each few seconds where somebody asks: an end that moved with them would never be long ago."""
+    store = PodStore(keep_s=300)
+    store.replace([named("a")], 1.0)
+    for now_s in (10.0, 200.0, 309.0):
+        store.replace([], now_s)
+    store.expire(310.0)
+    assert len(store) == 0
+
+
 def test_a_pod_that_comes_back_in_a_list_has_not_ended() -> None:
     store = PodStore()
     assert store.replace([named("a"), named("b")], 1.0) == {"a", "b"}
