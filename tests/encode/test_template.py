@@ -110,3 +110,8 @@ def test_no_two_names_share_a_path_and_none_leaves_its_directory(one, other):
         assert (empty, root) == ("", "root") and directory not in ("", ".", "..") and file.endswith(".log")
         assert max(len(directory), len(file)) <= MAX_COMPONENT_BYTES and path.isascii() and path.isprintable()
     assert (paths[0] == paths[1]) == (one == other)
+
+
+def test_n3_behind_the_longest_component_there_is_room_for_what_a_file_sink_appends():
+    """A file system takes names of 255 bytes."""
+    assert MAX_COMPONENT_BYTES + len(".20261120T090405Z_999.gz.tmp") <= 255

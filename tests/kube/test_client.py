@@ -11,7 +11,8 @@ from shipper.kube import client as module
 from shipper.kube.beside import Beside
 from shipper.kube.client import KubeClient, KubeError
 from shipper.kube.objects import Names
-from shipper.telemetry import Telemetry
+from shipper.kube.source import Trouble
+from shipper.telemetry import HIDDEN, Telemetry
 
 
 class Raw:
@@ -50,6 +51,14 @@ def client_of(url: str, tmp_path: Path, made: list[KubeClient]) -> KubeClient:
 
 
 OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+
+
+def test_h4_a_token_that_the_far_side_quotes_is_not_in_the_status() -> None:
+    telemetry = Telemetry()
+    telemetry.keep_secret("the-token")
+    trouble = Trouble(telemetry, "pods")
+    trouble.note(KubeError("401", "https://api/v1/pods: 401: not a token: the-token"))
+    assert trouble.status()["last_error"] == f"https://api/v1/pods: 401: not a token: {HIDDEN}"
 
 
 def test_b1_names_of_namespaces_come_from_log_directories_and_so_many_of_them_are_asked_for(
