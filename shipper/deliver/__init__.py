@@ -1,6 +1,7 @@
 """One loop per sink: from its cursor in the buffer to the far side, until it is confirmed.
 
     driver.py       the loop                       route.py     `when`: which sources
+    starting.py     before the first request       resending.py back to the cursor, and how soon
     supply.py       what is sent next              form.py      frames -> requests
     courier.py      one request: send, retry       retry.py     pauses, give up
     window.py       in flight, in-order            progress.py  cursor, sums, state

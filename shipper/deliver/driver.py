@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..config.types import SinkCommon
-from ..errors import Fatal, Rejected, Retryable, ShipperError, TooLarge
+from ..errors import Retryable, ShipperError
 from ..model import Batch
 from ..telemetry import Telemetry
 from .account import Position
@@ -36,10 +36,12 @@ from .plans import PlanDesk
 from .progress import Progress
 from .refusing import Refusing
 from .replaying import Replaying
+from .resending import Resending
 from .retry import Naps, Persistence, describe
 from .route import Route
 from .settling import Settling
 from .split import Candidate, Refusals
+from .starting import Starting
 from .supply import Supply
 from .tasks import Tasks
 from .trouble import SinkState, Troubles
@@ -99,10 +101,9 @@ class Delivery:
         self._supply = Supply(buffer, self._former, self._clock, float(common.linger), self._wake.set)
         self._main: asyncio.Task[Any] | None = None
         self._tasks = Tasks(name, telemetry, self._wake.set, lambda error: self._resend_from_cursor(Retryable(describe(error))))
-        self._started = self._starting = self._stopping = self._draining = False
-        self._stopped_short = False
-        self._resend: Exception | None = None
-        self._resends = 0
+        self._stopping = self._draining = False
+        self._starting = Starting(sink, self._progress, self._patient, self._trouble, self._tasks, lambda: self._stopping)
+        self._resending = Resending(self._patient.backoff, uniform)
         self._not_before_s = 0.0
         context.plans = PlanDesk(
             self._progress, buffer, self._patient, self._trouble, lambda: self._stopping, self._read_from_end,
@@ -123,8 +124,8 @@ class Delivery:
             await self._close()
 
     def _early(self, batch: Batch) -> Any:
-        well = self._started and self._resend is None and not self._refusing.active and self._trouble.state is SinkState.OK
-        return self._courier.early(batch) if well else None
+        well = self._starting.done and self._resending.asked is None and not self._refusing.active
+        return self._courier.early(batch) if well and self._trouble.state is SinkState.OK else None
 
     async def _close(self) -> None:
         self._buffer.encode_early(self._courier.key, None)
@@ -217,9 +218,12 @@ class Delivery:
         self._naps.park(drop is not None)        # X4: nothing that pauses goes on before what is due has gone
         if drop is not None:
             await (self._pause() if len(self._naps) < len(self._tasks) else self._give_away(drop))
-        elif not self._started:
-            await (self._pause() if self._starting else self._launch_start())
-        elif self._resend is not None or self._stopped_short or self._refusals.over:
+        elif not self._starting.done:
+            if self._starting.under_way:
+                await self._pause()
+            else:
+                self._starting.launch()
+        elif self._resending.due or self._refusals.over:
             await (self._pause() if busy else self._go_back())
         elif self._clock.now_s() < self._not_before_s:
             await self._pause()
@@ -255,25 +259,6 @@ class Delivery:
             if timer is not None:
                 timer.cancel()
 
-    async def _launch_start(self) -> None:
-        self._starting = True
-        self._tasks.spawn(self._start()).add_done_callback(self._start_ended)
-
-    def _start_ended(self, task: asyncio.Task[None]) -> None:
-        self._starting = False
-        self._started = not task.cancelled() and task.exception() is None
-
-    async def _start(self) -> None:
-        async def start() -> None:
-            try:
-                await self._sink.start(self._progress.state)
-            except (Rejected, TooLarge) as error:
-                raise Fatal(str(error)) from error
-
-        await self._patient.persist(
-            start, lambda: self._stopping, lambda error, pause_s: self._trouble.note("start", error, pause_s=pause_s))
-        self._trouble.clear("start")
-
     async def _launch_next(self) -> bool:
         """Form the next request and start it; False where there is nothing to send yet."""
         span = await self._supply.next(hurried=bool(self._goals))
@@ -294,7 +279,7 @@ class Delivery:
     async def _carry(self, entry: Entry, span: Span) -> None:
         outcome = await self._courier.carry(entry, span)
         if outcome.refused:
-            self._stopped_short = True
+            self._resending.short = True
             self._window.hold(entry)
         else:
             await self._settling.decided(entry, outcome, span.start)
@@ -302,7 +287,7 @@ class Delivery:
             await self._settling.proven()
 
     def _is_called_off(self) -> bool:
-        return self._stopping or self._resend is not None
+        return self._stopping or self._resending.asked is not None
 
     def _confirmed(self, number: int, state: Any = None) -> None:
         """SinkContext.confirmed."""
@@ -314,7 +299,7 @@ class Delivery:
             self._moved()
 
     def _moved(self) -> None:
-        self._resends = 0
+        self._resending.confirmed()
         self._replaying.finish()
         self._trouble.clear("resend")
         if self._goals:
@@ -324,7 +309,7 @@ class Delivery:
 
     def _resend_from_cursor(self, why: Exception) -> None:
         """SinkContext.resend."""
-        self._resend = why
+        self._resending.asked = why
         self._trouble.note("resend", why)
         self._wake_all()
 
@@ -332,20 +317,17 @@ class Delivery:
         """Everything unconfirmed is to be sent again, from the cursor; called with nothing being sent."""
         if self._refusals.over:
             self._start_refusing()
-        elif self._resend is not None and not self._window.revocable and not self._replays.under_way:
+        elif self._resending.asked is not None and not self._window.revocable and not self._replays.under_way:
             self._trouble.clear("resend")
-        elif self._resend is not None:
-            self._resends += 1
-            if self._resends > 1:
-                delay_s = self._patient.backoff.delay_s(self._resends - 1, self._resend, self._patient.uniform)
-                self._not_before_s = self._clock.now_s() + (min(delay_s, LOOK_S) if self._draining else delay_s)
+        elif self._resending.asked is not None and (delay_s := self._resending.delay_s()):
+            self._not_before_s = self._clock.now_s() + (min(delay_s, LOOK_S) if self._draining else delay_s)
         self._rewind()
 
     def _rewind(self) -> None:
         self._progress.rewind()
         self._replays.rewind()
         self._settling.clear()
-        self._resend, self._stopped_short = None, False
+        self._resending.went()
         self._read_from_end()
 
     def _read_from_end(self) -> None:
@@ -392,14 +374,14 @@ class Delivery:
         end = self._window.end
         try:
             await self._sink.flush(FLUSH_S)
-            if len(self._window) and self._resend is None:
+            if len(self._window) and self._resending.asked is None:
                 raise Retryable("flushed, but not all that was sent is confirmed")
         except (ShipperError, OSError) as error:
             self._trouble.note("flush", error)
             await self._naps.nap(0.5)
             return
         self._trouble.clear("flush")
-        if self._resend is None:
+        if self._resending.asked is None:
             self._goals.flushed(end)
             self._goals.look(end)
 
