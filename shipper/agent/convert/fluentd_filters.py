@@ -6,7 +6,7 @@ import re
 from .draft import Draft, Item
 from .fluentd_redact import masks, replaces
 from .fluentd_sources import GLOG, note
-from .fluentd_values import python_regex
+from .fluentd_values import ACCESS_LOGS, python_regex
 from .syntax import Element
 
 _MESSAGE = ("log", "message", "msg", "MESSAGE", "$.log", "$.message")
@@ -63,6 +63,9 @@ def _parser(element: Element, item: Item, draft: Draft) -> None:
             item.set("parse", kind)
     elif GLOG.search(expression):
         before = parse_as(item, "klog")
+    elif kind in ACCESS_LOGS:
+        if not before:
+            item.set("parse", dict(ACCESS_LOGS[kind]), f"fluentd's parser {kind}")
     elif expression:
         if not before:
             item.set("parse", {"regex": python_regex(expression)})

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from .draft import Draft, Item
-from .fluentd_values import known_time, python_regex, size
+from .fluentd_values import ACCESS_LOGS, known_time, python_regex, size
 from .syntax import Element, assumed, truth
 
 GLOG = re.compile(r"\(\?<severity>\\w\)\(\?<time>\\d\{4\}")
@@ -185,6 +185,9 @@ def _file_format(kind: str, where: Element, item: Item, draft: Draft) -> None:
         _several(where, item, draft)
     elif kind in ("regexp", "regex") or kind.startswith("/"):
         _regexp(expression, item)
+    elif kind in ACCESS_LOGS:
+        item.set("format", "plain")
+        item.set("parse", dict(ACCESS_LOGS[kind]), f"fluentd's parser {kind}")
     elif kind == "ltsv" or kind == "logfmt":
         item.set("format", "plain")
         if kind == "logfmt":

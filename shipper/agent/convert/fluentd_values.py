@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 from ...process.times import of_text
 from .syntax import assumed
@@ -12,6 +13,13 @@ _CLASSES = {"alpha": "A-Za-z", "digit": "0-9", "alnum": "A-Za-z0-9", "upper": "A
             "space": r"\s", "blank": r" \t", "word": r"\w"}
 _STRFTIME = {"%N": "123456789", "%3N": "123", "%6N": "123456", "%9N": "123456789", "%L": "123", "%:z": "+00:00", "%T": "%H:%M:%S",
              "%F": "%Y-%m-%d", "%e": "%d", "%Z": "UTC", "%z": "+0000", "%D": "%m/%d/%y", "%R": "%H:%M", "%h": "%b"}
+_REQUEST = (r'(?P<user>[^ ]*) \[(?P<time>[^\]]*)\] "(?P<method>[^ "]+) (?P<path>[^ "]*)(?: [^"]*)?" '
+            r'(?P<code>[^ ]*) (?P<size>[^ ]*)(?: "(?P<referer>[^"]*)" "(?P<agent>[^"]*)"')
+ACCESS_LOGS: dict[str, dict[str, Any]] = {
+    "nginx": {"regex": rf"^(?P<remote>[^ ]*) (?P<host>[^ ]*) {_REQUEST}(?: (?P<http_x_forwarded_for>[^ ]+))?)?$"},
+    "apache2": {"regex": rf"^(?P<host>[^ ]*) [^ ]* {_REQUEST})?$", "types": {"code": "integer", "size": "integer"}},
+}
+"""`parse` with the fields of fluentd's parsers of these names (docs/processing/patterns.md: linear in every engine)."""
 _SAMPLE = datetime(2026, 11, 20, 9, 4, 5, tzinfo=UTC)
 
 

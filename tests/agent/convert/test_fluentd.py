@@ -376,6 +376,35 @@ class TestRecordsOfSeveralLines:
         assert [(row["severity"], row["message"]) for row in rows] == [("ERROR", "boom\n  at x\n  at y"), ("INFO", "next")]
 
 
+class TestAccessLogs:
+    HEAD = '- bob [20/Nov/2026:09:04:05 +0000] "GET /a?b=1 HTTP/1.1" 404 12 "http://x/" "curl/7 (x)"'
+
+    @pytest.mark.parametrize(("kind", "line", "wanted"), [
+        ("nginx", f"10.0.0.1 {HEAD}", {"remote": "10.0.0.1", "host": "-", "code": "404", "size": "12"}),
+        ("nginx", f'10.0.0.1 {HEAD} "1.2.3.4"', {"remote": "10.0.0.1", "host": "-", "code": "404", "size": "12",
+                                               "http_x_forwarded_for": '"1.2.3.4"'}),
+        ("apache2", f"10.0.0.1 {HEAD}", {"host": "10.0.0.1", "code": 404, "size": 12}),
+    ])
+    def test_their_fields_are_those_of_fluentds_parsers(self, kind: str, line: str, wanted: dict[str, Any], tmp_path: Path):
+        source, problems = source_of(f"  <parse>\n    @type {kind}\n  </parse>")
+        log, out = tmp_path / "app.log", tmp_path / "out.ndjson"
+        log.write_text(line + "\nno such line\n")
+        path = tmp_path / "c.yaml"
+        path.write_text(yaml.safe_dump({
+            "sources": {"app": source | {"include": [str(log)]}}, "state_dir": str(tmp_path / "state"), "admin": {"listen": None},
+            "sinks": {"o": {"type": "file", "path": str(out), "start_at": "oldest"}}}))
+        assert problems == [] and main(["run", "-c", str(path), "--once", "--timeout", "20s"]) == 0
+        first, second = [json.loads(text) for text in out.read_text().splitlines()]
+        assert first["time"] == "2026-11-20T09:04:05Z" and second["message"] == "no such line"
+        assert first["fields"] == wanted | {"user": "bob", "method": "GET", "path": "/a?b=1", "referer": "http://x/",
+                                            "agent": "curl/7 (x)"}
+
+    def test_the_same_as_a_filter(self):
+        source, problems = source_of("  format none", (
+            "<filter app>\n  @type parser\n  key_name message\n  <parse>\n    @type nginx\n  </parse>\n</filter>\n"))
+        assert problems == [] and "(?P<remote>" in source["parse"]["regex"]
+
+
 class TestTimes:
     @pytest.mark.parametrize("form", [
         "%Y-%m-%dT%H:%M:%S.%N%:z", "%Y-%m-%d %H:%M:%S,%L", "%d/%b/%Y:%H:%M:%S %z", "%b %d %H:%M:%S.%N %Y", "%b %e %T", "%s",
@@ -408,7 +437,7 @@ class TestSources:
         assert problems == [] and source["format"] == "json"
         source, problems = source_of(text.format("/^(?<a>\\d+) (?<b>.*)$/", "none"))
         assert problems == [] and source["parse"] == {"regex": r"^(?P<a>\d+) (?P<b>.*)$"}
-        source, problems = source_of(text.format("nginx", "json"))
+        source, problems = source_of(text.format("csv", "json"))
         assert source["format"] == "plain" and len(problems) == 1 and "one parser a source" in problems[0]
 
     @pytest.mark.parametrize(("text", "wanted"), [
@@ -426,9 +455,9 @@ class TestSources:
         assert source == {"type": "files", "include": ["/var/log/app.log"], "start_at": "beginning"} | wanted
 
     def test_a_parser_that_is_not_there_leaves_the_line_whole_and_is_said(self):
-        source, problems = source_of("  format apache2")
+        source, problems = source_of("  format ltsv2")
         assert source["format"] == "plain"
-        assert problems == ["format apache2 in <source> @type tail: no parser named apache2; the line is shipped whole. Write "
+        assert problems == ["format ltsv2 in <source> @type tail: no parser named ltsv2; the line is shipped whole. Write "
                             "it as "
                             "parse: {regex: '(?P<name>...)'}"]
 
