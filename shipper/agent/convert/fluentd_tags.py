@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import product
+from itertools import islice, product
 
 from .fluentd_sources import EACH
 from .fluentd_values import python_regex
 from .syntax import assumed
 
+MOST_ALTERNATIVES = 1000
 _GLOB = re.compile(r"[A-Za-z0-9_.*-]+")
 
 
@@ -88,7 +89,7 @@ def _agree(one: str, other: str, how: object) -> bool:
 def _alternatives(pattern: str) -> Iterator[str]:
     """Without its {a,b}."""
     parts = [part.strip("{}").split(",") if part.startswith("{") else [part] for part in re.split(r"(\{[^}]*\})", pattern)]
-    yield from map("".join, product(*parts))
+    yield from islice(map("".join, product(*parts)), MOST_ALTERNATIVES)
 
 
 def _found(pattern: str, tag: str) -> bool:

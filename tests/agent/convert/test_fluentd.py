@@ -321,6 +321,11 @@ class TestSomePodsOnly:
             tag="kubernetes.*", between=f"<filter {pattern}>\n  @type stdout\n</filter>\n").replace("google_cloud", "stdout"))
         assert not any("some files" in why for why in problems)
 
+    def test_a_pattern_with_a_billion_ways_takes_no_time(self):
+        _, problems, _ = converted(PODS.format(
+            tag="kubernetes.*", between="<filter fluent." + "{a,b}" * 30 + ">\n  @type stdout\n</filter>\n"))
+        assert not any("some files" in why for why in problems)
+
     def test_a_star_that_stops_at_a_dot_is_left_to_a_person(self):
         config, problems, _ = converted(PODS.format(
             tag="kubernetes.*", between="<match kubernetes.var.log.containers.web-*.log>\n  @type null\n</match>\n").replace(
