@@ -14,7 +14,7 @@ from shipper.agent import outlets as module
 from shipper.agent.outlets import Outlets
 from shipper.buffer.driver import Buffer
 from shipper.config.types import BufferSettings, Config, SinkCommon, SinkEntry
-from shipper.errors import Usage
+from shipper.errors import Fatal, Retryable, Usage
 from shipper.model import Batch, Request
 from shipper.sinks.stdout import SINK
 from shipper.telemetry import Telemetry
@@ -121,6 +121,8 @@ async def test_a_sink_that_ended_by_a_bug_and_cannot_be_built_again_is_tried_unt
         while telemetry.value("shipper_errors_total", "deliver") < 3:
             await asyncio.sleep(0.01)
         assert not task.done()
+        [said] = [fields for _, event, fields in telemetry.lines if event == "sink_not_built"]
+        assert (said["about"], said["again_in_s"]) == ("out", 0.02) and said["why"].endswith("see to its owner")
         _now["a"] = "mended"
         while outlets._running["out"][1] is delivery:
             await asyncio.sleep(0.01)
@@ -175,3 +177,25 @@ async def test_what_a_removed_sink_left_is_not_said_again_at_shutdown(outlets: O
     held = await outlets.drain(1.0)
     assert stopped == ["out", "other"]
     assert set(held) == {"other"}
+
+
+async def test_once_names_the_sinks_that_are_not_done_and_ends_where_nothing_can_go_on(
+    outlets: Outlets, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outlets.start(config_of(one="a", other="a"))
+    answers: dict[str, Exception | None] = {"one": Retryable("sink one was stopped"), "other": Retryable("not done in 3 s")}
+
+    def answering(name: str) -> Any:
+        async def caught_up(seq: int, timeout_s: float | None) -> None:
+            if (error := answers[name]) is not None:
+                raise error
+        return caught_up
+
+    for name, (_, delivery, _) in outlets._running.items():
+        monkeypatch.setattr(delivery, "caught_up", answering(name))
+    assert await outlets.caught_up(0, 3.0) == ["sink one was stopped", "sink other: not done in 3 s"]
+    answers["one"] = None
+    assert await outlets.caught_up(0, 3.0) == ["sink other: not done in 3 s"]
+    answers["other"] = Fatal("the buffer's writer stopped")
+    with pytest.raises(Fatal, match="writer stopped"):
+        await outlets.caught_up(0, 3.0)

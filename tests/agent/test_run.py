@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from shipper.agent.reload import Changes, Difference
 from shipper.agent.run import Pipeline
+from shipper.agent.status import StatusFacts
 from shipper.config.loader import load_text
+from shipper.config.types import Config
 from shipper.errors import BufferLost, Fatal
 from shipper.telemetry import Telemetry
 
@@ -62,6 +65,45 @@ async def test_a_writer_that_died_is_told_after_everything_else_is_put_away(
     with pytest.raises(Fatal, match="MemoryError"):
         await pipeline.shutdown(5.0, {})
     assert drained == [5.0] and closed == [True]
+
+
+async def test_before_it_is_started_it_has_nothing_to_show_and_then_every_stage(pipeline: Pipeline) -> None:
+    """Health is sampled, and the page asks, whenever they like."""
+    assert list(pipeline.levels()) == [] and pipeline.stage_facts() == () and not pipeline.ready
+    assert pipeline.status_facts() == StatusFacts()
+    await pipeline.start()
+    assert {(kind, name) for kind, name, _ in pipeline.levels()} == {("backlog", "archive"), ("buffer", "")}
+    assert [stage.name for stage in pipeline.stage_facts()][:3] == ["reader", "reading", "buffer writer"]
+    assert pipeline.ready and "archive" in pipeline.status_facts().sinks
+    await pipeline.shutdown(5.0, {})
+
+
+NEW, GONE, CHANGED = Difference(added=("new",)), Difference(removed=("host",)), Difference(changed=("archive",))
+
+
+@pytest.mark.parametrize(("changed", "asked"), [
+    ({"sources": NEW}, ["intake"]), ({"settings": ("process",)}, ["intake"]), ({"sinks": CHANGED}, ["outlets", "pods"]),
+    ({"sinks": CHANGED, "sources": GONE}, ["outlets", "intake"]), ({"settings": ("log.level",)}, []),
+])
+async def test_a_reload_asks_those_whom_the_change_concerns_and_sinks_first(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], asked: list[str],
+) -> None:
+    await pipeline.start()
+    called: list[str] = []
+
+    def noting(name: str) -> Any:
+        async def note(config: Config) -> None:
+            called.append(name)
+        return note
+
+    assert pipeline._intake is not None and pipeline._outlets is not None
+    monkeypatch.setattr(pipeline._intake, "apply", noting("intake"))
+    monkeypatch.setattr(pipeline._outlets, "apply", noting("outlets"))
+    monkeypatch.setattr(pipeline._intake.pods, "configure", lambda config: called.append("pods"))
+    await pipeline.apply(pipeline._config, Changes(pipeline._config, **changed))
+    assert called == asked
+    monkeypatch.undo()
+    await pipeline.shutdown(5.0, {})
 
 
 def _counted(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> list[float]:

@@ -87,6 +87,13 @@ def test_a_line_of_a_receivers_own_template_gives_its_first_id():
     assert id_in_line(f'Nov 20 09:04:05 n1 web[1]: [k8s@1 id="{KEY}:1+2"] x id="{FAKE}"'.encode()) == f"{KEY}:1+2".encode()
 
 
+def test_what_begins_as_rfc_5424_and_is_none_gives_no_id_that_its_message_names():
+    """Cut on its way, say: what looks like an id in it may be anybody's."""
+    assert id_in_syslog(f'<14>1 2026-11-20T09:04:05Z n1 id="{FAKE}"'.encode()) is None
+    assert id_in_syslog(f'<14>Nov 20 09:04:05 n1 web[1]: [k8s@1 id="{KEY}:1+2"] x'.encode()) == f"{KEY}:1+2".encode()
+    assert id_in_syslog(f'a >1 b [k8s@1 id="{KEY}:1+2"] x'.encode()) == f"{KEY}:1+2".encode()
+
+
 def test_a_dead_letter_gives_the_id_of_its_record():
     assert id_in_json(b'{"record":' + json_line("1+2") + b',"reason":"rejected"}') == f"{KEY}:1+2".encode()
 
