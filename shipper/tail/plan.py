@@ -86,8 +86,8 @@ class Begin:
 
 @dataclass(slots=True)
 class Plan:
-    """`files` in reading order. `later`: look again when they have changed. `copies`: never read; `copy_of`: whose, by inode.
-    `lost`: known keys; `torn`: those of them whose file is there, without its end."""
+    """`files` in reading order. `later`: no verdict, so that the next look finds them new again. `copies`: never read; `copy_of`:
+    whose, by inode. `lost`: known keys; `torn`: those of them whose file is there, without its end."""
 
     files: list[Continue | Begin] = field(default_factory=list)
     copies: list[FoundFile] = field(default_factory=list)

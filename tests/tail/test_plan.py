@@ -104,3 +104,39 @@ def test_each_known_file_is_continued_at_most_once():
         [known("k", OLD, 1, 18)], [found("a.gz", OLD, 5, order=0), found("b.gz", OLD, 6, order=1)], start_at="beginning"
     )
     assert [type(v) for v in verdict.files] == [Continue] and len(verdict.copies) == 1
+
+
+def test_where_none_of_the_known_files_is_there_and_another_begins_what_came_between_may_be_lost():
+    """All were read to their ends: at least 0 bytes, behind the newest of them."""
+    knowns = [known("old", OLD, 1, len(OLD), closed=True, last_ns=5), known("new", NEW, 2, len(NEW), closed=True, last_ns=9)]
+    another = found("0.log", b"third\n" * 20, 3, order=1, live=True)
+    assert [k.key for k in plan(knowns, [another], start_at="beginning").lost] == ["new"]
+    assert plan(knowns, [found("0.log.1", OLD, 1, order=0), another], start_at="beginning").lost == []
+    assert plan(knowns, [], start_at="beginning").lost == []
+
+
+def test_a_gz_is_a_known_file_by_its_length_only_where_that_was_read_to_its_end():
+    """Not inflated to prove it; where it was not read to its end the guard does."""
+    def gz(size_bytes: int) -> FoundFile:
+        return replace(found("0.log.x.gz", OLD, 7, order=0), size_bytes=size_bytes, guard_at=lambda offset: None)
+
+    read = known("k", OLD, 1, len(OLD), closed=True)
+    assert isinstance(plan([read], [gz(len(OLD))], start_at="beginning").files[0], Continue)
+    assert isinstance(plan([read], [gz(-1)], start_at="beginning").files[0], Continue), "its trailer could not be read"
+    assert isinstance(plan([read], [gz(len(OLD) + 1)], start_at="beginning").files[0], Begin)
+    assert isinstance(plan([replace(read, closed=False)], [gz(len(OLD))], start_at="beginning").files[0], Begin)
+
+
+def test_a_gz_that_ends_too_early_is_looked_at_later():
+    half = replace(found("0.log.x.gz", OLD[:20], 7, order=0), damaged=lambda: True)
+    mine = replace(known("k", OLD, 1, 100), head_bytes=18, head_hash=digest(OLD[:18]))
+    verdict = plan([mine], [half], start_at="beginning")
+    assert [f.path for f in verdict.later] == ["0.log.x.gz"]
+
+
+def test_start_at_end_where_no_known_file_is_there_takes_what_was_written_since():
+    mine = known("k", OLD, 1, len(OLD), closed=True, last_ns=50)
+    older = found("0.log.1", b"x" * 50, 5, order=0, first_ns=40)
+    newer = found("0.log.2", b"y" * 50, 6, order=1, first_ns=60)
+    verdict = plan([mine], [older, newer, found("0.log", NEW, 7, order=3, live=True)], start_at="end")
+    assert [v.found.path for v in verdict.files] == ["0.log.2", "0.log"]

@@ -2,16 +2,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from dataclasses import replace
 
 import pytest
 
+from shipper.agent.directory import NodeDirectory
 from shipper.decode import Decoder
 from shipper.errors import GapReason
 from shipper.model import Source
+from shipper.tail.file import TailFile
 from shipper.tail.lineage import Lineage
+from shipper.tail.ports import Refused, Settings
 from tests.tail.conftest import Node, Tree, cri
 
 
@@ -181,3 +185,79 @@ async def test_what_was_told_of_a_pod_that_is_gone_is_told_again_after_a_failed_
     tree.write(cri("other", second=3), path=other)
     assert (await node.run())[-1] == b"other"
     assert losses() == [GapReason.ROTATED_AWAY]
+
+
+def descriptors_of(tree: Tree) -> int:
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):                # that of the listing itself
+            found += os.readlink(f"/proc/self/fd/{name}").startswith(str(tree.root))
+    return found
+
+
+async def test_x2_nothing_is_called_lost_while_a_file_that_may_be_it_could_not_be_opened(tree: Tree) -> None:
+    tree.write(cri("one", second=1))
+    node = Node(tree)
+    await node.run()
+    tree.write(cri("two", second=2))
+    tree.rotate("20261120-090100")
+    tree.write(cri("three", second=3))
+    opened, refused = NodeDirectory.open, [0]
+
+    def refuse(directory: NodeDirectory, path: str, settings: Settings) -> int:
+        if path != str(tree.log) and refused[0] < 2:
+            refused[0] += 1
+            raise Refused("too_many_open_files", f"{path} is not read: too many open files", again=True)
+        return opened(directory, path, settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NodeDirectory, "open", refuse)
+        node.restart()
+        got = await node.run(6.0)
+    assert refused == [2] and sorted(got) == [b"one", b"three", b"two"]
+    assert not [gap for section in node.buffer.sections for gap in section.gaps]
+    assert node.telemetry.value("shipper_refused_files_total", "too_many_open_files") == 2, "each refusal is counted (I2)"
+
+
+async def test_x3_a_look_whose_disk_fails_in_its_middle_leaves_no_descriptor(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        tree.write(cri(f"line {number}", second=number), path=tree.dir / f"0.log.20261120-09010{number}")
+    tree.write(cri("live", second=9))
+    real, broken = TailFile.head, [True]
+
+    def head(file: TailFile) -> bytes:
+        if broken[0] and file.live:
+            raise OSError(5, "Input/output error")
+        return real(file)
+
+    monkeypatch.setattr(TailFile, "head", head)
+    node = Node(tree)
+    for _ in range(3):
+        node.reader.changed(str(tree.log))
+        node.reader.looks.where_due()
+        assert descriptors_of(tree) == 0
+    broken[0] = False
+    assert await node.run(3.0) == [b"line 0", b"line 1", b"line 2", b"live"]
+
+
+async def test_a_log_that_is_refused_when_its_turn_comes_is_counted_and_tried_again(tree: Tree) -> None:
+    """I2 of tail/opening.py: it was closed for being quiet."""
+    tree.write(cri("one", second=1))
+    node = Node(tree)
+    await node.run()
+    lineage_of(node).files[0].close()
+    tree.write(cri("two", second=2))
+    opened, refused = NodeDirectory.open, [0]
+
+    def refuse(directory: NodeDirectory, path: str, settings: Settings) -> int:
+        refused[0] += 1
+        if refused[0] == 1:
+            raise Refused("permission", f"{path} is not read: permission denied", again=True)
+        return opened(directory, path, settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NodeDirectory, "open", refuse)
+        node.reader.written(str(tree.log))
+        assert await node.run(3.0) == [b"one", b"two"]
+    assert node.telemetry.value("shipper_refused_files_total", "permission") == 1
+    assert [event for _, event, _ in node.telemetry.lines].count("file_refused") == 1
