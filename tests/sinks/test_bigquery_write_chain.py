@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.sinks._bigquery_write_chain import Chain, Plan, Refusals, Verdict, chains_from, judge
+from shipper.sinks._bigquery_write_streams import Streams, World
 from shipper.sinks._bigquery_write_wire import Answer
+from shipper.telemetry import Telemetry
 
 
 def plan(number: int, *counts: int, **keys: Any) -> Plan:
@@ -54,6 +56,31 @@ def test_a_stream_that_cannot_be_counted_counts_as_what_was_acknowledged() -> No
     moved = Chain("old", 5, 100).moved("new", [one, two], one, None)
     assert moved == Chain("new", 5, -10)
     assert [moved.offset_of([one, two], *place) for place in ((one, 0), (one, 1), (two, 0))] == [-10, 0, 10]
+
+
+class _Channel:
+    """Whose old stream has ten rows."""
+
+    async def finalize(self, stream: str) -> int:
+        return 10
+
+    async def create_stream(self, table: str) -> str:
+        return "new"
+
+
+@pytest.mark.parametrize(("torn", "ours_to", "offset"), [
+    (None, None, -6), (5, None, 0), (None, 7, -3), (5, 7, 0), (6, None, -6), (6, 4, 0)])
+async def test_wc4_rows_of_a_plan_that_was_given_up_are_not_taken_for_those_of_the_one_that_has_its_number(
+    torn: int | None, ours_to: int | None, offset: int,
+) -> None:
+    """Its spool file was damaged after six of its rows were appended behind four of ours. The new plan's rows are others: with
+    six of them skipped as being there already they would be lost."""
+    one = plan(5, 8)
+    world = World("far", [one], lambda: None, None, None, Telemetry(), lambda: 0.0, None, lambda: None)  # type: ignore[arg-type]
+    streams = Streams(_Channel(), world)  # type: ignore[arg-type]
+    streams.chains["b/t"] = Chain("old", 5, 4, torn)
+    await streams.move(one, ours_to)
+    assert streams.chains["b/t"] == Chain("new", 5, offset)
 
 
 def test_a_stream_with_fewer_rows_than_the_plan_begins_with_repeats_nothing_of_before() -> None:
