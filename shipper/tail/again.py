@@ -1,5 +1,5 @@
-"""Ranges whose frame was damaged are read again from their log file, with the same ids; else they are a gap. Pure: the
-reader reads the bytes.
+"""Ranges whose frame was damaged are read again from their log file, with the same ids; else they are a gap. Pure but
+for `reread`: what stands in front of the range.
 
 Invariants:
   A1  a lost range ends as records or as a gap with reason buffer_damaged, never in silence (P1)
@@ -10,8 +10,6 @@ Invariants:
   A4  what nobody reads any more is not read again: its source's settings say what is redacted and dropped, and they are gone
 """
 from __future__ import annotations
-
-import time
 
 from ..errors import GapReason
 from ..model import Batch, Gap, Lost, Piece, Section
@@ -34,7 +32,7 @@ def not_read_again(lost: Lost) -> Section:
 
 
 def read_again(
-    lost: Lost, data: bytes, lineage: Lineage, decoder: LineDecoder, form: str, now_s: float, *,
+    lost: Lost, data: bytes, lineage: Lineage, decoder: LineDecoder, form: str, now_s: float, *, now_ns: int,
     previous: tuple[str, int] | None = None,
 ) -> Section:
     """One section for the beginning of a lost range, of which `data` was read; the rest of it stays lost and is asked for
@@ -42,7 +40,7 @@ def read_again(
     if not data:
         return not_read_again(lost)
     decoder.form = form
-    again = _Again(lost, data, decoder, lineage.reread, now_s)
+    again = _Again(lost, data, decoder, lineage.reread, now_s, now_ns)
     inside = lost.start > 0 and lineage.reread(Piece(lost.file.key, lost.start - 1, 1)) != b"\n"
     section = again.rest_of_line(previous) if inside else again.lines(previous)
     decoder.restore((), now_s)                           # gives back what its open records hold of the budget
@@ -52,9 +50,9 @@ def read_again(
 class _Again:
     """One call of read_again."""
 
-    def __init__(self, lost: Lost, data: bytes, decoder: LineDecoder, reread: Reread, now_s: float) -> None:
+    def __init__(self, lost: Lost, data: bytes, decoder: LineDecoder, reread: Reread, now_s: float, now_ns: int) -> None:
         self._lost, self._data, self._decoder, self._reread = lost, data, decoder, reread
-        self._key, self._read_ns, self._now_s = lost.file.key, time.time_ns(), now_s
+        self._key, self._read_ns, self._now_s = lost.file.key, now_ns, now_s
 
     def lines(self, previous: tuple[str, int] | None) -> Section:
         """Whole lines; what stands behind the last newline is of a record of a later frame, or the end of the file."""

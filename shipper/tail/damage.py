@@ -23,11 +23,12 @@ class LostRanges:
 
     def __init__(
         self, buffer: BufferPort, lineages: Mapping[str, Lineage], formats: Formats, make_decoder: MakeDecoder, *,
-        now_s: Callable[[], float], submit: Callable[[list[Section]], object], elsewhere: Callable[[str], bool],
+        now_s: Callable[[], float], now_ns: Callable[[], int], submit: Callable[[list[Section]], object],
+        elsewhere: Callable[[str], bool],
     ) -> None:
         """`elsewhere`: whether somebody else reads this lineage."""
         self._buffer, self._lineages, self._formats, self._make_decoder = buffer, lineages, formats, make_decoder
-        self._now_s, self._submit, self._elsewhere = now_s, submit, elsewhere
+        self._now_s, self._now_ns, self._submit, self._elsewhere = now_s, now_ns, submit, elsewhere
 
     async def read(self) -> None:
         """A part of each lost range, from a disk that may be slow."""
@@ -44,7 +45,8 @@ class LostRanges:
             data = await asyncio.to_thread(lineage.reread, piece_of(lost))
             decoder = self._make_decoder(lost.file.source, lineage.settings)
             previous = self._file_before(lost.file)
-            self._submit([read_again(lost, data, lineage, decoder, form, self._now_s(), previous=previous)])
+            self._submit([read_again(
+                lost, data, lineage, decoder, form, self._now_s(), now_ns=self._now_ns(), previous=previous)])
 
     def _file_before(self, file: FileRef) -> tuple[str, int] | None:
         """Key of the file in front of this one in its lineage, and how far it was read."""

@@ -78,7 +78,7 @@ class Reader:
             buffer, self.lineages, self._handles, self._closings, telemetry, make_decoder, now_s=now_s, now_ns=now_ns,
             ready=self.looks.ready, submit_told=lambda sections: self._in_flight.submit(sections, told=True))
         self._lost_ranges = LostRanges(
-            buffer, self.lineages, formats, make_decoder, now_s=self._now_s, submit=self._submit,
+            buffer, self.lineages, formats, make_decoder, now_s=now_s, now_ns=now_ns, submit=self._submit,
             elsewhere=lambda lineage: self.reads_elsewhere(lineage))
         self._ends = Ends(
             self._attention, directory, formats, telemetry, now_ns=now_ns, queue=self.looks.queue, flush=self._flush)

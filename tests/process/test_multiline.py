@@ -242,7 +242,7 @@ class _Lineage:
 def read_again_between(data: bytes, start: int, end: int) -> list[Row]:
     file = FileRef(KEY, SOURCE, "/l", 1, 1, 0, "")
     lineage: Any = _Lineage(Log(data))
-    section = read_again(_Lost(file, start, end), data[start:end], lineage, made(), "cri", 0.0)
+    section = read_again(_Lost(file, start, end), data[start:end], lineage, made(), "cri", 0.0, now_ns=1)
     assert (section.start, section.end, section.gaps) == (start, end, ())
     return rows(section.batch)
 
