@@ -83,6 +83,16 @@ async def test_wc4_rows_of_a_plan_that_was_given_up_are_not_taken_for_those_of_t
     assert streams.chains["b/t"] == Chain("new", 5, offset)
 
 
+def test_wc4_a_stream_is_torn_at_the_first_of_the_plans_that_were_given_up_and_one_that_never_was_is_not() -> None:
+    chain = Chain("old", 3, 0)
+    for number in (5, 7, 6):
+        chain.tear(number)
+    assert chain.torn == 5 and chain.takes(plan(4, 1)) and not chain.takes(plan(5, 1))
+    never = Chain("", 3, 0)
+    never.tear(5)
+    assert never.torn is None
+
+
 def test_a_stream_with_fewer_rows_than_the_plan_begins_with_repeats_nothing_of_before() -> None:
     assert Chain("old", 5, 100).moved("new", [plan(5, 10)], plan(5, 10), 90) == Chain("new", 5, 0)
 
