@@ -95,3 +95,13 @@ def test_who_is_quiet_for_longest_comes_first_though_another_is_looked_at_again_
     for now in (2.0, 3.0):
         attention.quieten("polled", now, watched=False)
     assert list(attention.quiet.items()) == [("polled", 0.0), ("watched", 1.0)]
+
+
+def test_a_log_that_is_held_is_polled_when_its_time_comes_and_keeps_the_look_that_was_due():
+    attention = Attention()
+    assert attention.poll(0.0) == []                      # the next poll is in a second
+    attention.again("a", 0.0, look=True)
+    attention.hold("a", 0.3)
+    assert attention.tried_again("a") and attention.poll(0.2) is None
+    assert attention.poll(0.3) == ["a"] and list(attention.look) == ["a"] and list(attention.busy) == ["a"]
+    assert not attention.tried_again("a")

@@ -13,6 +13,7 @@ from shipper.agent.directory import NodeDirectory
 from shipper.decode import Decoder
 from shipper.errors import GapReason
 from shipper.model import Source
+from shipper.tail import due
 from shipper.tail.file import TailFile
 from shipper.tail.lineage import Lineage
 from shipper.tail.ports import Refused, Settings
@@ -261,3 +262,20 @@ async def test_a_log_that_is_refused_when_its_turn_comes_is_counted_and_tried_ag
         assert await node.run(3.0) == [b"one", b"two"]
     assert node.telemetry.value("shipper_refused_files_total", "permission") == 1
     assert [event for _, event, _ in node.telemetry.lines].count("file_refused") == 1
+
+
+async def test_du1_a_tick_closes_no_more_records_by_time_than_fill_a_frame(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """300 pods whose open records of 1 MiB ended in one tick made one frame of 300 MiB."""
+    monkeypatch.setattr(due, "FRAME_BYTES", 1)
+    for number in range(3):
+        log = tree.pod(f"api-{number}", uid=f"0a1b2c3d-1111-2222-3333-{number:012d}") / "0.log"
+        tree.write(cri(f"open {number}", tag="P", second=1), path=log)
+    node = Node(tree)
+    await node.run(0.2)
+    node.now += 3.0
+    closed = []
+    for _ in range(4):
+        node.reader.prepare(node.now)
+        closed.append(len(node.buffer.messages))
+        node.now += 0.1
+    assert closed == [1, 2, 3, 3] and not node.reader._attention.waiting, "who has nothing open waits for nothing"
