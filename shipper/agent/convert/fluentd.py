@@ -68,6 +68,8 @@ class _Routes:
         self._reached: set[int] = set()
         self._partly: dict[int, tuple[Element, list[str]]] = {}
         self._in_copies = 0
+        self._applied: set[tuple[int, str]] = set()
+        self._beside: list[str] = []        # tags that one source's records were given, by their stream
         self._reaches: dict[tuple[str, str, str], bool] = {}
 
     def follow(self) -> None:
@@ -140,16 +142,20 @@ class _Routes:
 
     def _filter(self, element: Element, item: Item) -> None:
         """Ours stand in front of the buffer, and so of all of a source's sinks."""
-        if self._in_copies and element.type == "grep":
-            self._draft.refuse(element, "stands in front of one of several outputs, and here conditions hold for all of them: "
-                                        "this one gets what it left out, too. Filter where the records go, or by "
+        if (id(element), item.name) in self._applied:
+            return                                        # on another way of the same records
+        self._applied.add((id(element), item.name))
+        of_some = self._in_copies or not all(matches(element.arg, tag) for tag in self._beside)
+        if of_some and element.type == "grep":
+            self._draft.refuse(element, "stands in front of one of several outputs or streams, and here conditions hold for all "
+                                        "of them: this one gets what it left out, too. Filter where the records go, or by "
                                         "when: {severity: [...]} in the sink")
             return
         before = repr(item.keys)
         apply(element, item, self._draft)
-        if self._in_copies and repr(item.keys) != before:
-            self._draft.problem(element, "stands in front of one of several outputs, and here it holds for the source's other "
-                                         "outputs, too")
+        if of_some and repr(item.keys) != before:
+            self._draft.problem(element, "stands in front of one of several outputs or streams, and here it holds for the "
+                                         "source's other outputs, too")
 
     def _some_files(self, element: Element, item: Item, tag: str) -> None:
         """T1: it takes the records of some of the source's files, which go no further where it is a <match>."""
@@ -211,10 +217,16 @@ class _Routes:
         if kind == "detect_exceptions":
             prefix = element.params["remove_tag_prefix"].value + "." if "remove_tag_prefix" in element.params else ""
             exceptions(element, item, self._draft)
-            return self._records(item, tag.removeprefix(prefix), target, hops + 1)
+            before, self._beside = self._beside, [each.removeprefix(prefix) for each in self._beside]
+            found_one = self._records(item, tag.removeprefix(prefix), target, hops + 1)
+            self._beside = before
+            return found_one
         if kind in ("record_reformer", "record_modifier"):
             apply(element, item, self._draft)
-            return any([self._records(item, new, target, hops + 1) for new in _new_tags(element, tag)])
+            before, self._beside = self._beside, list(_new_tags(element, tag))
+            each_found = [self._records(item, new, target, hops + 1) for new in self._beside]
+            self._beside = before
+            return any(each_found)
         if kind in ("rewrite_tag_filter", "route", "retag"):
             self._draft.refuse(element, "records are routed by source, pod, labels or severity: write when: in the sinks. "
                                         "Behind it "

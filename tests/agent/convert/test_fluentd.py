@@ -572,7 +572,20 @@ class TestFilters:
             "<label @ALERTS>\n  <filter **>\n    @type grep\n    <regexp>\n      key level\n      pattern error\n    </regexp>\n"
             "  </filter>\n  <match **>\n    @type http\n    endpoint http://a/x\n  </match>\n</label>\n")
         assert "keep" not in config["sources"]["app"] and len(problems) == 1
-        assert "in front of one of several outputs" in problems[0] and "when: {severity: [...]}" in problems[0]
+        assert "in front of one of several outputs or streams" in problems[0] and "when: {severity: [...]}" in problems[0]
+
+    @pytest.mark.parametrize(("pattern", "applied"), [("stdout", False), ("{stdout,stderr}", True), ("**", True)])
+    def test_a_filter_of_one_stream_does_not_filter_the_other(self, pattern: str, applied: bool):
+        """fluentd-gcp gives the two streams tags of their own: what was left out of stdout was left out of stderr."""
+        between = ("<match reform.**>\n  @type record_reformer\n"
+                   "  tag ${if record['stream'] == 'stderr' then 'raw.stderr' else 'raw.stdout' end}\n</match>\n"
+                   "<match {raw.stderr,raw.stdout}>\n  @type detect_exceptions\n  remove_tag_prefix raw\n</match>\n"
+                   f"<filter {pattern}>\n  @type grep\n  <regexp>\n    key message\n    pattern healthz\n  </regexp>\n"
+                   "</filter>\n")
+        config, problems, _ = converted(PODS.format(tag="reform.*", between=between))
+        assert config["sources"]["containers"].get("keep") == ([{"match": "healthz"}] if applied else None)
+        assert not any("had to hold" in why for why in problems)
+        assert any("one of several outputs or streams" in why for why in problems) is not applied
 
     def test_what_is_masked_for_one_of_two_outputs_is_masked_for_both_and_said(self):
         stores = "".join(f"  <store>\n    @type relabel\n    @label {label}\n  </store>\n" for label in ("@ALL", "@B"))
