@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from shipper.tail import gz
 from shipper.tail.gz import WINDOW_BYTES, GzipFile
 
 
@@ -26,6 +27,15 @@ def test_any_range_is_what_the_plain_file_has(tmp_path):
         offset, size = rng.randrange(len(CONTENT) + 1000), rng.randrange(200_000)
         assert file.pread(size, offset) == CONTENT[offset : offset + size]
     assert not file.damaged
+    file.close()
+
+
+def test_z2_any_range_is_what_the_plain_file_has_also_in_front_of_the_window(tmp_path, monkeypatch):
+    monkeypatch.setattr(gz, "WINDOW_BYTES", 400_000)
+    file = opened(tmp_path / "x.gz", gzip.compress(CONTENT))
+    for offset in (len(CONTENT) - 1000, 0, 3_000_000, 1_000_000, 10):
+        assert file.pread(1000, offset) == CONTENT[offset : offset + 1000]
+        assert len(file._window) < 1_000_000
     file.close()
 
 
