@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+import time
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from shipper.config.loader import load_text
 from shipper.config.types import Config
 from shipper.errors import BufferLost, GapReason
 from shipper.model import Section, Source
+from shipper.tail import attention
 from shipper.telemetry import Telemetry
 from tests.support.fake_buffer import FakeBuffer
 from tests.tail.conftest import Tree, cri
@@ -409,3 +411,59 @@ sinks: {{out: {{type: stdout}}}}
     stop.set()
     await running
     await intake.close()
+
+
+class Unpolled:
+    """An intake that runs without a look that comes by itself: whoever is not told of something would be late with it, by a
+    second or by ten."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "RESCAN_S", 3600.0)
+        monkeypatch.setattr(attention, "POLL_S", 3600.0)
+        self.tree, self.buffer, self.stop = Tree(tmp_path / "log"), FakeBuffer(), asyncio.Event()
+        self.tree.write(cri("zero"))
+        config = config_of(self.tree, tmp_path / "state")
+        self.intake = Intake(config, self.buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+
+    async def __aenter__(self) -> Unpolled:
+        await self.intake.start()
+        self._running = asyncio.create_task(self.intake.run(self.stop))
+        await self.arrived(b"zero")
+        await self.waits()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.stop.set()
+        await asyncio.wait_for(self._running, 30)
+        await self.intake.close()
+
+    async def arrived(self, *texts: bytes) -> None:
+        async with asyncio.timeout(30):
+            while self.buffer.messages != [*texts]:
+                await asyncio.sleep(0.01)
+
+    async def waits(self) -> None:
+        """The reader is in the wait that only somebody ends who tells it of more: it went no round for a few ticks."""
+        rounds, since_s = -1, 0.0
+        async with asyncio.timeout(30):
+            while rounds < 0 or time.monotonic() < since_s + 5 * attention.LONGEST_TICK_S:
+                await asyncio.sleep(0.01)
+                if self.intake.reader.rounds != rounds:
+                    rounds, since_s = self.intake.reader.rounds, time.monotonic()
+
+
+async def test_a_quiet_log_is_read_when_its_watch_fires_and_when_it_was_rotated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Unpolled(tmp_path, monkeypatch) as run:
+        run.tree.write(cri("one", second=1))
+        await run.arrived(b"zero", b"one")
+        await run.waits()
+        run.tree.rotate("20261120-120000")
+        run.tree.write(cri("two", second=2))
+        await run.arrived(b"zero", b"one", b"two")
+
+
+async def test_the_stop_wakes_a_reader_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Unpolled(tmp_path, monkeypatch) as run:
+        assert not run.stop.is_set()                      # leaving this says it, and does not wait an hour

@@ -243,6 +243,16 @@ async def test_a_server_of_another_ca_never_sees_the_token(api: FakeApi, tmp_pat
         assert len(api.requests) == requests
 
 
+async def test_what_a_reload_wants_besides_is_listed_at_once(api: FakeApi) -> None:
+    """The watch that runs, of up to five minutes, tells of changes alone."""
+    uid = api.put(pod("web-0", labels={"app": "web", "tier": "front"}))["metadata"]["uid"]
+    async with Rig(api).running() as rig:
+        rig.pods.want(Wanted(("app",), ()))
+        await rig.until("what is wanted first", lambda: rig.labels(uid) == {"app": "web"} and rig.pods.watches)
+        rig.pods.want(Wanted(("app", "tier"), ()))
+        await rig.until("the other label", lambda: rig.labels(uid) == {"app": "web", "tier": "front"})
+
+
 async def test_labels_of_node_and_namespaces_are_got_only_where_wanted_and_one_by_one(api: FakeApi) -> None:
     api.node_labels, api.namespaces = {"zone": "a", "arch": "x"}, {"shop": {"team": "t1", "other": "y"}}
     async with Rig(api, node_labels=("zone",), namespace_labels=("team",)).running() as rig:
