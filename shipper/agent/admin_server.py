@@ -3,7 +3,8 @@
 Invariants (tests/agent/test_admin.py):
   N6  one request per connection; at most CONNECTIONS are open, none longer than CONNECTION_S: a client that opens a
       hundred and says nothing cannot keep a probe from being answered; the oldest connection gives way
-  N7  an error in a view is answered with 500 and its type, said and counted; never with a traceback
+  N7  an error in a view is answered with 500 and its type, said and counted; never with a traceback. What is asked too early
+      is answered with 503 and what to do, and is no error
 Plane: driver.
 """
 from __future__ import annotations
@@ -83,8 +84,8 @@ class AdminServer:
     def _page(self, request: web.BaseRequest) -> web.Response:
         try:
             return self._pages[request.path](request)
-        except Usage as error:
-            return _text(f"{error}\n", 400)
+        except ShipperError as error:                    # Usage: the question is wrong; else it comes too early
+            return _text(f"{error}\n", 400 if isinstance(error, Usage) else 503)
         except Exception as error:  # noqa: BLE001 - N7
             self._telemetry.count("shipper_errors_total", 1, "admin")
             self._telemetry.say("error", "admin_error", about=request.path, **describe(error))

@@ -21,7 +21,7 @@ from shipper.agent.audit import AuditFacts
 from shipper.agent.client import ask
 from shipper.config.loader import Loaded
 from shipper.config.types import Admin, Log
-from shipper.errors import Fatal, Usage
+from shipper.errors import Fatal, ShipperError, Usage
 
 from .fakes import World
 
@@ -79,6 +79,25 @@ async def test_the_admin_socket_answers_while_it_runs_and_is_gone_afterwards(wor
     terminate()
     assert await ended(task) == 0
     assert not os.path.exists(os.path.join(world.state_dir, "admin.sock"))
+
+
+async def test_vw1_who_asks_during_recovery_is_answered_and_told_that_it_is_not_ready(world: World) -> None:
+    """`shipper audit` said "failed: ShipperError; see the agent's log", where it was counted as an error of ours."""
+    world.pipeline.start_gate = asyncio.Event()
+    task = started(world)
+    await running(world)
+    loop = asyncio.get_running_loop()
+    status = await loop.run_in_executor(None, ask, world.state_dir, "/status")
+    assert (status["node"], status["ready"], status["healthy"]) == ("n1", False, True)
+    with pytest.raises(ShipperError, match="503 to /audit: the buffer is not open yet; ask again"):
+        await loop.run_in_executor(None, ask, world.state_dir, "/audit")
+    assert not [line for line in world.lines() if line["event"] == "admin_error"]
+    world.pipeline.start_gate.set()
+    while "run" not in world.pipeline.calls:
+        await asyncio.sleep(0)
+    assert (await loop.run_in_executor(None, ask, world.state_dir, "/status"))["ready"]
+    terminate()
+    assert await ended(task) == 0
 
 
 async def test_sigterm_while_waiting_for_the_lock_ends_it(world: World) -> None:

@@ -280,6 +280,7 @@ async def test_labels_that_one_log_cannot_take_reach_the_others_and_that_one_wit
     await intake._handover.retell([first, second])
     assert told == [first.source.lineage, second.source.lineage]
     assert telemetry.value("shipper_errors_total", "scan") == 1
+    assert [fields["about"] for _, event, fields in telemetry.lines if event == "file_not_taken"] == [first.source.lineage]
     await intake._scan(full=False)
     assert told[2:] == [first.source.lineage]
     await intake._scan(full=False)

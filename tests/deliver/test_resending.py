@@ -35,6 +35,9 @@ def test_rs1_what_the_far_side_asks_for_and_what_a_human_has_to_mend_count(resen
 
 def test_rs2_what_is_due_stays_due_until_it_went(resending: Resending) -> None:
     assert not resending.due
+    resending.asked = Retryable("the connection ended")
+    assert resending.due
+    resending.went()
     resending.short = True
     assert resending.due and resending.asked is None
     resending.asked = Retryable("503")
