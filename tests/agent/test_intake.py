@@ -468,3 +468,17 @@ async def test_a_quiet_log_is_read_when_its_watch_fires_and_when_it_was_rotated(
 async def test_the_stop_wakes_a_reader_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Unpolled(tmp_path, monkeypatch) as run:
         assert not run.stop.is_set()                      # leaving this says it, and does not wait an hour
+
+
+async def test_what_an_overflow_of_the_kernels_queue_swallowed_is_looked_for_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Unpolled(tmp_path, monkeypatch) as run:
+        watch = run.intake._watch
+        assert watch is not None
+        monkeypatch.setattr(watch, "_on_directory", lambda path: None)
+        run.tree.write(cri("of a new one"), path=run.tree.pod("web-1", uid="99999999-1111-2222-3333-444455556666") / "0.log")
+        await run.waits()
+        assert run.buffer.messages == [b"zero"]
+        watch._on_overflow()
+        await run.arrived(b"zero", b"of a new one")
