@@ -33,11 +33,11 @@ class Tally:
     def __init__(self, expected: int) -> None:
         self.expected, self.count, self.last_ns = expected, 0, 0
 
-    def add(self, count: int) -> None:
-        """So many marks have come just now."""
+    def add(self, count: int, at_ns: int = 0) -> None:
+        """So many marks have come, at `at_ns` of the monotonic clock or just now."""
         if not count or self.count >= self.expected:
             return
-        self.count, self.last_ns = self.count + count, time.monotonic_ns()
+        self.count, self.last_ns = self.count + count, at_ns or time.monotonic_ns()
         if self.count >= self.expected:
             say(all=True)
 
