@@ -4,7 +4,7 @@ from __future__ import annotations
 from ..backlog import Case, run_cases
 from ..bench import Bench, Scenario
 
-LINES, QUICK_LINES = 500_000, 100_000
+LINES, QUICK_LINES = 1_000_000, 200_000
 _PLAIN = 'type: http, url: "http://127.0.0.1:{port}/in"'
 _GZIP = f"{_PLAIN}, compression: gzip"
 _AT_ONCE, _AFTER_200_MS = ("http_receiver", "0"), ("http_receiver", "0.2")
@@ -18,4 +18,4 @@ def run(bench: Bench) -> None:
     run_cases(bench, "http", CASES, QUICK_LINES if bench.options.quick else LINES)
 
 
-SCENARIO = Scenario("http", "500,000 lines that are there at the start, to an HTTP receiver", run)
+SCENARIO = Scenario("http", "1,000,000 lines that are there at the start, to an HTTP receiver", run)
