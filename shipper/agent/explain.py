@@ -226,7 +226,7 @@ def _route_lines(alike: list[Mapping[str, Any]], width: int) -> list[str]:
     lines = wrap(f"{names} ({route['source_type']}) -> {route['sink']} ({route['sink_type']})", width,
                  break_on_hyphens=False, break_long_words=False)
     if route["when"]:
-        lines += _said(width, "only", ", ".join(f"{key}: {value}" for key, value in route["when"].items()))
+        lines += _said(width, "only", "; ".join(f"{key}: {' or '.join(values)}" for key, values in route["when"].items()))
     for title, key in (("delivered", "delivered_means"), ("repeats", "can_repeat"), ("can be lost", "can_lose"),
                        ("order", "order"), ("refused", "refused")):
         lines += _said(width, title, route[key])

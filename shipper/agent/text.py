@@ -18,7 +18,7 @@ def size(count_bytes: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """`0 s`, `4.2 s`, `3 m`, `5 h 10 m`, `2 d 3 h`; `-` where unknown."""
+    """`0 s`, `4.2 s`, `3 m`, `5 h 10 m`, `2 d 3 h`, `7 d`; `-` where unknown."""
     if seconds is None:
         return "-"
     if seconds < 60:
@@ -27,8 +27,8 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} m"
     if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} m"
-    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
+        return f"{minutes // 60} h {minutes % 60} m".removesuffix(" 0 m")
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h".removesuffix(" 0 h")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

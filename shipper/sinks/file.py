@@ -175,7 +175,7 @@ class FileSink:
                     await self._durable_news.wait()
         except TimeoutError:
             self._rotate_not_before_s = asyncio.get_running_loop().time() + 6 * ROTATE_WAIT_S
-            self._context.telemetry.say("warning", "rotation put off", about=self._context.name,
+            self._context.telemetry.say("warning", "rotation_put_off", about=self._context.name,
                                         why="the cursor did not become durable in time; the file grows on meanwhile")
 
     # ------------------------------------------------------------ the threads

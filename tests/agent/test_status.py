@@ -162,8 +162,8 @@ def test_journals_of_one_directory_are_told_apart() -> None:
 def test_sizes_and_durations_are_for_people() -> None:
     assert [size(n) for n in (None, 0, 1023, 1024, 17 * 1024**2, 5 * 1024**4, 9e18)] == [
         "-", "0 B", "1023 B", "1.0 KiB", "17.0 MiB", "5.0 TiB", "8185452.3 TiB"]
-    assert [duration(s) for s in (None, 0, 0.04, 4.2, 59, 60, 3600, 86400 * 2 + 3600 * 3)] == [
-        "-", "0 s", "0.0 s", "4.2 s", "59 s", "1 m", "1 h 0 m", "2 d 3 h"]
+    assert [duration(s) for s in (None, 0, 0.04, 4.2, 59, 60, 3600, 4200, 86400 * 7, 86400 * 2 + 3600 * 3)] == [
+        "-", "0 s", "0.0 s", "4.2 s", "59 s", "1 m", "1 h", "1 h 10 m", "7 d", "2 d 3 h"]
 
 
 def test_a_table_is_as_wide_as_its_cells() -> None:

@@ -367,7 +367,7 @@ async def test_a_full_file_is_rotated_once_its_records_are_durable_and_not_befor
         await d.send(batch(b"one"))
         await d.send(batch(b"two"))
         await d.send(batch(b"three"))                   # the cursor does not become durable: it grows on
-        assert names(tmp_path) == ["web-0.log"] and "rotation put off" in d.events
+        assert names(tmp_path) == ["web-0.log"] and "rotation_put_off" in d.events
         d.durable_at_once = True
         await d.sink.flush(5)
         await d.send(batch(b"four"))                    # 14 bytes, all durable once it has waited
