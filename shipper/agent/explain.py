@@ -226,7 +226,7 @@ def _route_lines(alike: list[Mapping[str, Any]], width: int) -> list[str]:
     lines = wrap(f"{names} ({route['source_type']}) -> {route['sink']} ({route['sink_type']})", width,
                  break_on_hyphens=False, break_long_words=False)
     if route["when"]:
-        lines += _said(width, "only", "; ".join(f"{key}: {' or '.join(values)}" for key, values in route["when"].items()))
+        lines += _said(width, "only", "; ".join(_in_words(route["when"])))
     for title, key in (("delivered", "delivered_means"), ("repeats", "can_repeat"), ("can be lost", "can_lose"),
                        ("order", "order"), ("refused", "refused")):
         lines += _said(width, title, route[key])
@@ -237,6 +237,15 @@ def _route_lines(alike: list[Mapping[str, Any]], width: int) -> list[str]:
         lines += _said(width, f"  after {duration(limit['after_s'])}", f"{limit['limit']}: {limit['then']}")
     lines += _said(width, "first limit", route["first_limit"])
     return lines
+
+
+def _in_words(when: Mapping[str, Any]) -> Iterable[str]:
+    """`namespace: a or b`; of a mapping (labels, annotations) each of its keys."""
+    for key, wanted in when.items():
+        if isinstance(wanted, Mapping):
+            yield from _in_words({f"{key} {name}": values for name, values in wanted.items()})
+        else:
+            yield f"{key}: {wanted if isinstance(wanted, str) else ' or '.join(map(str, wanted))}"
 
 
 def _said(width: int, title: str, text: str, indent: int = 18) -> list[str]:

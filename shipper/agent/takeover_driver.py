@@ -280,10 +280,10 @@ def line_start(file: TailFile, offset: int) -> int:
 def _stray(entry: Entry, included: Callable[[str], bool]) -> Row:
     """Of a file that no scan found."""
     what, why = "not read", "no source of this config includes it"
-    if not os.path.lexists(entry.path):
-        what, why = "gone", "the other agent had given it up" if entry.offset is None else "there is no such file any more"
-    elif not _may_be_seen(entry.path):
+    if not _may_be_seen(entry.path):                      # first: of a directory that is closed all files are "not there"
         why = "it may not be looked at; run this as root (sudo), or as the agent's user"
+    elif not os.path.lexists(entry.path):
+        what, why = "gone", "the other agent had given it up" if entry.offset is None else "there is no such file any more"
     elif not os.path.exists(entry.path):
         what, why = "gone", "its link leads to no file any more"
     elif included(entry.path):

@@ -182,8 +182,9 @@ class JsonParser:
             if key in value and (time := self._time(value[key], near_s)):
                 del value[key]
                 break
-        if len(value) == members and b"\n" not in line and line.count(b"[") + line.count(b"{") < _DEEP:
-            return Row(text, time, level, line)         # else it is seen whether it can be written again (J2)
+        if len(value) == members and b"\n" not in line and (
+                line.count(b"[") + line.count(b"{") < _DEEP or _dumped_or_none(value) is not None):     # J2
+            return Row(text, time, level, line)
         return Row(text, time, level, _LATER if value else b"")
 
 

@@ -94,6 +94,13 @@ def test_routes_are_those_that_when_lets_through_and_a_source_without_a_sink_is_
     assert "WARNING: no sink takes what source f reads" in human(found)
 
 
+def test_a_route_by_labels_says_which_values_they_have() -> None:
+    """It said "labels: app": what the label has to be was left out."""
+    when = {"namespace": ["pay", "shop-*"], "labels": {"app": ["web", "api"], "tier": ["front"]}}
+    assert "only namespace: pay or shop-*; labels app: web or api; labels tier: front" in " ".join(
+        human(explain(one_sink(when=when), "c.yaml", Question())).split())
+
+
 @pytest.mark.parametrize(("sink", "wanted"), [
     ({}, [("buffer.max_size", 446), ("containerLogMaxSize x containerLogMaxFiles", 1547)]),
     ({"when_full": "drop_oldest"}, [("buffer.max_size", 446)]),

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -597,6 +598,23 @@ class TestWhatItWillNotDo:
         (row,) = json.loads(capsys.readouterr().out)
         assert row["what"] == "not read"
         assert row["why"] == "it may not be looked at; run this as root (sudo), or as the agent's user"
+
+    def test_a_log_in_a_directory_that_may_not_be_entered_is_not_said_to_be_gone(self, node: Node, capsys, monkeypatch):
+        """/var/log/nginx/access.log was "there is no such file any more" for who is not in its group."""
+        path = node.root / "closed" / "access.log"
+        node.pos.write_text(f"{path}\t{2:016x}\t{7:016x}\n")
+        real = {name: getattr(os, name) for name in ("stat", "lstat")}
+
+        def asked(name, of, *args, **kwargs):
+            if str(of) == str(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return real[name](of, *args, **kwargs)
+
+        for name in real:
+            monkeypatch.setattr(os, name, partial(asked, name))
+        assert node.take_over("--json", "--dry-run") == 0
+        (row,) = [row for row in json.loads(capsys.readouterr().out) if row["path"] == str(path)]
+        assert row["what"] == "not read" and row["why"].startswith("it may not be looked at; run this as root (sudo), or ")
 
     def test_a_link_whose_file_is_gone_is_gone_and_a_log_that_is_refused_is_said_as_that(self, node: Node, capsys):
         node.tree.write(cri("one"))

@@ -319,6 +319,12 @@ def test_a_line_nested_too_deeply_to_be_written_again_is_text_and_no_dead_letter
     assert rows(how, deep)[0][0] == deep and rows(how, deep)[0][3] == b""
 
 
+def test_g3_a_line_with_hundreds_of_brackets_keeps_its_bytes_where_nothing_is_taken_out():
+    """It was written anew: 1.10 became 1.1, and 1e2 100.0."""
+    line = b'{"a":1.10, "n":[' + b",".join([b'{"x": 1e2}'] * 250) + b"]}"
+    assert rows("json", line)[0][3] == line
+
+
 def test_a_key_that_stands_twice_is_seen_also_where_a_blank_stands_before_its_colon():
     line = b'{"msg":"m","level":"info","a":1,"a" :2}'
     found = JsonParser(UTC)(batch(line))
