@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from ...errors import Usage
 from .draft import Draft
+from .rsyslog_statements import ACTION, statements
 from .rsyslog_write import Forward, Input, write
 from .syntax import Include
 
@@ -55,7 +56,8 @@ _OF_INPUT = {"$inputfiletag": "tag", "$inputfilefacility": "facility", "$inputfi
 @dataclass(slots=True)
 class _State:
     """`order`: the files that were read, `shown` the one at hand. `pending`: a file of the legacy form that is still being
-    described. `ruleset`, `facilities`: of the statement at hand."""
+    described. `ruleset`, `facilities`: of the statement at hand; `selected`: the last selector's, which `&` means again. `calls`:
+    which ruleset calls which, "" for the default one."""
 
     draft: Draft
     shown: str
@@ -66,8 +68,9 @@ class _State:
     from_end: bool = False
     order: list[str] = field(default_factory=list)
     ruleset: str = ""
-    called: set[str] = field(default_factory=set)
+    calls: set[tuple[str, str]] = field(default_factory=set)
     facilities: frozenset[str] = frozenset()
+    selected: frozenset[str] = frozenset()
     tls_mode: bool = False
     ca_file: str = ""
 
@@ -87,7 +90,7 @@ def convert(text: str, shown: str, include: Include = lambda target, file: None)
     if not state.files and not state.forwards:
         read = f" and the {len(state.order) - 1} files that it includes" if len(state.order) > 1 else ""
         raise Usage(f"{shown}: nothing in it{read} reads a file (imfile) or forwards (omfwd); is this the rsyslog config?")
-    write(state.files, state.forwards, draft, shown, called=state.called, from_end=state.from_end, ca_file=state.ca_file,
+    write(state.files, state.forwards, draft, shown, calls=state.calls, from_end=state.from_end, ca_file=state.ca_file,
           container_template=state.container_template)
     draft.problems.sort(key=lambda each: (state.order.index(each[0]), each[1]))
     return draft
@@ -97,7 +100,7 @@ def _read(text: str, shown: str, state: _State, include: Include) -> None:
     """A file, and those that it includes where it names them."""
     if shown not in state.order:
         state.order.append(shown)
-    for line, statement in _statements(text):
+    for line, statement in statements(text):
         state.shown = shown
         found = _INCLUDE.match(statement)
         if found is None:
@@ -123,6 +126,7 @@ def _statement(statement: str, line: int, state: _State) -> None:
     elif _STOP.fullmatch(statement):
         state.note(line, f"{statement}: a record goes to each sink that takes it")
     elif _OWN_OUTPUT.fullmatch(statement):
+        _select(statement.split()[0], state)
         state.note(line, f"{re.sub(r'[^!-~]+', ' ', statement)}: rsyslog's own files and users; it may go on writing them")
     elif (selected := _WITH_SELECTOR.fullmatch(statement)) is not None:
         _selected(selected["what"].strip(), selected["then"], line, state)
@@ -130,11 +134,19 @@ def _statement(statement: str, line: int, state: _State) -> None:
         state.problem(line, f"{statement[:60]}: not known here; see docs/sinks/syslog.md")
 
 
+def _select(what: str, state: _State) -> bool:
+    """Whether a selector chooses by facilities alone, or not at all; `&` is the one before."""
+    chosen = _FACILITIES.fullmatch(what)
+    if what != "&":
+        state.selected = frozenset(chosen[1].lower().split(",")) if chosen and chosen[1] != "*" else frozenset()
+    return what == "&" or chosen is not None
+
+
 def _selected(what: str, then: str, line: int, state: _State) -> None:
     """`*.* @@host:port` and `*.* action(...)`."""
-    chosen = _FACILITIES.fullmatch(what)
-    state.facilities = frozenset(chosen[1].lower().split(",")) if chosen and chosen[1] != "*" else frozenset()
-    if what not in ("*.*", "&") and not chosen:
+    known = _select(what, state)
+    state.facilities = state.selected
+    if not known:
         kind = "conditions do" if what.startswith(":") else "facilities and severities do"
         state.problem(line, f"{what}: {kind} not choose here; all is forwarded")
     if not then.startswith("@"):
@@ -166,29 +178,6 @@ def _module(module: str, line: int, state: _State) -> None:
         state.note(line, f"module {module}: shipper needs no modules")
     else:
         state.problem(line, f"module {module}: no counterpart here; see docs/sources and docs/sinks")
-
-
-def _statements(text: str) -> list[tuple[int, str]]:
-    """(line, statement); what is in open brackets goes on."""
-    found: list[tuple[int, str]] = []
-    gathered, begun, depth = "", 0, 0
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip() if gathered or not raw.lstrip().startswith("#") else ""
-        if gathered and line.startswith("#"):
-            continue
-        line = re.sub(r"\s+#\s.*$", "", line)
-        if not line:
-            continue
-        begun = begun if gathered else number
-        gathered = f"{gathered} {line}".strip()
-        plain = re.sub(r"\"(?:[^\"\\]|\\.)*\"", "", line)
-        depth += plain.count("(") + plain.count("{") - plain.count(")") - plain.count("}")
-        if depth <= 0:
-            found.append((begun, gathered))
-            gathered, depth = "", 0
-    if gathered:
-        found.append((begun, gathered))
-    return found
 
 
 def _legacy(statement: str, line: int, state: _State) -> None:
@@ -232,27 +221,43 @@ def _script(kind: str, statement: str, line: int, state: _State) -> None:
     elif kind in ("global", "main_queue"):
         state.ca_file = values.get("defaultnetstreamdrivercafile", state.ca_file)
         state.note(line, f"{statement[:80]}: see state_dir, buffer, log and tls")
-    elif kind == "ruleset" and not re.search(r"\bif\b|\n:", statement):
-        state.ruleset = values.get("name", "")
-        for inner_line, inner in _statements(statement[statement.find("{") + 1 : statement.rfind("}")]):
-            _statement(inner, line + inner_line - 1, state)
-        state.ruleset = ""
+    elif kind == "ruleset":
+        _ruleset(statement, line, state)
     elif kind == "call":
-        state.called.add(statement.split()[-1])
+        state.calls.add((state.ruleset, statement.split()[-1]))
         state.note(line, f"{statement}: its receivers get what comes there")
-    elif kind == "ruleset" or (kind == "if" and "omfwd" in statement):
-        state.ruleset = values.get("name", state.ruleset) if kind == "ruleset" else state.ruleset
-        braces = "{" in statement
-        inside = statement[statement.find("{") + 1 : statement.rfind("}")] if braces else statement[statement.find("action"):]
-        state.problem(line, f"{statement.split('{')[0].strip()[:60]}: conditions are not carried over, what it forwards is; use "
-                            "when: and exclude:")
-        for call in re.findall(r"action\s*\((?:\"(?:[^\"\\]|\\.)*\"|[^)])*\)", inside):
-            _script("action", call, line, state)
-        state.ruleset = "" if kind == "ruleset" else state.ruleset
+    elif kind == "if" and "omfwd" in statement:
+        _conditional(statement, line, state)
     elif kind == "stop":
         state.note(line, "stop: a record goes to each sink that takes it")
     else:
         state.problem(line, f"{statement[:60]}: no counterpart here; see docs/sinks and docs/processing")
+
+
+def _ruleset(statement: str, line: int, state: _State) -> None:
+    head, _, inside = statement.partition("{")
+    name = re.search(r"\bname\s*=\s*\"([^\"]*)\"", head, re.IGNORECASE)
+    state.ruleset = name[1] if name else ""
+    if re.search(r"\bif\b", inside):
+        _conditional(statement, line, state)
+    else:
+        for inner_line, inner in statements(inside[: inside.rfind("}")]):
+            _statement(inner, line + head.count("\n") + inner_line - 1, state)
+    state.ruleset = ""
+
+
+def _conditional(statement: str, line: int, state: _State) -> None:
+    """All that it forwards."""
+    head, brace, inside = statement.partition("{")
+    state.problem(line, f"{' '.join(head.split())[:60]}: conditions are not carried over, what it forwards is; use when: and "
+                        "exclude:")
+    inside = inside if brace else statement
+    for call in ACTION.findall(inside):
+        _script("action", call, line, state)
+    for each in inside.splitlines():
+        selected = _WITH_SELECTOR.fullmatch(each.strip())
+        if selected is not None and selected["then"].startswith("@"):
+            _selected(selected["what"].strip(), selected["then"].strip(), line, state)
 
 
 def _imfile(values: dict[str, str], line: int, state: _State) -> None:

@@ -17,9 +17,13 @@ from .draft import Draft, Item
 
 _SHELL = re.compile(r"(?<![\w$])\$(?:\{(\w+)\}|(?=[A-Z])([A-Z][A-Z0-9_]*))|`echo \$(\w+)`")
 _AGAIN = "imfile's positions are not taken over: what is there comes again; start_at: end leaves it out"
-_FACILITIES = frozenset(("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp",
-                         *(f"local{n}" for n in range(8))))
-_SEVERITIES = {name: name for name in ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")} | {
+_NUMBERED = {str(number): name for number, name in enumerate(
+    ("kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"))} | {
+        str(16 + n): f"local{n}" for n in range(8)}
+_FACILITIES = frozenset(_NUMBERED.values())
+_LEVELS = {str(number): name for number, name in enumerate(
+    ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"))}
+_SEVERITIES = {name: name for name in _LEVELS.values()} | {
     "error": "err", "warn": "warning", "panic": "emerg"}
 
 
@@ -62,13 +66,16 @@ class Forward:
 
 
 def write(
-    files: list[Input], forwards: list[Forward], draft: Draft, shown: str, *, called: set[str], from_end: bool, ca_file: str,
-    container_template: bool,
+    files: list[Input], forwards: list[Forward], draft: Draft, shown: str, *, calls: set[tuple[str, str]], from_end: bool,
+    ca_file: str, container_template: bool,
 ) -> None:
-    """Into `draft`. `called`: rulesets whose forwards get what the default one gets, too."""
+    """Into `draft`. `calls`: (ruleset, the one whose forwards get what it gets, too)."""
     files = [one for one in files if one.path]
     if not files:
         draft.problems.append((shown, 1, "nothing reads a file; say what to read under sources"))
+    for one in files:
+        one.facility = _NUMBERED.get(one.facility, one.facility)
+        one.severity = _LEVELS.get(one.severity, one.severity)
     chosen = any(forward.facilities for forward in forwards)
     groups: dict[tuple[bool, str, str, str], list[Input]] = {}
     for one in files:
@@ -81,7 +88,7 @@ def write(
         of_source[item.name] = inputs
         if from_end:
             item.set("start_at", "end", "freshStartTail")
-        for each in [ruleset, *(called if not ruleset else ())]:
+        for each in _with_called(ruleset, calls):
             fed.setdefault(each, []).append(item)
     reached: set[str] = set()
     for forward in forwards:
@@ -100,6 +107,14 @@ def write(
         draft.problems.append((shown, 1, f"source {name}: nothing forwards what is read there; add a sink for it"))
 
 
+def _with_called(ruleset: str, calls: set[tuple[str, str]]) -> set[str]:
+    found, more = set[str](), {ruleset}
+    while more:
+        found |= more
+        more = {called for caller, called in calls if caller in found} - found
+    return found
+
+
 def _source(inputs: list[Input], ruleset: str, start: str, draft: Draft, container_template: bool) -> Item:
     kind = "containers" if inputs[0].of_containers else "files"
     item = Item(draft.named(f"{kind}-{ruleset}" if ruleset else kind, kind), kind,
@@ -111,8 +126,8 @@ def _source(inputs: list[Input], ruleset: str, start: str, draft: Draft, contain
                         for one in inputs if one.tag]
     else:
         item.set("format", "raw" if container_template else "plain")
-        if start:
-            item.set("multiline", {"start": start}, "startmsg.regex")
+    if start:
+        item.set("multiline", {"start": start}, "startmsg.regex")
     draft.sources[item.name] = item
     return item
 

@@ -208,6 +208,51 @@ def test_the_files_that_debians_rsyslog_conf_includes_are_read(tmp_path: Path, c
     assert "/nowhere/x.conf: not read, no such file is here" in capsys.readouterr().err
 
 
+def test_each_receiver_of_a_ruleset_is_there():
+    """A ruleset was one line: of two actions the last was taken, of two selectors none; and it had the name of an action."""
+    text = ('input(type="imfile" File="/var/log/app.log" ruleset="fwd")\nruleset(name="fwd"\n'
+            '        queue.type="LinkedList") {{\n  # both\n  {}\n\n  {}\n}}\n')
+    two = [f'action(type="omfwd" name="to-{host}"\n         target="{host}" port="1" protocol="tcp")' for host in "ab"]
+    for body in (two, [f"{two[0]} {two[1]}", ""], ["*.* @@a:1", "*.* @@b:1"], [f"*.* {two[0]}", f"& stop\n{two[1]}"],
+                 ['if $msg contains "x" then stop', "*.* @@a:1\n*.* @@b:1"]):
+        _, sinks, problems = parts(text.format(*body))
+        assert [sink["address"] for sink in sinks.values()] == ["a:1", "b:1"] and not any("nothing" in why for why in problems)
+    draft = convert(text.format("*.* @@a:1", "$Mystery on"), "r.conf")
+    assert draft.problems[0][1] == 7
+
+
+def test_a_ruleset_that_calls_another_gives_it_its_own_files_and_no_others():
+    """The other one's receiver got the files of the default ruleset."""
+    of_a = APP.format(' ruleset="a"').replace("app", "of-a")
+    _, sinks, problems = parts(
+        APP.format("") + of_a + '*.* @@all:1\nruleset(name="a") {\n  call b\n}\nruleset(name="b") {\n  call c\n}\n'
+        'ruleset(name="c") {\n  *.* @@siem:1\n}\n')
+    assert {sink["address"]: sink["when"] for sink in sinks.values()} == {
+        "all:1": {"source": ["files"]}, "siem:1": {"source": ["files-a"]}}
+    assert not any("nothing forwards" in why for why in problems)
+
+
+@pytest.mark.parametrize("first", ["local3.* @@a:1", "local3.* /var/log/local3.log"])
+def test_an_ampersand_means_the_selector_before(first: str):
+    """The second receiver of a facility got all files."""
+    local3, local4 = (APP.format(f' Facility="{name}"').replace("app", name) for name in ("local3", "local4"))
+    sources, sinks, _ = parts(f"{local3}{local4}{first}\n& @@b:1\nlocal4.* @@c:1\n")
+    of = {sink["address"]: sources[sink["when"]["source"][0]]["include"] for sink in sinks.values()}
+    assert (of["b:1"], of["c:1"]) == (["/var/log/local3.log"], ["/var/log/local4.log"])
+
+
+def test_startmsg_regex_of_container_logs_goes_along():
+    """It was neither carried over nor said."""
+    draft = convert('input(type="imfile" file="/var/log/containers/*.log" startmsg.regex="^[0-9]")\n*.* @@a:1\n', "r.conf")
+    assert yaml.safe_load(draft.yaml())["sources"]["containers"]["multiline"] == {"start": "^[0-9]"}
+    load_text(draft.yaml(), "c.yaml", {})
+
+
+def test_facility_and_severity_may_be_numbers():
+    _, sinks, _ = parts(APP.format(' Facility="16" Severity="6"') + "local0.* @@a:1\n")
+    assert (sinks["rsyslog"]["facility"], sinks["rsyslog"]["severity"]) == ("local0", {"": "info"})
+
+
 def test_what_is_no_rsyslog_config_is_refused(tmp_path: Path, capsys):
     path = tmp_path / "f"
     path.write_text("hello\n")
