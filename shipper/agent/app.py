@@ -49,6 +49,9 @@ DONE, FAILED, USAGE = 0, 1, 2
 SHUTDOWN_MARGIN_S = 5.0
 """How long after shutdown_grace the final sync and the closing of files may take."""
 
+CUT_OFF_S = 2.0
+"""How long what is cut off then may take to close the buffer: a disk that stands still takes for ever."""
+
 
 def _load(path: str, environ: Mapping[str, str]) -> Loaded:
     from ..config.loader import load
@@ -217,11 +220,15 @@ class Agent:
             self._telemetry.say("info", "stopping", signal=self._signals.received,
                                 why=f"sinks have up to {grace_s:g} s for what they can take; the rest stays in the buffer. "
                                     "A second signal ends it at once")
-        try:
-            await asyncio.wait_for(self._pipeline.shutdown(grace_s, self._held), grace_s + SHUTDOWN_MARGIN_S)
-        except TimeoutError:
+        closing = asyncio.create_task(self._pipeline.shutdown(grace_s, self._held), name="shutdown")
+        done, _ = await asyncio.wait([closing], timeout=grace_s + SHUTDOWN_MARGIN_S)
+        if not done:
             self._telemetry.say("error", "shutdown_stuck", why=f"not finished {SHUTDOWN_MARGIN_S:.0f} s after shutdown_grace; "
                                 "nothing is lost: what was not confirmed is sent again at the next start")
+            closing.cancel()
+            done, _ = await asyncio.wait([closing], timeout=CUT_OFF_S)
+        if done and not closing.cancelled():
+            closing.result()
 
     async def _main(self, once: bool, timeout_s: float | None) -> int:
         if not once:

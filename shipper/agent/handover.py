@@ -90,6 +90,7 @@ class Handover:
         async with self._reader.between_turns:
             for logfile in logfiles:
                 lineage = logfile.source.lineage
+                logfile = self._directory.files.get(lineage, logfile)    # HO1: a reload may have come in between
                 if not self._taken(self._told_again, logfile) and self._directory.files.get(lineage) is logfile:
                     self._waiting[lineage] = logfile     # HO1: with the next scan. One that vanished would be open again
 

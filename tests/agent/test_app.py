@@ -185,6 +185,33 @@ async def test_a_shutdown_that_hangs_is_cut_off_and_said(world: World, monkeypat
     assert "nothing is lost" in world.line("shutdown_stuck")["why"]
 
 
+async def test_a_shutdown_that_hangs_and_a_buffer_that_cannot_be_closed_either_end_with_the_last_line(
+    world: World, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A disk that stands still: nothing was said any more, until whoever runs the agent killed it."""
+    monkeypatch.setattr(under_test, "SHUTDOWN_MARGIN_S", -1.49)
+    monkeypatch.setattr(under_test, "CUT_OFF_S", 0.01)
+    world.pipeline.held = {"central": {"bytes": 4096}}
+    world.pipeline.shutdown_gate, disk = asyncio.Event(), asyncio.Event()
+    shutdown = world.pipeline.shutdown
+
+    async def with_a_buffer(grace_s: float, held: dict[str, Any]) -> None:
+        try:
+            await shutdown(grace_s, held)
+        finally:
+            await disk.wait()
+
+    monkeypatch.setattr(world.pipeline, "shutdown", with_a_buffer)
+    task = started(world)
+    await running(world)
+    terminate()
+    done, _ = await asyncio.wait([task], timeout=5.0)
+    disk.set()
+    assert done and task.result() == 0
+    assert [line["event"] for line in world.lines()][-2:] == ["shutdown_stuck", "stopped"]
+    assert world.lines()[-1]["held"] == {"central": {"bytes": 4096}}
+
+
 async def test_who_stops_the_agent_is_told_at_once_how_long_it_may_take(world: World) -> None:
     world.pipeline.shutdown_gate = asyncio.Event()
     task = started(world)

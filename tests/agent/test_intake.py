@@ -288,6 +288,25 @@ async def test_labels_that_one_log_cannot_take_reach_the_others_and_that_one_wit
     await intake.close()
 
 
+async def test_labels_that_come_while_a_reload_runs_do_not_bring_the_old_config_back(tmp_path: Path) -> None:
+    """That log kept max_line, keep, drop and redact of before the reload, until its pod changed once more."""
+    tree, buffer = Tree(tmp_path / "log"), FakeBuffer()
+    tree.write(cri("one"))
+    config = config_of(tree, tmp_path / "state")
+    intake = Intake(config, buffer, Telemetry(), no_pace)  # type: ignore[arg-type]
+    await intake.start(watch=False)
+    (lineage,) = intake.reader.lineages.values()
+    changed = msgspec.structs.replace(config.sources["pods"], max_line=4096)
+    async with intake.reader.between_turns:
+        reload = asyncio.create_task(intake.apply(msgspec.structs.replace(config, sources={"pods": changed})))
+        await asyncio.sleep(0)
+        told = asyncio.create_task(intake._handover.retell(list(intake._directory.files.values())))
+        await asyncio.sleep(0)
+    await asyncio.wait_for(asyncio.gather(reload, told), 5.0)
+    assert lineage.settings.max_line == 4096
+    await intake.close()
+
+
 async def test_a_scan_that_a_reload_overtakes_adds_nothing_of_the_old_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
