@@ -237,7 +237,8 @@ def times_of(batch: Batch) -> tuple[Sequence[bytes], list[int]]:
     if epoch._quick(times) is not None and max(times) <= rfc3339(limit_ns):
         return times, []
     numbers = [int(one) for one in epoch.nanoseconds(batch)]
-    ahead = [row for row, ns in enumerate(numbers) if ns > limit_ns or (ns == batch.read_ns and _out_of_reach(times[row]))]
+    ahead = [row for row, ns in enumerate(numbers)        # a host file's line has no time: to ask took as long as all else
+             if ns > limit_ns or (ns == batch.read_ns and times[row] and _out_of_reach(times[row]))]
     for row in ahead:
         numbers[row] = batch.read_ns
     return [b"%b.%09dZ" % (seconds_text(ns // 1_000_000_000), ns % 1_000_000_000) for ns in numbers], ahead

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from shipper.encode.cloud_logging import FRAME, CloudLoggingEncoder, Place, log_id, resource_of
+from shipper.encode import cloud_logging
+from shipper.encode.cloud_logging import FRAME, CloudLoggingEncoder, Place, log_id, resource_of, times_of
 from shipper.encode.template import compile_template
 from shipper.model import Batch
 from tests.sinks.syslog_kit import KEY, READ_NS, batch, source
@@ -265,6 +266,13 @@ def test_a_number_of_sixteen_digits_is_seen_wherever_it_stands(text, shift):
     one = replace(batch([b"m"] * 3), fields=[b'{"a":1}', b'{"%b":0,"b":%b}' % (b"k" * shift, text), b""])
     found = entries(one)[1]["jsonPayload"]["b"]
     assert (found[-1] if isinstance(found, list) else found).removeprefix("-") == "9007199254740993"
+
+
+def test_a_line_without_a_time_is_not_looked_at_one_by_one(monkeypatch):
+    """A host file's lines have none: each raised an exception of its own, half of what its entry costs."""
+    asked: list[bytes] = []
+    monkeypatch.setattr(cloud_logging, "_out_of_reach", lambda text: bool(asked.append(text)))
+    assert times_of(replace(batch([b"x"] * 3), times=[b"", b"", b"yesterday"]))[1] == [] and asked == [b"yesterday"]
 
 
 def test_marks_are_labels():

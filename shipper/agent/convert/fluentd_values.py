@@ -11,8 +11,10 @@ from .syntax import assumed
 _SIZES = re.compile(r"(\d+)\s*([kKmMgGtT]?)[bB]?")
 _CLASSES = {"alpha": "A-Za-z", "digit": "0-9", "alnum": "A-Za-z0-9", "upper": "A-Z", "lower": "a-z", "xdigit": "0-9A-Fa-f",
             "space": r"\s", "blank": r" \t", "word": r"\w"}
+_SAMPLE = datetime(2026, 11, 20, 9, 4, 5, tzinfo=UTC)
 _STRFTIME = {"%N": "123456789", "%3N": "123", "%6N": "123456", "%9N": "123456789", "%L": "123", "%:z": "+00:00", "%T": "%H:%M:%S",
-             "%F": "%Y-%m-%d", "%e": "%d", "%Z": "UTC", "%z": "+0000", "%D": "%m/%d/%y", "%R": "%H:%M", "%h": "%b"}
+             "%F": "%Y-%m-%d", "%e": "%d", "%Z": "UTC", "%z": "+0000", "%D": "%m/%d/%y", "%R": "%H:%M", "%h": "%b",
+             "%s": f"{_SAMPLE.timestamp():.0f}"}          # that of strftime is off by this machine's zone
 _REQUEST = (r'(?P<user>[^ ]*) \[(?P<time>[^\]]*)\] "(?P<method>[^ "]+) (?P<path>[^ "]*)(?: [^"]*)?" '
             r'(?P<code>[^ ]*) (?P<size>[^ ]*)(?: "(?P<referer>[^"]*)" "(?P<agent>[^"]*)"')
 ACCESS_LOGS: dict[str, dict[str, Any]] = {
@@ -20,7 +22,6 @@ ACCESS_LOGS: dict[str, dict[str, Any]] = {
     "apache2": {"regex": rf"^(?P<host>[^ ]*) [^ ]* {_REQUEST})?$", "types": {"code": "integer", "size": "integer"}},
 }
 """`parse` with the fields of fluentd's parsers of these names (docs/processing/patterns.md: linear in every engine)."""
-_SAMPLE = datetime(2026, 11, 20, 9, 4, 5, tzinfo=UTC)
 
 
 def python_regex(text: str) -> str:

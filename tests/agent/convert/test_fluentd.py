@@ -13,7 +13,7 @@ import yaml
 from shipper.agent.cli import main
 from shipper.agent.convert.draft import Draft
 from shipper.agent.convert.fluentd import convert, matches
-from shipper.agent.convert.fluentd_values import python_regex
+from shipper.agent.convert.fluentd_values import known_time, python_regex
 from shipper.config.loader import load_text
 from tests.tail.conftest import Tree, cri
 
@@ -417,6 +417,15 @@ class TestTimes:
     def test_a_usual_form_is_known(self, form: str):
         _, problems = source_of(REGEX.format(form))
         assert problems == []
+
+    def test_seconds_since_1970_are_known_in_each_zone(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("TZ", "Asia/Kathmandu")
+        time.tzset()
+        try:
+            assert known_time("%s") and known_time("%s.%L")
+        finally:
+            monkeypatch.undo()
+            time.tzset()
 
     @pytest.mark.parametrize("form", ["%d/%m/%Y %H:%M:%S", "%Y%m%d%H%M%S", "%m-%d-%Y %I:%M:%S %p", "%d.%m.%y %T"])
     def test_a_form_that_is_not_known_is_said(self, form: str):
