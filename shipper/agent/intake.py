@@ -46,6 +46,7 @@ SCAN_PAUSE_S = 0.02
 SCAN_SLICE = 50
 YIELDS = 5
 SEEN_EVERY_S = 3600.0
+REMEMBER_S = 2.0
 
 
 class Intake:
@@ -68,6 +69,7 @@ class Intake:
         self.journals = Journals(self.reader, buffer, telemetry, self._limits, pace)
         self.pods = PodMetadata(config, telemetry, lambda logfiles: self._handover.retell(logfiles))
         self._noted = asyncio.Event()
+        self._remembering = asyncio.Lock()
         self._seen = SeenSources(config.state_dir, buffer.positions, telemetry)
         self._handover = Handover(rules, self.reader, self._directory, self.pods, self._seen, buffer.positions, telemetry)
         self.ready = False
@@ -122,19 +124,32 @@ class Intake:
 
     async def _remember_sources(self) -> None:
         """I1. The file is there from the first start on, else the sources of the positions would count as seen."""
-        new = self._seen.new_ones(self._config.sources)
-        if not new:
-            self._seen.begin()
+        async with self._remembering:
+            new = self._seen.new_ones(self._config.sources)
+            if not new:
+                self._seen.begin()
+                return
+            self._seen.add(new)
+            await self.reader.pass_over_old()
+            try:
+                if any(getattr(self._config.sources[name], "start_at", "") == "end" for name in new):
+                    await self._buffer.wait_synced(self._buffer.appended_seq)
+            except BufferLost as lost:
+                self._seen.behind = True
+                self._telemetry.say("warning", "sources_not_remembered", about=", ".join(sorted(new)),
+                                    why=f"{lost}; tried again with each full scan, and taken for new ones by a start before that")
+            else:
+                await asyncio.to_thread(self._seen.remember)
+
+    async def _remember_again(self) -> None:
+        """I1, where the disk failed. What a reload has just added waits for that reload."""
+        if not self._seen.behind or self._remembering.locked():
             return
-        self._seen.add(new)
-        await self.reader.pass_over_old()
-        try:
-            if any(getattr(self._config.sources[name], "start_at", "") == "end" for name in new):
-                await self._buffer.wait_synced(self._buffer.appended_seq)
-        except BufferLost as lost:
-            self._telemetry.say("warning", "sources_not_remembered", about=", ".join(sorted(new)), why=str(lost))
-        else:
-            await asyncio.to_thread(self._seen.remember)
+        async with self._remembering:
+            with contextlib.suppress(TimeoutError, BufferLost):     # the next full scan tries again
+                async with asyncio.timeout(REMEMBER_S):
+                    await self._buffer.wait_synced(self._buffer.appended_seq)
+                await asyncio.to_thread(self._seen.remember)
 
     async def _adopt(self) -> None:
         """I2."""
@@ -233,6 +248,7 @@ class Intake:
                 await self._scan(full=full)
                 if full:
                     self._tell_seen(loop.time())
+                    await self._remember_again()
             except Exception as error:  # noqa: BLE001 - I3
                 self._telemetry.count("shipper_errors_total", 1, "scan")
                 self._telemetry.say("error", "scan_failed", **describe(error))

@@ -6,7 +6,7 @@
 Invariants (tests/agent/test_seen_sources.py):
   SE1  a source that was remembered is never new again; the file is replaced as a whole, and survives a power cut
   SE2  once `begin` returned there is a file: a kill during the first scan does not make sources seen by their positions
-  SE3  a file that cannot be read or written is said, with what follows from it, and ends nothing
+  SE3  a file that cannot be read or written is said, once, with what follows from it, and ends nothing
 Plane: once per start and per reload.
 """
 from __future__ import annotations
@@ -32,6 +32,9 @@ class SeenSources:
         self.is_new = found is None and not positions.lineages
         """Nothing at all is known here."""
         self._on_disk = found is not None
+        self.behind = False
+        """Something was added that is not on the disk yet, for the disk failed: `remember` is due."""
+        self._said = False
         self._names = {lineage.source.name for lineage in positions.lineages.values()} if found is None else found
 
     def __contains__(self, name: object) -> bool:
@@ -55,14 +58,18 @@ class SeenSources:
         try:
             self.store()
         except OSError as error:
-            self._telemetry.say("warning", "sources_unwritable", about=self._path,
-                                why=f"{error.strerror or error}; make room, or mend the disk. Until then each start takes these "
-                                    "sources for new ones: with `start_at: end` it passes over logs that came since the last one")
+            if not self._said:
+                self._telemetry.say(
+                    "warning", "sources_unwritable", about=self._path,
+                    why=f"{error.strerror or error}; make room, or mend the disk: it is tried again with each full scan. A start "
+                        "before that takes these sources for new ones: with `start_at: end` it passes over logs that came since "
+                        "the last one")
+            self.behind = self._said = True
 
     def store(self) -> None:
         """As `remember`, for whoever has to know: OSError where it cannot be written."""
         self._files.replace(self._path, orjson.dumps(sorted(self._names)))
-        self._on_disk = True
+        self._on_disk, self.behind, self._said = True, False, False
 
     def _load(self) -> set[str] | None:
         """None where there is no file, or none that can be read."""

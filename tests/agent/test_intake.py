@@ -3,10 +3,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -229,6 +231,43 @@ async def test_a_source_whose_frames_a_failing_disk_lost_is_new_at_the_next_star
     await intake.close()
     assert (tmp_path / "state/sources.json").read_bytes() == b"[]"
     assert [event for _, event, _ in telemetry.lines if event == "sources_not_remembered"] == ["sources_not_remembered"]
+
+
+@pytest.mark.parametrize("lost", [BufferLost("frame 1 was abandoned"), OSError(errno.ENOSPC, "No space left on device")])
+async def test_a_source_that_was_new_while_the_disk_failed_is_remembered_as_soon_as_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: Exception,
+) -> None:
+    """Room was made, and the next start passed over the logs that had come since: nothing had been written meanwhile."""
+    monkeypatch.setattr(module, "RESCAN_S", 0.01)
+    monkeypatch.setattr(module, "RESCAN_UNWATCHED_S", 0.01)
+    tree, buffer, telemetry = Tree(tmp_path / "log"), FakeBuffer(), Telemetry()
+    remembered, asked = tmp_path / "state/sources.json", []
+    tree.write(cri("old"))
+    intake = Intake(config_of(tree, tmp_path / "state", start_at="end"), buffer, telemetry, no_pace)  # type: ignore[arg-type]
+    intake._seen.begin()
+    wait_synced, replace = buffer.wait_synced, intake._seen._files.replace
+
+    def failing(what: Any) -> Any:
+        asked.append(what)
+        if len(asked) <= 2:
+            raise lost
+        return wait_synced(what) if isinstance(lost, BufferLost) else replace(str(remembered), b'["pods"]')
+
+    if isinstance(lost, BufferLost):
+        monkeypatch.setattr(buffer, "wait_synced", failing)
+    else:
+        monkeypatch.setattr(intake._seen._files, "replace", lambda path, data: failing(data))
+    await intake.start(watch=False)
+    assert remembered.read_bytes() == b"[]"
+    scanning = asyncio.create_task(intake._scan_for_ever())
+    deadline_s = time.monotonic() + 5.0
+    while remembered.read_bytes() != b'["pods"]' and time.monotonic() < deadline_s:
+        await asyncio.sleep(0.01)
+    scanning.cancel()
+    assert remembered.read_bytes() == b'["pods"]' and len(asked) == 3
+    said = [event for _, event, _ in telemetry.lines if event in ("sources_not_remembered", "sources_unwritable")]
+    assert said == (["sources_not_remembered"] if isinstance(lost, BufferLost) else ["sources_unwritable"])
+    await intake.close()
 
 
 async def test_a_log_that_the_reader_cannot_take_is_tried_again_and_the_ones_behind_it_are_read(tmp_path: Path) -> None:
