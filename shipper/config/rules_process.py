@@ -117,7 +117,8 @@ def _unparsed(draft: Draft, say: Findings) -> None:
 def _taken(draft: Draft, say: Findings) -> None:
     """A condition on the field that the parser beside it takes as the severity: `keep` of it would drop everything."""
     for path, layer in _layers(draft):
-        parse = layer.parse or getattr(layer, "format", None)
+        form = getattr(layer, "format", "")
+        parse = layer.parse or (form if form in PARSED_FORMATS else None)    # `auto` of container logs is no parser
         for key in ("keep", "drop"):
             for i, one in enumerate(getattr(layer, key)):
                 if one.field in _severity_fields(parse):
