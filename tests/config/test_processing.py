@@ -72,8 +72,8 @@ def test_a_condition_on_what_the_parser_takes_as_the_severity_is_warned_of(parse
     ("type: files, include: [/a.log], format: json", True), ("type: files, include: [/a.log], format: json, parse: klog", False)])
 def test_the_format_of_container_logs_is_not_taken_for_the_parser_of_that_name(source, warned):
     """`format: auto` is what every source of containers has: its conditions on `level` were warned of where a rule parses."""
-    loaded = load_text("sources: {c: {%s, keep: [{field: level, match: error}]}}\nsinks: {s: {type: file, path: /tmp/x}}\n"
-                       "process: [{parse: {regex: '^(?P<level>.)(?P<grade>.)', severity: grade}}]\n" % source, "c.yaml", {})
+    head = f"sources: {{c: {{{source}, keep: [{{field: level, match: error}}]}}}}\nsinks: {{s: {{type: file, path: /tmp/x}}}}\n"
+    loaded = load_text(head + "process: [{parse: {regex: '^(?P<level>.)(?P<grade>.)', severity: grade}}]\n", "c.yaml", {})
     assert any("takes as the severity" in line for line in loaded.warnings) is warned
 
 
