@@ -199,6 +199,9 @@ def _legacy(statement: str, line: int, state: _State) -> None:
         state.tls_mode = value == "1"
     elif name == "$defaultnetstreamdrivercafile":
         state.ca_file = value
+    elif name == "$ruleset":
+        state.ruleset = value if value.lower() != "rsyslog_defaultruleset" else ""
+        state.note(line, f"{statement}: when of the sinks behind it")
     elif name == "$actionforwarddefaulttemplate" or name == "$defaultruleset":
         state.note(line, f"{statement}: see the template")
     elif _NOTED.get(name):

@@ -221,6 +221,24 @@ def test_each_receiver_of_a_ruleset_is_there():
     assert draft.problems[0][1] == 7
 
 
+@pytest.mark.parametrize("text", [
+    'ruleset(name="fwd")\n{\n  *.* @@a:1\n}\n',
+    'ruleset(\n  name="fwd"\n)\n{\n  if $msg == "x" then\n  {\n    ~\n  }\n  *.* @@a:1\n}\n',
+    "$RuleSet fwd\n*.* @@a:1\n$RuleSet RSYSLOG_DefaultRuleset\n",
+])
+def test_a_ruleset_may_begin_in_the_next_line_and_in_the_legacy_form(text: str):
+    """Its receiver was left out."""
+    _, sinks, _ = parts(APP.format("") + APP.format(' ruleset="fwd"').replace("app", "of-fwd") + text + "*.* @@all:1\n")
+    assert {sink["address"]: sink["when"] for sink in sinks.values()} == {
+        "a:1": {"source": ["files-fwd"]}, "all:1": {"source": ["files"]}}
+
+
+def test_what_follows_a_then_in_the_next_line_is_its_own():
+    _, sinks, problems = parts(APP.format("") + 'if $msg == "x" then\n  action(type="omfwd" target="a" port="1")\n')
+    assert [sink["address"] for sink in sinks.values()] == ["a:1"]
+    assert any("conditions are not carried over" in why for why in problems)
+
+
 def test_a_ruleset_that_calls_another_gives_it_its_own_files_and_no_others():
     """The other one's receiver got the files of the default ruleset."""
     of_a = APP.format(' ruleset="a"').replace("app", "of-a")
