@@ -11,8 +11,8 @@ _ACTIONS = re.compile(rf"(?:{ACTION.pattern}\s*)+", re.IGNORECASE)
 
 
 def statements(text: str) -> list[tuple[int, str]]:
-    """(line, statement); what is in open brackets, or stands in front of some, goes on, a ruleset's on lines of their own: it holds
-    statements."""
+    """(line, statement); what is in open brackets, or stands in front of some, goes on, a ruleset's on lines of their own: it
+    holds statements."""
     found: list[tuple[int, str]] = []
     gathered, begun, depth = "", 0, 0
     for number, raw in enumerate(text.splitlines(), 1):
