@@ -40,9 +40,10 @@ def define(
     if line is None or (not ending and copies.is_being_copied(lineage, file, head)):
         return None
     file.form = file.form or form_by(lineage.settings, line, formats)
+    file.begin(head)                                      # first: where the disk fails, no key is taken in vain, try after try
     key = _new_key(lineage, line)
     begins = known_part(head)
-    file.begin(FileRef(key, lineage.source, file.path, file.device, file.inode, len(begins), digest(begins)), head)
+    file.ref = FileRef(key, lineage.source, file.path, file.device, file.inode, len(begins), digest(begins))
     return file.ref
 
 

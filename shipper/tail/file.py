@@ -163,14 +163,13 @@ class TailFile:
             return ref
         return FileRef(ref.key, ref.source, self.path, self.device, self.inode, len(head), digest(head))
 
-    def begin(self, ref: FileRef, head: bytes) -> None:
-        """Its key; `head` was just read. Until it is read, its head and what stands at its end now say which file it is:
-        docker's lines end with their time, so that two files with long first lines have one head."""
+    def begin(self, head: bytes) -> None:
+        """In front of its key; `head` was just read. Until it is read, its head and what stands at its end now say which file it
+        is: docker's lines end with their time, so that two files with long first lines have one head."""
         if not self.compressed:
             size = os.fstat(self.fd).st_size
             ends_in_head = size == len(head) < HEAD_BYTES
             self.begun = size, digest(head[-GUARD_BYTES:]) if ends_in_head else self.guard_at(size) or digest(b"")
-        self.ref = ref                                    # last: a disk that fails in between leaves it without a key
 
     @property
     def guard_digest(self) -> str:

@@ -12,6 +12,7 @@ import pytest
 from shipper.errors import GapReason
 from shipper.model import Section
 from shipper.tail.file import TailFile
+from shipper.tail.identity import file_key
 from shipper.tail.lineage import Lineage
 from tests.tail.conftest import Node, Tree, cri
 
@@ -161,3 +162,21 @@ async def test_a_record_in_pieces_is_joined_once_where_the_disk_fails_behind_its
     assert failures == [1] and got[0] == b"whole" and b"".join(got).count(b"begun ") == 1
     assert len({item for item, _ in node.buffer.records}) == len(got)
     assert node.telemetry.value("shipper_errors_total", "read") == 1
+
+
+async def test_a_log_whose_end_the_disk_refuses_for_a_while_takes_one_key(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try took another one, for ever: one a second as long as the disk did not answer."""
+    first = cri("one", second=1)
+    tree.write(first, *[cri("x" * 80, second=second) for second in range(2, 40)])
+    real, failures = TailFile.pread, [0]
+
+    def pread(file: TailFile, size: int, offset: int) -> bytes:
+        if offset > 2000 and failures[0] < 3:
+            failures[0] += 1
+            raise OSError(errno.EIO, "Input/output error")
+        return real(file, size, offset)
+
+    monkeypatch.setattr(TailFile, "pread", pread)
+    node = Node(tree)
+    assert len(await node.run(8.0)) == 39 and failures == [3]
+    assert node.reader.facts.keys() == [file_key(node.reader.lineages[str(tree.log)].source, first.rstrip(b"\n"))]
