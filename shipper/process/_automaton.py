@@ -19,6 +19,8 @@ MOST_STATES = 400
 MOST_COPIES = 9
 """Of a count beyond that the first eight stand for all but the last. With two, of which the last cannot fail, no two were
 left that share text: ^(?:,[^;]*){18} was taken, and took a second for a line of 1 kB, ten for one of 2 kB."""
+MOST_OPTIONAL = 3
+"""Of those that may be there or not."""
 
 UNBOUNDED = int(_parser.MAXREPEAT)
 
@@ -87,7 +89,7 @@ class _Machine:
             target = loop if low == 0 else self.sequence(body, flags, loop)
             copies = max(0, copies - 1)
         else:
-            for _ in range(min(high - low, 3)):
+            for _ in range(min(high - low, MOST_OPTIONAL)):
                 target = self.node(target, self.sequence(body, flags, target))
         for _ in range(copies):
             target = self.sequence(body, flags, target)
@@ -132,6 +134,7 @@ class Automaton:
     """States are (node, part of the byte that it has just taken); `steps[state]` are the states that the next byte leads to.
 
     State 0 to 2 are the search that has not begun (any byte of that part). `forked`: more than one way without a byte between.
+    `first`: what the first byte may lead to, wherever the text begins.
     """
 
     def __init__(self, tree: Any, flags: int, *, loop_bounded: bool) -> None:
@@ -142,6 +145,7 @@ class Automaton:
         self.part: list[int] = [0, 1, 2]
         self._number: dict[tuple[int, int], int] = {}
         self.steps: list[set[int]] = []
+        self.first: set[int] = set()
         self.forked: set[tuple[int, int]] = set()
         self.accepting: set[int] = set()
         self.ending: set[int] = set()
@@ -151,7 +155,7 @@ class Automaton:
         targets: list[int] = [self.start] * 3
         for part in range(3):
             self.steps.append({0, 1, 2} | self._follow(part, part, self.start, targets))
-        self._follow(-1, EDGE, self.start, targets)
+        self.first = self._follow(-1, EDGE, self.start, targets).union(*self.steps) - {0, 1, 2}
         state = 3
         while state < len(targets):
             self.steps.append(self._follow(state, self.part[state], targets[state], targets))

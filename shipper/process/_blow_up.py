@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from ._automaton import ALL, UNBOUNDED, Automaton, TooComplex
+from ._automaton import ALL, MOST_COPIES, MOST_OPTIONAL, UNBOUNDED, Automaton, TooComplex
 
 MOST_STEPS = 400_000
 MOST_WAYS = 400
@@ -88,6 +88,36 @@ class _Judge:
                 found[here] = list(follow(here))
                 stack += found[here]
         return found
+
+    def most_ways(self, enough: int) -> int:
+        """From one place on, the most ways that are open at once over any one text; `enough` where there are as many, or where
+        ways without a byte between them are not told apart. For a pattern without loops that share text: they are finite."""
+        if self._of.forked:
+            return enough
+        begin = frozenset((state, 1) for state in self._of.first)
+        known, stack, most = {begin}, [begin], len(begin)
+        while stack and most < enough:
+            for ways in self._read_on(stack.pop()):
+                if ways not in known:
+                    known.add(ways)
+                    stack.append(ways)
+                    most = max(most, sum(count for _, count in ways))
+        return min(most, enough)
+
+    def _read_on(self, ways: frozenset[tuple[int, int]]) -> Iterator[frozenset[tuple[int, int]]]:
+        """The ways that are open behind one more byte, for each byte that makes a difference."""
+        found: dict[int, int] = {}
+        for state, count in ways:
+            for target in self.steps[state]:
+                found[target] = found.get(target, 0) + count
+        classes = [ALL]
+        for target in found:
+            bits = self._of.bytes[target]
+            classes = [part for each in classes for part in (each & bits, each & ~bits) if part]
+        for each in classes:
+            self._spend()
+            if behind := frozenset((target, count) for target, count in found.items() if self._of.bytes[target] & each):
+                yield behind
 
     def restarted(self) -> bool:
         """Is there text that keeps a loop going and brings a search that has just begun into the same loop?"""
@@ -202,7 +232,7 @@ def blow_up(tree: Any) -> str | None:
             return POLYNOMIAL
         if judge.restarted():
             return RESTARTED
-        if _bounded_ways(tree) <= MOST_WAYS:
+        if _bounded_ways(tree) <= MOST_WAYS or (_is_whole(tree) and judge.most_ways(MOST_WAYS + 1) <= MOST_WAYS):
             return None
         judge = _Judge(Automaton(tree, flags, loop_bounded=True))
         return TOO_MANY if judge.exponential() or judge.polynomial() else None
@@ -210,8 +240,25 @@ def blow_up(tree: Any) -> str | None:
         return TOO_COMPLEX
 
 
+def _is_whole(tree: Any) -> bool:
+    """Has its automaton all copies of its counted repeats?"""
+    for operation, value in tree:
+        name, within = str(operation), []
+        if name in ("MAX_REPEAT", "MIN_REPEAT"):
+            low, high, body = int(value[0]), int(value[1]), value[2]
+            if low > MOST_COPIES or (high != UNBOUNDED and high - low > MOST_OPTIONAL):
+                return False
+            within = [body]
+        elif name in ("SUBPATTERN", "BRANCH"):
+            within = [value[3]] if name == "SUBPATTERN" else value[1]
+        if not all(map(_is_whole, within)):
+            return False
+    return True
+
+
 def _bounded_ways(tree: Any) -> int:
-    """The product of what the counted repeats leave open; a repeat in a repeat counts as often as it stands there."""
+    """The product of what the counted repeats leave open; a repeat in a repeat counts as often as it stands there. That is at
+    most so many, and often far more than one text leaves open: `1?[0-9]?[0-9]` has four, and two at once."""
     ways = 1
     for operation, value in tree:
         name = str(operation)

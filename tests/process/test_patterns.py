@@ -24,6 +24,8 @@ HARMLESS = [
     r"^(\S+) (\S+) (\S+) \[([^\]]*)\] \"([^\"]*)\" (\d+) (\S+)", "error.*", r"^\d+ .*$", r"\bfoo\b", "(?i)password",
     r"^\[(?P<l>\w+)\] (?P<m>.*)$", "(?:GET|POST) /health", r"\w{1,64}@\w{1,64}\.com", "a$", "(?s)^a.*", "^(?:a|b)*c", r"^\s*at ",
     "^(?:[a-z]+ )*x", r"(?s)^(?P<level>[A-Z]+) +(?P<rest>.*)$", "^(?:Mon|Tue) [0-9:]+", "grün", "^.*x", r"^[^=]*=[^,]*,",
+    r"^(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d) ",                  # the IPv4 address of every cookbook
+    r"\b(?:(?:25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)\.){3}(?:25[0-5]|2[0-4][0-9]|[01]?[0-9][0-9]?)\b",
 ]
 BLOWS_UP = [
     "(a+)+$", "(a|a)*b", "^(a|aa)*$", ".*.*x", "^.*.*x", r"\s*\s*$", r"\s+$", r"^(\w+\s?)*$", "^(a*)*b", r"\w+@x",
@@ -155,7 +157,7 @@ def test_counts_that_would_cost_seconds_a_line_are_refused() -> None:
     for pattern in (r'^"(\S+)(?: {1,99}([^"]{0,99}?)(?: +\S*)?)?" (\d+)$', r"^(?:(?:\s{0,9}){0,9})$",
                     r"(?:(?:\w{1,3})?){0,9}[ab]{2}x",
                     r"^(?:a{0,30}){0,30}b", r"^(?:\d\d?){30}x", r"^(?: ?\s){24}x", r"(?:a|aa){12}\wx",
-                    r"^(?:a(?:ba)*|b){40}"):
+                    r"^(?:a(?:ba)*|b){40}", r"^(?: ?\s){9}x", r"^(?:\d\d?\d?){6}x"):
         with pytest.raises(PatternError):
             compile_pattern(pattern, use="re")
 
