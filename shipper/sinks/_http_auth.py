@@ -34,11 +34,12 @@ class LastSecrets:
         self._kept: list[str] = []
 
     def keep(self, value: str) -> None:
-        if value not in self._kept:
-            self._telemetry.keep_secret(value)
-            self._kept.append(value)
-            if len(self._kept) > MOST_KEPT:
-                self._telemetry.forget_secret(self._kept.pop(0))
+        if value in self._kept:
+            self._kept.remove(value)                      # it may be one that came back: the last again
+        self._telemetry.keep_secret(value)
+        self._kept.append(value)
+        if len(self._kept) > MOST_KEPT:
+            self._telemetry.forget_secret(self._kept.pop(0))
 
 
 class SecretFile:

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shipper.sinks._http_auth import MOST_KEPT, ConfigCredentials, SecretFile
+from shipper.sinks._http_auth import MOST_KEPT, ConfigCredentials, LastSecrets, SecretFile
 from shipper.sinks._http_config import AuthConfig
 from shipper.telemetry import HIDDEN, Telemetry
 
@@ -30,3 +30,13 @@ async def test_passwords_that_are_replaced_are_masked_as_they_go_over_the_wire_a
         sent += [(await credentials.headers())["Authorization"].removeprefix("Basic ")]
     assert telemetry.scrub(f"{sent[-1]} {sent[-2]}") == f"{HIDDEN} {HIDDEN}"
     assert len(telemetry._secrets) == 2 * MOST_KEPT
+
+
+def test_a_password_that_comes_back_is_among_the_last_ones() -> None:
+    """It kept its first place, and was the first to be shown in an answer once it was replaced again."""
+    telemetry = Telemetry()
+    secrets = LastSecrets(telemetry)
+    for value in ["the-first", *(f"number-{n}" for n in range(MOST_KEPT - 1)), "the-first", "one-more"]:
+        secrets.keep(value)
+    assert "the-first" not in telemetry.scrub("the-first was refused")
+    assert len(telemetry._secrets) == MOST_KEPT
