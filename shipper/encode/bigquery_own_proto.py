@@ -149,6 +149,8 @@ def _timestamp(number: int, value: Any) -> bytes:
         raise ValueError("not a time")
     if isinstance(value, (int, float)):
         micros = round(value * 1_000_000)
+    elif str(value).isdigit():              # nanoseconds: 1730112182224132513 would be a time of the year 1730
+        raise ValueError("not a time")
     else:
         at = datetime.fromisoformat(str(value).removesuffix(" UTC"))
         micros = ((at if at.tzinfo else at.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
