@@ -6,7 +6,8 @@
 
 Invariants (tests/agent/test_app.py):
   S1  SIGTERM ends each of these steps, waiting for the lock and recovery included; a second one ends the process at once
-  S2  whatever ends it, what was opened is closed, and the last log line names what stays in the buffer, per sink
+  S2  whatever ends it, what was opened is closed, and the last log line names what stays in the buffer, per sink;
+      where that takes too long it is cut off, and the lock stays with the process
   S3  a side task (health, reload, watchdog) that fails is said and counted; it never ends the agent (side_tasks.py)
   S4  exit codes: 0 stopped or --once finished; 1 failed, --once out of time, stopped, or with a log not read; 2 wrong config
 Plane: driver.
@@ -143,6 +144,7 @@ class Agent:
         self._signals, self._cause = Signals(self._exit_at_once), ""
         self._views, self._shows_page = AgentViews(self._pipeline, self._health, self._reloader, telemetry), False
         self._side = SideTasks(telemetry)
+        self._cut_off = False
         self._out_of_time = False          # --once --timeout has waited for the sinks already: no grace on top
         self._held: dict[str, Mapping[str, Any]] = {}
 
@@ -193,7 +195,8 @@ class Agent:
             finally:
                 await admin.close()
         finally:
-            lock.release()
+            if not self._cut_off:                        # else its writer may still write: the lock ends with the process
+                lock.release()
 
     async def _with_pipeline(self, once: bool, timeout_s: float | None) -> int:
         code = FAILED
@@ -225,6 +228,7 @@ class Agent:
         if not done:
             self._telemetry.say("error", "shutdown_stuck", why=f"not finished {SHUTDOWN_MARGIN_S:.0f} s after shutdown_grace; "
                                 "nothing is lost: what was not confirmed is sent again at the next start")
+            self._cut_off = True
             closing.cancel()
             done, _ = await asyncio.wait([closing], timeout=CUT_OFF_S)
         if done and not closing.cancelled():
