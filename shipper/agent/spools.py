@@ -48,6 +48,7 @@ def tidy(state_dir: str, keep: Collection[str]) -> tuple[list[str], list[tuple[s
         try:
             shutil.rmtree(os.path.join(root, name))
         except OSError as error:
+            shutil.rmtree(os.path.join(root, name), ignore_errors=True)      # all that does not resist
             stuck.append((unquote(name), error))
         else:
             gone.append(unquote(name))

@@ -1,8 +1,11 @@
 """What is planned follows the cursor, and goes with it."""
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,14 +50,35 @@ def test_a_spool_that_cannot_be_removed_is_not_said_to_be_gone(tmp_path: Path, m
         planned(tmp_path, name)
     remove = shutil.rmtree
 
-    def failing(path: str) -> None:
+    def failing(path: str, ignore_errors: bool = False) -> None:
         if path.endswith("/a"):
+            if ignore_errors:
+                return
             raise PermissionError(13, "Permission denied", path)
         remove(path)
 
     monkeypatch.setattr(shutil, "rmtree", failing)
     gone, [(name, error)] = spools.tidy(str(tmp_path), set())
     assert (gone, name, error.errno) == (["b"], "a", 13)
+
+
+def test_of_a_spool_with_one_file_that_stays_all_others_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They counted against max_size as long as that one did."""
+    root = Path(spools.spool_directory(str(tmp_path), "gone"))
+    root.mkdir(parents=True)
+    for name in ("1", "2", "3"):
+        (root / name).write_bytes(b"x")
+    unlink, first = os.unlink, next(os.scandir(root)).name
+
+    def busy(path: str, **more: Any) -> None:
+        if path == first:
+            raise OSError(errno.EBUSY, "Device or resource busy", path)
+        unlink(path, **more)
+
+    monkeypatch.setattr(os, "unlink", busy)
+    gone, [(name, error)] = spools.tidy(str(tmp_path), [])
+    assert (gone, name, error.errno) == ([], "gone", errno.EBUSY)
+    assert [path.name for path in root.iterdir()] == [first]
 
 
 async def test_a_renamed_sink_finds_the_dead_letters_of_its_former_name(tmp_path: Path) -> None:
