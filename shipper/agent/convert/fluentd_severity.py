@@ -2,7 +2,8 @@
 
     keep: [{field: level, match: 'warn|error'}]   ─►   keep: [{severity: [WARNING, ERROR]}]
 
-Invariant (tests/agent/convert/test_fluentd.py, TestFilters): a condition never asks for a field that `parse` has taken away.
+Invariants (tests/agent/convert/test_fluentd.py, TestFilters): a condition never asks for a field that `parse` has taken away, but
+for one that is said; what is dropped is no level that was kept, unless the one that has its name here was dropped too.
 """
 from __future__ import annotations
 
@@ -41,10 +42,19 @@ def _asked(condition: dict[str, Any], taken: frozenset[str], key: str, source: I
         expression = re.compile(condition["match"])
     except re.error:
         return condition                                  # `check` says what is wrong with it
-    names = [name.decode() for name in SEVERITIES
-             if any(expression.search(way) for word in aliases(name) for way in (word, word.lower(), word.capitalize()))]
-    if names:
-        return {"severity": names}
-    draft.problems.append((*source.place[:2], f"{key} of source {source.name}: {condition['field']} =~ {condition['match']}: the "
-                           "field is the severity here, and this names no severity; write severity: [...], or another field"))
-    return condition
+    words = {name.decode(): [
+        word for word in aliases(name) if any(map(expression.search, (word, word.lower(), word.capitalize())))]
+        for name in SEVERITIES}
+    names = [name for name, found in words.items() if any(key == "keep" or _is_short_for(word, name) for word in found)]
+    said = [f"{', '.join(found)} is {name} here, which is kept, as it has other levels too; write severity: [{name}] to drop all "
+            "of them" for name, found in words.items() if found and name not in names]
+    if not any(words.values()):
+        said = [f"{condition['field']} =~ {condition['match']}: the field is the severity here, and this names no severity; "
+                "write severity: [...], or another field"]
+    draft.problems += [(*source.place[:2], f"{key} of source {source.name}: {why}") for why in said]
+    return {"severity": names} if names else condition
+
+
+def _is_short_for(word: str, name: str) -> bool:
+    """INFORMATION and W are no other levels than INFO and WARNING. TRACE and FATAL are others, which we have not."""
+    return name.startswith(word) or word.startswith(name)

@@ -552,6 +552,18 @@ class TestFilters:
         assert draft.problems[0][:2] == ("f.conf", 1)
         assert len(problems) == 1 and "keep of source app: level" in problems[0] and "names no severity" in problems[0]
 
+    @pytest.mark.parametrize(("pattern", "dropped", "said"), [
+        ("^trace$", {"field": "level", "match": "^trace$"}, ["TRACE is DEBUG here"]),
+        ("/^(info|fatal)$/", {"severity": ["INFO"]}, ["FATAL is CRITICAL here"]),
+        ("/^(trace|debug)$/i", {"severity": ["DEBUG"]}, []), ("^(WARN|err)", {"severity": ["WARNING", "ERROR"]}, []),
+    ])
+    def test_a_level_that_was_thrown_away_takes_no_others_with_it(self, pattern: str, dropped: dict[str, Any], said: list[str]):
+        """Who threw TRACE away lost DEBUG, and of FATAL all that is CRITICAL, without a word."""
+        source, problems = source_of("  format json", (
+            f"<filter app>\n  @type grep\n  <exclude>\n    key level\n    pattern {pattern}\n  </exclude>\n</filter>\n"))
+        assert source["drop"] == [dropped] and len(problems) == len(said)
+        assert all(text in problem for text, problem in zip(said, problems, strict=True))
+
     def test_records_that_a_grep_on_the_level_kept_are_shipped(self, tmp_path: Path):
         log, out = tmp_path / "app.log", tmp_path / "out.ndjson"
         log.write_text("".join(json.dumps({"level": level, "msg": level}) + "\n" for level in ("debug", "WARN", "error", "info")))
