@@ -7,6 +7,7 @@ verdicts: watches and counts; per read that found an end, never per line.
 Invariants:
   Z1  between arming a watch and being quiet lies a look: what was written in between made no event, and is seen
   Z2  a done file goes to `done` (late writes bring it back), a deleted or compressed one is ignored from then on
+  Z3  a file with another behind it is never quiet: nobody writes to it any more, so that no event would lead to the other
 """
 from __future__ import annotations
 
@@ -56,7 +57,7 @@ class Ends:
             attention.waiting[name] = attention.busy[name] = None
         elif not progress:
             self._quieten(name, lineage, file, now)
-        elif lineage.armed is file and not file.rest_bytes:
+        elif lineage.armed is file and not file.rest_bytes and len(lineage.files) == 1:       # Z3
             attention.quieten(name, now, watched=True)                # six looks less: a third of what a quiet file costs
         file.ended = True
         return sections, False

@@ -412,6 +412,26 @@ async def test_a_line_that_comes_between_the_watch_and_the_read_of_a_quiet_log_i
     assert await node.run(0.2) == texts(0, 4)
 
 
+async def test_the_log_behind_one_that_was_rotated_in_the_middle_of_a_burst_is_read(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that was quiet for long got more than one read takes, and was renamed before the rest was read: with that it was
+    taken for quiet, and the new log stood still until something else happened in its directory."""
+    tree.write(*lines(0, 1))
+    os.utime(tree.log, (1, 1))
+    node = Node(tree)
+    monkeypatch.setattr(node.directory, "arm", lambda fd, token: True)
+    await node.run()
+    long = [f"line {n} {'x' * 500}" for n in range(1, 2001)]
+    tree.write(*[cri(text, second=n) for n, text in enumerate(long, 1)])
+    node.reader.written(str(tree.log))
+    node.now += 1.0
+    assert await node.reader.step() and 1 < len(node.buffer.messages) < 2001, "watched, and read in part"
+    tree.rotate("20261120-090000")
+    tree.write(*lines(2001, 2003))
+    assert await node.run() == [b"line 0", *(text.encode() for text in long), *texts(2001, 2003)]
+
+
 async def test_the_log_behind_a_quiet_one_that_was_rotated_is_watched_itself(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
